@@ -1,0 +1,30 @@
+//! Estimates how accurate a neural network will be from its architecture alone.
+//!
+//! Data flows one way, and each stage is a type:
+//!
+//! ```text
+//! ONNX file ──onnx──▶ ModelGraph ──lower──▶ ComputationGraph ──encoder──▶ embedding
+//!     search space ──spaces──▲                                  embedding ──predictor──▶ Estimate
+//! ```
+//!
+//! [`estimator::Estimator`] does the second half in one call:
+//!
+//! ```
+//! use gennape::{estimator::Estimator, lower::lower, spaces::Space};
+//!
+//! let cell = "|nor_conv_3x3~0|+|none~0|nor_conv_3x3~1|+|skip_connect~0|none~1|avg_pool_3x3~2|";
+//! let graph = lower(&Space::NasBench201.build(cell)?)?;
+//! let estimate = &Estimator::embedded().estimate(&[graph])[0];
+//! assert!(estimate.interval[0] <= estimate.accuracy && estimate.accuracy <= estimate.interval[1]);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! The method is GENNAPE's (arXiv 2211.17226). Shape inference belongs to [`model_graph`], not to
+//! [`onnx`], so that search spaces and the importer share one set of rules.
+#![warn(missing_docs)]
+
+
+/// Runs the examples of the README.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

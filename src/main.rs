@@ -1,0 +1,2 @@
+//! The `gennape` program; everything it does is in the library.
+fn main() {}
