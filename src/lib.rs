@@ -23,6 +23,7 @@
 //! [`onnx`], so that search spaces and the importer share one set of rules.
 #![warn(missing_docs)]
 
+pub mod graph;
 
 /// Runs the examples of the README.
 #[cfg(doctest)]
