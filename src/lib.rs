@@ -24,6 +24,7 @@
 #![warn(missing_docs)]
 
 pub mod graph;
+pub mod model_graph;
 
 /// Runs the examples of the README.
 #[cfg(doctest)]

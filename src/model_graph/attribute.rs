@@ -1,0 +1,101 @@
+//! Attributes of a node, as ONNX defines them, without subgraphs (the importer inlines those).
+
+use super::tensor::{DataType, Shape, TensorData};
+use smallvec::SmallVec;
+use std::borrow::Cow;
+
+/// The value of one attribute.
+#[derive(Debug, Clone, PartialEq)]
+#[allow(missing_docs)]
+pub enum Attribute {
+    Int(i64),
+    Float(f32),
+    String(Box<str>),
+    Ints(SmallVec<[i64; 4]>),
+    Floats(Box<[f32]>),
+    Strings(Box<[Box<str>]>),
+    /// `data` is `None` when the elements are absent or too many to keep.
+    Tensor {
+        dtype: DataType,
+        shape: Shape,
+        data: Option<TensorData>,
+    },
+}
+
+/// A node's attributes by name; few enough that a list beats a map.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Attributes(SmallVec<[(Cow<'static, str>, Attribute); 2]>);
+
+impl Attributes {
+    /// No attributes.
+    pub const fn new() -> Self {
+        Self(SmallVec::new_const())
+    }
+
+    /// Adds an attribute; for use in a chain.
+    pub fn with(mut self, name: impl Into<Cow<'static, str>>, value: Attribute) -> Self {
+        self.insert(name, value);
+        self
+    }
+
+    /// Adds an attribute, replacing one of the same name.
+    pub fn insert(&mut self, name: impl Into<Cow<'static, str>>, value: Attribute) {
+        let name = name.into();
+        match self.0.iter_mut().find(|(n, _)| *n == name) {
+            Some((_, old)) => *old = value,
+            None => self.0.push((name, value)),
+        }
+    }
+
+    /// All attributes, in the order they were added.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &Attribute)> {
+        self.0.iter().map(|(n, a)| (n.as_ref(), a))
+    }
+
+    /// The attribute called `name`.
+    pub fn get(&self, name: &str) -> Option<&Attribute> {
+        self.0.iter().find(|(n, _)| n == name).map(|(_, a)| a)
+    }
+
+    /// The integer called `name`, or `default`.
+    pub fn int(&self, name: &str, default: i64) -> i64 {
+        self.get_int(name).unwrap_or(default)
+    }
+
+    /// The integer called `name`.
+    pub fn get_int(&self, name: &str) -> Option<i64> {
+        match self.get(name) {
+            Some(Attribute::Int(i)) => Some(*i),
+            _ => None,
+        }
+    }
+
+    /// The number called `name`, or `default`.
+    pub fn float(&self, name: &str, default: f32) -> f32 {
+        match self.get(name) {
+            Some(Attribute::Float(x)) => *x,
+            _ => default,
+        }
+    }
+
+    /// The list of integers called `name`.
+    pub fn ints(&self, name: &str) -> Option<&[i64]> {
+        match self.get(name) {
+            Some(Attribute::Ints(v)) => Some(v),
+            _ => None,
+        }
+    }
+
+    /// The string called `name`.
+    pub fn str(&self, name: &str) -> Option<&str> {
+        match self.get(name) {
+            Some(Attribute::String(s)) => Some(s),
+            _ => None,
+        }
+    }
+}
+
+/// Shorthand for an attribute holding a list of integers.
+pub fn ints(values: &[i64]) -> Attribute {
+    Attribute::Ints(SmallVec::from_slice(values))
+}

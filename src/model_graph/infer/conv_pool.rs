@@ -1,0 +1,217 @@
+//! Convolutions and pooling: windows that slide over a map of 1, 2 or 3 spatial dimensions.
+
+use super::{Context, Fact, Facts, Result, dim, invalid, one, signed};
+use crate::model_graph::{DataType, DisplayShape, OpType, Shape};
+use smallvec::{SmallVec, smallvec};
+
+type Ints = SmallVec<[i64; 4]>;
+
+/// What all windows share, one entry per spatial dimension.
+struct Windows {
+    kernel: Ints,
+    stride: Ints,
+    dilation: Ints,
+    /// Padding before each dimension, then after each.
+    pads: Ints,
+    auto_pad: AutoPad,
+    ceil: bool,
+}
+
+#[derive(Clone, Copy, PartialEq)]
+enum AutoPad {
+    No,
+    Same,
+    Valid,
+}
+
+impl Windows {
+    fn new(ctx: &Context, kernel: Ints) -> Result<Self> {
+        let rank = kernel.len();
+        let list = |name: &str, len: usize, default: i64, least: i64| -> Result<Ints> {
+            match ctx.attributes.ints(name) {
+                None => Ok(smallvec![default; len]),
+                Some(v) if v.len() != len => {
+                    invalid(format!("attribute '{name}' has {} entries instead of {len}", v.len()))
+                }
+                Some(v) => match v.iter().find(|&&x| x < least || x > 1 << 31) {
+                    Some(x) => invalid(format!("attribute '{name}' holds {x}")),
+                    None => Ok(Ints::from_slice(v)),
+                },
+            }
+        };
+        let auto_pad = match ctx.attributes.str("auto_pad") {
+            None | Some("NOTSET" | "") => AutoPad::No,
+            Some("SAME_UPPER" | "SAME_LOWER") => AutoPad::Same,
+            Some("VALID") => AutoPad::Valid,
+            Some(other) => return invalid(format!("attribute 'auto_pad' is '{other}'")),
+        };
+        if let Some(k) = kernel.iter().find(|&&k| !(1..=1 << 31).contains(&k)) {
+            return invalid(format!("the kernel has extent {k}"));
+        }
+        Ok(Self {
+            stride: list("strides", rank, 1, 1)?,
+            dilation: list("dilations", rank, 1, 1)?,
+            pads: list("pads", 2 * rank, 0, i64::from(i32::MIN))?,
+            kernel,
+            auto_pad,
+            ceil: ctx.attributes.int("ceil_mode", 0) != 0,
+        })
+    }
+
+    /// Extent of spatial dimension `i` after the window has passed over `extent`.
+    fn slide(&self, i: usize, extent: usize) -> Result<usize> {
+        let (extent, stride) = (signed(extent), self.stride[i]);
+        if self.auto_pad == AutoPad::Same {
+            return dim(extent.div_euclid(stride) + i64::from(extent.rem_euclid(stride) != 0));
+        }
+        let pads = match self.auto_pad {
+            AutoPad::Valid => (0, 0),
+            _ => (self.pads[i], self.pads[i + self.kernel.len()]),
+        };
+        let reach = (self.kernel[i] - 1).saturating_mul(self.dilation[i]).saturating_add(1);
+        let room = extent.saturating_add(pads.0).saturating_add(pads.1).saturating_sub(reach);
+        if room < 0 {
+            return invalid(format!(
+                "a window of {reach} does not fit into {extent} plus padding {} and {}",
+                pads.0, pads.1
+            ));
+        }
+        let mut steps = room / stride;
+        if self.ceil && room % stride != 0 {
+            steps += 1;
+            // A window that would start in the padding after the map does not count.
+            if steps * stride >= extent + pads.0 {
+                steps -= 1;
+            }
+        }
+        dim(steps + 1)
+    }
+}
+
+/// Position of the weight among a convolution's inputs.
+fn weight_index(op: &OpType) -> usize {
+    if *op == OpType::QLinearConv { 3 } else { 1 }
+}
+
+fn kernel_of(ctx: &Context, weight: &[usize]) -> Result<Ints> {
+    let kernel: Ints = weight.iter().skip(2).map(|&d| signed(d)).collect();
+    match ctx.attributes.ints("kernel_shape") {
+        Some(k) if k != kernel.as_slice() => invalid(format!(
+            "kernel_shape {k:?} differs from the weight's {}",
+            DisplayShape(weight)
+        )),
+        _ => Ok(kernel),
+    }
+}
+
+pub(super) fn conv(ctx: &Context) -> Result<Facts> {
+    let x = ctx.input(0)?;
+    let w = ctx.ranked(weight_index(ctx.op), x.shape.len())?;
+    let [batch, channels, spatial @ ..] = x.shape.as_slice() else {
+        return invalid(format!("input 0 has shape {}", DisplayShape(&x.shape)));
+    };
+    let group = dim(ctx.attributes.int("group", 1))?;
+    let fits = w.shape[1].checked_mul(group) == Some(*channels);
+    if !fits || group == 0 || w.shape[0] % group != 0 {
+        return invalid(format!(
+            "a weight of {} in {group} group(s) does not fit an input of {}",
+            DisplayShape(&w.shape),
+            DisplayShape(&x.shape)
+        ));
+    }
+    let windows = Windows::new(ctx, kernel_of(ctx, &w.shape)?)?;
+    let mut out: Shape = smallvec![*batch, w.shape[0]];
+    for (i, &extent) in spatial.iter().enumerate() {
+        out.push(windows.slide(i, extent)?);
+    }
+    let dtype = match ctx.op {
+        OpType::ConvInteger => DataType::Int32,
+        OpType::QLinearConv => ctx.optional(7).map_or(DataType::Uint8, |zero| zero.dtype),
+        _ => x.dtype,
+    };
+    one(dtype, out)
+}
+
+pub(super) fn conv_transpose(ctx: &Context) -> Result<Facts> {
+    let x = ctx.input(0)?;
+    let w = ctx.ranked(1, x.shape.len())?;
+    let [batch, channels, spatial @ ..] = x.shape.as_slice() else {
+        return invalid(format!("input 0 has shape {}", DisplayShape(&x.shape)));
+    };
+    let group = dim(ctx.attributes.int("group", 1))?;
+    let Some(filters) = w.shape[1].checked_mul(group).filter(|_| w.shape[0] == *channels) else {
+        return invalid(format!(
+            "a weight of {} does not fit an input of {}",
+            DisplayShape(&w.shape),
+            DisplayShape(&x.shape)
+        ));
+    };
+    let windows = Windows::new(ctx, kernel_of(ctx, &w.shape)?)?;
+    let output_padding = ctx.attributes.ints("output_padding").unwrap_or(&[]);
+    let output_shape = ctx.attributes.ints("output_shape");
+    let mut out: Shape = smallvec![*batch, filters];
+    for (i, &extent) in spatial.iter().enumerate() {
+        if let Some(&d) = output_shape.and_then(|s| s.get(s.len().checked_sub(spatial.len())? + i))
+        {
+            out.push(dim(d)?);
+            continue;
+        }
+        if windows.auto_pad == AutoPad::Same {
+            out.push(dim(signed(extent).saturating_mul(windows.stride[i]))?);
+            continue;
+        }
+        let reach = (windows.kernel[i] - 1).saturating_mul(windows.dilation[i]).saturating_add(1);
+        let full = signed(extent)
+            .saturating_sub(1)
+            .saturating_mul(windows.stride[i])
+            .saturating_add(reach)
+            .saturating_add(output_padding.get(i).copied().unwrap_or(0));
+        let pads = windows.pads[i].saturating_add(windows.pads[i + windows.kernel.len()]);
+        out.push(dim(full.saturating_sub(pads))?);
+    }
+    one(x.dtype, out)
+}
+
+pub(super) fn pool(ctx: &Context) -> Result<Facts> {
+    let x = ctx.input(0)?;
+    let Some(kernel) = ctx.attributes.ints("kernel_shape") else {
+        return invalid("attribute 'kernel_shape' is missing");
+    };
+    if x.shape.len() != kernel.len() + 2 {
+        return invalid(format!(
+            "a kernel of {kernel:?} on an input of {}",
+            DisplayShape(&x.shape)
+        ));
+    }
+    let windows = Windows::new(ctx, Ints::from_slice(kernel))?;
+    let mut out: Shape = x.shape.iter().copied().take(2).collect();
+    for (i, &extent) in x.shape.iter().skip(2).enumerate() {
+        out.push(windows.slide(i, extent)?);
+    }
+    // MaxPool may also return where the maxima were.
+    let indices = (ctx.outputs > 1).then(|| Fact::new(DataType::Int64, out.clone()));
+    let mut facts = one(x.dtype, out)?;
+    facts.extend(indices);
+    Ok(facts)
+}
+
+pub(super) fn global_pool(ctx: &Context) -> Result<Facts> {
+    let x = ctx.input(0)?;
+    one(x.dtype, x.shape.iter().enumerate().map(|(i, &d)| if i < 2 { d } else { 1 }).collect())
+}
+
+pub(super) fn grid_sample(ctx: &Context) -> Result<Facts> {
+    let (x, grid) = (ctx.input(0)?, ctx.input(1)?);
+    if x.shape.len() < 3 || grid.shape.len() != x.shape.len() {
+        return invalid("the grid's rank differs from the map's");
+    }
+    let spatial = &grid.shape[1..grid.shape.len() - 1];
+    one(x.dtype, x.shape[..2].iter().chain(spatial).copied().collect())
+}
+
+pub(super) fn roi_align(ctx: &Context) -> Result<Facts> {
+    let (x, rois) = (ctx.ranked(0, 4)?, ctx.ranked(1, 2)?);
+    let height = dim(ctx.attributes.int("output_height", 1))?;
+    let width = dim(ctx.attributes.int("output_width", 1))?;
+    one(x.dtype, smallvec![rois.shape[0], x.shape[1], height, width])
+}

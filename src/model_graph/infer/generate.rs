@@ -1,0 +1,66 @@
+//! Operators whose output's elements, or shape, do not come from an input's elements.
+
+use super::{Context, Fact, Facts, InferError, Result, dim, invalid, one, signed};
+use crate::model_graph::{Attribute, Constant, DataType, Shape, TensorData};
+use smallvec::smallvec;
+use std::sync::Arc;
+
+fn known(dtype: DataType, shape: Shape, data: Vec<i64>) -> Result<Facts> {
+    let data = Some(Arc::new(TensorData::Ints(data)));
+    Ok(smallvec![Fact { dtype, shape, constant: Some(Constant { data, stored: false }) }])
+}
+
+pub(super) fn shape(ctx: &Context) -> Result<Facts> {
+    let dims = &ctx.input(0)?.shape;
+    let rank = signed(dims.len());
+    let at = |name: &str, default: i64| {
+        let i = ctx.attributes.int(name, default);
+        let i = if i < 0 { i.saturating_add(rank) } else { i };
+        usize::try_from(i.clamp(0, rank)).unwrap_or(0)
+    };
+    let (start, end) = (at("start", 0), at("end", rank));
+    let part: Vec<i64> = dims.get(start..end).unwrap_or(&[]).iter().map(|&d| signed(d)).collect();
+    known(DataType::Int64, smallvec![part.len()], part)
+}
+
+pub(super) fn size(ctx: &Context) -> Result<Facts> {
+    let elements = signed(super::product(&ctx.input(0)?.shape)?);
+    known(DataType::Int64, smallvec![], vec![elements])
+}
+
+pub(super) fn constant_of_shape(ctx: &Context) -> Result<Facts> {
+    let Some(dims) = ctx.ints(0)? else { return invalid("input 0 is missing") };
+    let dtype = match ctx.attributes.get("value") {
+        Some(Attribute::Tensor { dtype, .. }) => *dtype,
+        _ => DataType::Float,
+    };
+    one(dtype, dims.iter().map(|&d| dim(d)).collect::<Result<_>>()?)
+}
+
+pub(super) fn range(ctx: &Context) -> Result<Facts> {
+    let number = |i: usize| {
+        let value = ctx.input(i)?;
+        value.data().and_then(|d| d.get_f64(0)).ok_or_else(|| {
+            InferError::DataDependent(format!("the range depends on input {i}, which is not known"))
+        })
+    };
+    let (start, limit, delta) = (number(0)?, number(1)?, number(2)?);
+    let count = ((limit - start) / delta).ceil().max(0.0);
+    if !count.is_finite() || count > super::MAX_ELEMENTS as f64 {
+        return invalid(format!("a range from {start} to {limit} by {delta}"));
+    }
+    one(ctx.input(0)?.dtype, smallvec![count as usize])
+}
+
+pub(super) fn eye_like(ctx: &Context) -> Result<Facts> {
+    let x = ctx.ranked(0, 2)?;
+    let code = ctx.attributes.get_int("dtype").and_then(|t| i32::try_from(t).ok());
+    one(code.map_or(x.dtype, DataType::from_onnx), x.shape.clone())
+}
+
+pub(super) fn random(ctx: &Context) -> Result<Facts> {
+    let Some(dims) = ctx.attributes.ints("shape") else {
+        return invalid("attribute 'shape' is missing");
+    };
+    one(DataType::Float, dims.iter().map(|&d| dim(d)).collect::<Result<_>>()?)
+}

@@ -1,0 +1,73 @@
+//! Operators that pick elements.
+
+use super::{Context, Facts, InferError, Result, axis, dim, invalid, one, signed};
+use crate::model_graph::{DataType, DisplayShape, Shape, TensorData};
+use smallvec::smallvec;
+
+pub(super) fn gather(ctx: &Context) -> Result<Facts> {
+    let (x, indices) = (ctx.input(0)?, ctx.input(1)?);
+    let along = axis(ctx.attributes.int("axis", 0), x.shape.len())?;
+    let mut out = Shape::from_slice(&x.shape[..along]);
+    out.extend_from_slice(&indices.shape);
+    out.extend_from_slice(&x.shape[along + 1..]);
+    one(x.dtype, out)
+}
+
+pub(super) fn gather_nd(ctx: &Context) -> Result<Facts> {
+    let (x, indices) = (ctx.input(0)?, ctx.input(1)?);
+    let batch = dim(ctx.attributes.int("batch_dims", 0))?;
+    let Some((&picked, outer)) = indices.shape.split_last() else {
+        return invalid("the indices are a scalar");
+    };
+    let Some(rest) = picked.checked_add(batch).and_then(|n| x.shape.get(n..)) else {
+        return invalid(format!(
+            "indices of {} into {}",
+            DisplayShape(&indices.shape),
+            DisplayShape(&x.shape)
+        ));
+    };
+    one(x.dtype, outer.iter().chain(rest).copied().collect())
+}
+
+pub(super) fn non_zero(ctx: &Context) -> Result<Facts> {
+    let x = ctx.input(0)?;
+    match x.data() {
+        Some(data) => {
+            let count = (0..data.len()).filter(|&i| data.get_f64(i) != Some(0.0)).count();
+            one(DataType::Int64, smallvec![x.shape.len(), count])
+        }
+        None => Err(InferError::DataDependent(
+            "the number of non-zero elements is only known at run time".into(),
+        )),
+    }
+}
+
+pub(super) fn compress(ctx: &Context) -> Result<Facts> {
+    let x = ctx.input(0)?;
+    let Some(condition) = ctx.ints(1)? else { return invalid("the condition is missing") };
+    let kept = condition.iter().filter(|&&c| c != 0).count();
+    match ctx.attributes.get_int("axis") {
+        None => one(x.dtype, smallvec![kept]),
+        Some(a) => {
+            let mut shape = x.shape.clone();
+            shape[axis(a, x.shape.len())?] = kept;
+            one(x.dtype, shape)
+        }
+    }
+}
+
+pub(super) fn one_hot(ctx: &Context) -> Result<Facts> {
+    let (indices, values) = (ctx.input(0)?, ctx.input(2)?);
+    let depth = match ctx.input(1)?.data() {
+        Some(TensorData::Ints(v)) => v.first().copied(),
+        Some(TensorData::Floats(v)) => v.first().map(|&d| d as i64),
+        None => return Err(InferError::DataDependent("the depth is not known".into())),
+    };
+    let mut shape = indices.shape.clone();
+    let at = match ctx.attributes.int("axis", -1) {
+        -1 => shape.len(),
+        a => axis(a, shape.len() + 1)?,
+    };
+    shape.insert(at, dim(depth.unwrap_or(-1).min(signed(1 << 40)))?);
+    one(values.dtype, shape)
+}

@@ -1,0 +1,393 @@
+//! Shape inference and constant folding, one family of operators per file.
+//!
+//! Every rule takes a [`Context`] and says the type and dimensions of each output. Outputs that
+//! depend on constants alone are constants themselves; where their elements decide shapes (chains
+//! such as Shape → Gather → Concat → Reshape) the elements are computed too. Weights are never
+//! needed. Arithmetic on dimensions is checked throughout, since a file may claim anything.
+
+mod conv_pool;
+mod elementwise;
+mod fold;
+mod generate;
+mod index;
+pub(crate) mod layout;
+mod matmul;
+mod recurrent;
+pub(crate) mod reduce;
+
+pub(crate) use matmul::parse_einsum;
+
+use super::tensor::DisplayShape;
+use super::{Attributes, Constant, DataType, OpType, Shape, TensorData, Value};
+use smallvec::{SmallVec, smallvec};
+use std::sync::Arc;
+
+/// What inference finds out about one output.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Fact {
+    /// Element type.
+    pub dtype: DataType,
+    /// Dimensions.
+    pub shape: Shape,
+    /// Set when the output does not depend on the network's inputs.
+    pub constant: Option<Constant>,
+}
+
+/// One node whose outputs are to be inferred.
+pub struct Context<'a> {
+    /// The operator.
+    pub op: &'a OpType,
+    /// Its attributes.
+    pub attributes: &'a Attributes,
+    /// Its inputs; `None` where an optional one is left out.
+    pub inputs: &'a [Option<&'a Value>],
+    /// How many outputs are asked for.
+    pub outputs: usize,
+    /// Version of the default operator set.
+    pub opset: i64,
+    /// What the file says of each output.
+    pub declared: &'a [Option<(DataType, Shape)>],
+}
+
+/// Why inference failed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum InferError {
+    /// The inputs do not fit the operator.
+    #[error("{0}")]
+    Invalid(String),
+    /// The output's shape depends on elements that are not known.
+    #[error("{0}")]
+    DataDependent(String),
+}
+
+pub(crate) type Result<T> = std::result::Result<T, InferError>;
+
+/// An [`InferError::Invalid`] with this text.
+fn invalid<T>(reason: impl Into<String>) -> Result<T> {
+    Err(InferError::Invalid(reason.into()))
+}
+
+/// Tensors of more elements are refused: no network has them, but a hostile file may claim them.
+const MAX_ELEMENTS: u64 = 1 << 40;
+
+/// More dimensions are refused.
+const MAX_RANK: usize = 16;
+
+impl Fact {
+    fn new(dtype: DataType, shape: Shape) -> Self {
+        Self { dtype, shape, constant: None }
+    }
+}
+
+/// Rows of what a rule returns; nearly always one.
+type Facts = SmallVec<[Fact; 1]>;
+
+fn one(dtype: DataType, shape: Shape) -> Result<Facts> {
+    Ok(smallvec![Fact::new(dtype, shape)])
+}
+
+impl<'a> Context<'a> {
+    /// Input `index`, or an error that says it is missing.
+    pub(crate) fn input(&self, index: usize) -> Result<&'a Value> {
+        match self.optional(index) {
+            Some(value) => Ok(value),
+            None => invalid(format!("input {index} is missing")),
+        }
+    }
+
+    /// Input `index`, if it is there.
+    pub(crate) fn optional(&self, index: usize) -> Option<&'a Value> {
+        self.inputs.get(index).copied().flatten()
+    }
+
+    /// Input `index`, which must have `rank` dimensions.
+    fn ranked(&self, index: usize, rank: usize) -> Result<&'a Value> {
+        let value = self.input(index)?;
+        if value.shape.len() != rank {
+            return invalid(format!(
+                "input {index} has {} dimensions ({}) instead of {rank}",
+                value.shape.len(),
+                DisplayShape(&value.shape)
+            ));
+        }
+        Ok(value)
+    }
+
+    /// Integer elements of input `index`, which decide a shape.
+    pub(crate) fn ints(&self, index: usize) -> Result<Option<&'a [i64]>> {
+        let Some(value) = self.optional(index) else { return Ok(None) };
+        match value.data() {
+            Some(TensorData::Ints(v)) => Ok(Some(v)),
+            Some(TensorData::Floats(_)) => invalid(format!("input {index} must hold integers")),
+            None => Err(InferError::DataDependent(format!(
+                "the output's shape depends on the elements of input {index}{}, which are not known",
+                if value.name.is_empty() { String::new() } else { format!(" '{}'", value.name) }
+            ))),
+        }
+    }
+
+    /// A list that older operator sets give as attribute `name` and newer ones as input `index`.
+    pub(crate) fn ints_either(&self, name: &str, index: usize) -> Result<Option<&'a [i64]>> {
+        match self.attributes.ints(name) {
+            Some(list) => Ok(Some(list)),
+            None => self.ints(index),
+        }
+    }
+
+    /// Same type and shape as input 0.
+    fn like_first(&self) -> Result<Facts> {
+        let x = self.input(0)?;
+        one(x.dtype, x.shape.clone())
+    }
+}
+
+/// Position of `axis` (negative: from the end) among `rank` dimensions.
+pub(crate) fn axis(axis: i64, rank: usize) -> Result<usize> {
+    let signed = i64::try_from(rank).unwrap_or(i64::MAX);
+    let positive = if axis < 0 { axis.saturating_add(signed) } else { axis };
+    match usize::try_from(positive) {
+        Ok(a) if a < rank => Ok(a),
+        _ => invalid(format!("axis {axis} is outside a tensor of {rank} dimensions")),
+    }
+}
+
+/// A dimension out of signed arithmetic.
+fn dim(value: i64) -> Result<usize> {
+    match usize::try_from(value) {
+        Ok(d) => Ok(d),
+        Err(_) => invalid(format!("a dimension would be {value}")),
+    }
+}
+
+/// A dimension for signed arithmetic.
+fn signed(value: usize) -> i64 {
+    i64::try_from(value).unwrap_or(i64::MAX)
+}
+
+/// Product of dimensions.
+fn product(shape: &[usize]) -> Result<usize> {
+    match shape.iter().try_fold(1usize, |p, &d| p.checked_mul(d)) {
+        Some(p) => Ok(p),
+        None => invalid(format!("{} elements overflow", DisplayShape(shape))),
+    }
+}
+
+/// Shape of `a` and `b` broadcast against each other, as in NumPy.
+fn broadcast(a: &[usize], b: &[usize]) -> Result<Shape> {
+    let rank = a.len().max(b.len());
+    let mut out: Shape = smallvec![1; rank];
+    for (i, d) in out.iter_mut().enumerate() {
+        let of = |s: &[usize]| (i + s.len()).checked_sub(rank).map_or(1, |j| s[j]);
+        *d = match (of(a), of(b)) {
+            (x, y) if x == y => x,
+            (1, y) => y,
+            (x, 1) => x,
+            _ => {
+                return invalid(format!(
+                    "shapes {} and {} cannot be broadcast together",
+                    DisplayShape(a),
+                    DisplayShape(b)
+                ));
+            }
+        };
+    }
+    Ok(out)
+}
+
+/// Shapes, types and constants of a node's outputs.
+///
+/// # Errors
+/// When the operator cannot take these inputs, or when an output's shape can be told neither from
+/// them nor from what the file declares.
+pub fn infer(ctx: &Context) -> Result<Vec<Fact>> {
+    let facts = match dispatch(ctx) {
+        Err(InferError::DataDependent(reason)) => declared(ctx, reason),
+        other => other,
+    }?;
+    let constant = is_constant(ctx);
+    // A single number is a literal, whatever it is expanded to.
+    let is_stored = |v: &&Value| v.elements() > 1 && v.constant.as_ref().is_some_and(|c| c.stored);
+    let stored = ctx.inputs.iter().flatten().any(is_stored);
+    let mut out = Vec::with_capacity(facts.len());
+    for (i, mut fact) in facts.into_iter().enumerate() {
+        if fact.shape.len() > MAX_RANK {
+            return invalid(format!("output {i} would have {} dimensions", fact.shape.len()));
+        }
+        let elements = fact.shape.iter().try_fold(1u64, |p, &d| p.checked_mul(d as u64));
+        if elements.is_none_or(|n| n > MAX_ELEMENTS) {
+            return invalid(format!("output {i} would have shape {}", DisplayShape(&fact.shape)));
+        }
+        if constant && fact.constant.is_none() {
+            let small = elements.is_some_and(|n| n <= TensorData::MAX_ELEMENTS as u64);
+            let data = if small { fold::fold(ctx, i, &fact) } else { None };
+            fact.constant = Some(Constant {
+                data: data.map(Arc::new),
+                stored: stored && fact.dtype.is_float(),
+            });
+        }
+        out.push(fact);
+    }
+    Ok(out)
+}
+
+/// Whether the node's outputs depend on constants alone.
+fn is_constant(ctx: &Context) -> bool {
+    use OpType::*;
+    match ctx.op {
+        // Only the shape, or the type, of the rest matters.
+        Shape | Size | EyeLike => true,
+        CastLike => ctx.optional(0).is_some_and(Value::is_constant),
+        RandomNormal | RandomNormalLike | RandomUniform | RandomUniformLike => false,
+        Unknown { .. } => false,
+        _ => ctx.inputs.iter().flatten().all(|v| v.is_constant()),
+    }
+}
+
+/// Falls back on the shapes that the file declares.
+fn declared(ctx: &Context, reason: String) -> Result<Facts> {
+    let all: Option<Facts> = (0..ctx.outputs)
+        .map(|i| {
+            let (dtype, shape) = ctx.declared.get(i)?.clone()?;
+            Some(Fact::new(dtype, shape))
+        })
+        .collect();
+    all.ok_or(InferError::DataDependent(reason))
+}
+
+fn dispatch(ctx: &Context) -> Result<Facts> {
+    use OpType::*;
+    match ctx.op {
+        Abs
+        | Acos
+        | Acosh
+        | Asin
+        | Asinh
+        | Atan
+        | Atanh
+        | BitwiseNot
+        | Ceil
+        | Celu
+        | Clip
+        | Cos
+        | Cosh
+        | CumSum
+        | Elu
+        | Erf
+        | Exp
+        | FastGelu
+        | BiasGelu
+        | Floor
+        | Gelu
+        | HardSigmoid
+        | HardSwish
+        | Hardmax
+        | Identity
+        | InstanceNormalization
+        | LRN
+        | LeakyRelu
+        | Log
+        | LogSoftmax
+        | LpNormalization
+        | MeanVarianceNormalization
+        | Mish
+        | Neg
+        | GroupNormalization
+        | QuickGelu
+        | RMSNormalization
+        | RandomNormalLike
+        | RandomUniformLike
+        | Reciprocal
+        | Relu
+        | RotaryEmbedding
+        | Round
+        | ScatterElements
+        | ScatterND
+        | Selu
+        | Shrink
+        | Sigmoid
+        | Sign
+        | Sin
+        | Sinh
+        | Softmax
+        | Softplus
+        | Softsign
+        | Sqrt
+        | Swish
+        | Tan
+        | Tanh
+        | ThresholdedRelu
+        | Trilu => ctx.like_first(),
+        LayerNormalization
+        | SimplifiedLayerNormalization
+        | SkipLayerNormalization
+        | SkipSimplifiedLayerNormalization
+        | BatchNormalization
+        | Dropout => elementwise::with_statistics(ctx),
+        Add | Sub | Mul | Div | Pow | Mod | PRelu | BitShift | BitwiseAnd | BitwiseOr
+        | BitwiseXor => elementwise::binary(ctx, None),
+        And | Or | Xor | Equal | Greater | GreaterOrEqual | Less | LessOrEqual => {
+            elementwise::binary(ctx, Some(DataType::Bool))
+        }
+        Max | Min | Mean | Sum => elementwise::variadic(ctx),
+        Not | IsNaN | IsInf => one(DataType::Bool, ctx.input(0)?.shape.clone()),
+        Cast => elementwise::cast(ctx),
+        CastLike => one(ctx.input(1)?.dtype, ctx.input(0)?.shape.clone()),
+        Where => elementwise::select(ctx),
+        QuantizeLinear | DequantizeLinear | DynamicQuantizeLinear => elementwise::quantize(ctx),
+
+        Conv | FusedConv | ConvInteger | QLinearConv => conv_pool::conv(ctx),
+        ConvTranspose => conv_pool::conv_transpose(ctx),
+        MaxPool | AveragePool | LpPool => conv_pool::pool(ctx),
+        GlobalAveragePool | GlobalMaxPool | GlobalLpPool => conv_pool::global_pool(ctx),
+        GridSample => conv_pool::grid_sample(ctx),
+        RoiAlign => conv_pool::roi_align(ctx),
+
+        MatMul | FusedMatMul | MatMulInteger | QLinearMatMul => matmul::matmul(ctx),
+        Gemm | FusedGemm => matmul::gemm(ctx),
+        Einsum => matmul::einsum(ctx),
+        Attention => matmul::attention(ctx),
+        LSTM | GRU | RNN => recurrent::recurrent(ctx),
+
+        ReduceL1 | ReduceL2 | ReduceLogSum | ReduceLogSumExp | ReduceMax | ReduceMean
+        | ReduceMin | ReduceProd | ReduceSum | ReduceSumSquare => reduce::reduce(ctx),
+        ArgMax | ArgMin => reduce::arg(ctx),
+        TopK => reduce::top_k(ctx),
+
+        Concat => layout::concat(ctx),
+        Split => layout::split(ctx),
+        Slice => layout::slice(ctx),
+        Reshape => layout::reshape(ctx),
+        Flatten => layout::flatten(ctx),
+        Transpose => layout::transpose(ctx),
+        Squeeze => layout::squeeze(ctx),
+        Unsqueeze => layout::unsqueeze(ctx),
+        Expand => layout::expand(ctx),
+        Tile => layout::tile(ctx),
+        Pad => layout::pad(ctx),
+        DepthToSpace | SpaceToDepth => layout::depth_space(ctx),
+        Resize | Upsample => layout::resize(ctx),
+
+        Gather => index::gather(ctx),
+        GatherElements => one(ctx.input(0)?.dtype, ctx.input(1)?.shape.clone()),
+        GatherND => index::gather_nd(ctx),
+        NonZero => index::non_zero(ctx),
+        Compress => index::compress(ctx),
+        OneHot => index::one_hot(ctx),
+
+        Shape => generate::shape(ctx),
+        Size => generate::size(ctx),
+        ConstantOfShape => generate::constant_of_shape(ctx),
+        Range => generate::range(ctx),
+        EyeLike => generate::eye_like(ctx),
+        RandomNormal | RandomUniform => generate::random(ctx),
+        Constant | NonMaxSuppression => Err(InferError::DataDependent(format!(
+            "the output's shape of {} depends on what it computes",
+            ctx.op
+        ))),
+        Unknown { .. } => declared(ctx, String::new()).or_else(|_| {
+            // Let in on request: all that can be said is that most operators keep their shape.
+            let x = ctx.input(0)?;
+            Ok((0..ctx.outputs).map(|_| Fact::new(x.dtype, x.shape.clone())).collect())
+        }),
+    }
+}
