@@ -25,6 +25,7 @@
 
 pub mod graph;
 pub mod model_graph;
+pub mod onnx;
 
 /// Runs the examples of the README.
 #[cfg(doctest)]

@@ -1,0 +1,139 @@
+//! Sequences of tensors, which the network model does not have: PyTorch's exporter writes a split
+//! as a sequence and takes it apart again. Importing keeps track of the tensors in each.
+
+use super::{Arguments, Binding, Importer, Scope, resolve};
+use crate::model_graph::{Attribute, Attributes, OpType, ValueId, ints};
+use crate::onnx::decode::{Argument, Node};
+use crate::onnx::error::{ReadError, Reason, invalid};
+use smallvec::{SmallVec, smallvec};
+use std::rc::Rc;
+
+/// Whether the node makes, reads or joins a sequence.
+pub(super) fn is_sequence(node: &Node) -> bool {
+    node.domain.is_empty()
+        && matches!(
+            node.op.as_str(),
+            "SplitToSequence" | "SequenceConstruct" | "SequenceAt" | "ConcatFromSequence"
+        )
+}
+
+impl<'m> Importer<'m> {
+    pub(super) fn sequence(
+        &mut self,
+        node: &'m Node,
+        scope: &mut Scope<'m, '_>,
+        prefix: &str,
+        arguments: &Arguments<'m>,
+    ) -> Result<(), ReadError> {
+        let int = |name: &str, default: i64| match node
+            .argument(name)
+            .and_then(|a| resolve(a, arguments))
+        {
+            Some(Argument::Plain(Attribute::Int(i))) => *i,
+            _ => default,
+        };
+        let tensor = |i: usize| node.inputs.get(i).and_then(|name| scope.get(name));
+        let sequence = || {
+            let name = node.inputs.first().map_or("", String::as_str);
+            scope.sequence(name).ok_or_else(|| {
+                invalid(format!("{}: '{name}' is no sequence of known tensors", node.label()))
+            })
+        };
+        let unsupported = |what: &str| {
+            let what = format!("{}: {what}", node.label());
+            ReadError::from(Reason::Unsupported { what, hint: None })
+        };
+        let Some(output) = node.outputs.first() else { return Ok(()) };
+        let binding = match node.op.as_str() {
+            "SequenceConstruct" => {
+                let parts = (0..node.inputs.len()).map(tensor).collect::<Option<_>>();
+                self.spend(8 * node.inputs.len())?;
+                Binding::Sequence(parts.ok_or_else(|| {
+                    invalid(format!("{} joins what are not tensors", node.label()))
+                })?)
+            }
+            "SequenceAt" => {
+                let parts = sequence()?;
+                let index = tensor(1)
+                    .and_then(|id| self.builder.value(id).data()?.ints()?.first().copied())
+                    .ok_or_else(|| unsupported("its index depends on the network's inputs"))?;
+                let count = i64::try_from(parts.len()).unwrap_or(i64::MAX);
+                let index = if index < 0 { index.saturating_add(count) } else { index };
+                let part = usize::try_from(index).ok().and_then(|i| parts.get(i).copied());
+                Binding::Tensor(part.ok_or_else(|| {
+                    invalid(format!(
+                        "{} takes element {index} of a sequence of {count}",
+                        node.label()
+                    ))
+                })?)
+            }
+            "ConcatFromSequence" => {
+                if int("new_axis", 0) != 0 {
+                    return Err(unsupported("stacks a sequence along a new axis"));
+                }
+                let parts = sequence()?.iter().copied().map(Some).collect();
+                let attributes = Attributes::new().with("axis", Attribute::Int(int("axis", 0)));
+                let name = self.name(prefix, output)?;
+                let made =
+                    self.add(node, prefix, OpType::Concat, attributes, parts, &[Some(name)], &[])?;
+                let [Some(joined)] = made.as_slice() else {
+                    return Err(unsupported("joins a sequence to nothing"));
+                };
+                Binding::Tensor(*joined)
+            }
+            _ => {
+                let x =
+                    tensor(0).ok_or_else(|| invalid(format!("{} has no input", node.label())))?;
+                Binding::Sequence(self.split(node, x, tensor(1), int("axis", 0), prefix)?)
+            }
+        };
+        scope.values.insert(output, binding);
+        Ok(())
+    }
+
+    /// The parts of a SplitToSequence, by a Split.
+    fn split(
+        &mut self,
+        node: &'m Node,
+        x: ValueId,
+        split: Option<ValueId>,
+        axis: i64,
+        prefix: &str,
+    ) -> Result<Rc<[ValueId]>, ReadError> {
+        let shape = &self.builder.value(x).shape;
+        let along = usize::try_from(if axis < 0 { axis + shape.len() as i64 } else { axis });
+        let extent = along.ok().and_then(|a| shape.get(a)).map(|&d| d as i64);
+        let sizes = split.map(|id| self.builder.value(id)).map(|v| (v.shape.len(), v.data()));
+        let known = match (extent, sizes) {
+            (Some(extent), Some((0, Some(size)))) => size
+                .ints()
+                .and_then(|v| v.first().copied())
+                .filter(|&size| size > 0 && extent / size < 1 << 16)
+                .map(|size| {
+                    let starts = (0..extent).step_by(usize::try_from(size).unwrap_or(usize::MAX));
+                    starts.map(|start| size.min(extent - start)).collect()
+                }),
+            (Some(_), Some((1, Some(sizes)))) => sizes.ints().map(<[i64]>::to_vec),
+            _ => None,
+        };
+        let sizes: Vec<i64> = known.ok_or_else(|| Reason::Unsupported {
+            what: format!("{}: the sizes of its parts are not known", node.label()),
+            hint: None,
+        })?;
+        let mut attributes = Attributes::new().with("axis", Attribute::Int(axis));
+        let mut inputs: SmallVec<[Option<ValueId>; 3]> = smallvec![Some(x)];
+        self.spend(8 * sizes.len())?;
+        // Operator set 13 turned the sizes into an input.
+        if self.model.opset < 13 {
+            attributes.insert("split", ints(&sizes));
+        } else {
+            inputs.push(Some(self.builder.int_vector(&sizes)));
+        }
+        let output = node.outputs.first().map_or("", String::as_str);
+        let names = (0..sizes.len())
+            .map(|i| self.name(prefix, &format!("{output}_{i}")).map(Some))
+            .collect::<Result<Vec<_>, _>>()?;
+        let parts = self.add(node, prefix, OpType::Split, attributes, inputs, &names, &[])?;
+        Ok(parts.into_iter().flatten().collect())
+    }
+}

@@ -1,0 +1,190 @@
+//! Topological order. Files should come sorted, but not all do.
+
+use super::decode::{Argument, Body, Function, Graph, Info, Model, Node};
+use super::error::{ReadError, invalid};
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, HashMap, HashSet};
+
+/// Sorts the nodes of the graph, its subgraphs and its functions, producers first and otherwise
+/// in file order, and notes what each subgraph captures.
+///
+/// # Errors
+/// For names that are defined twice or never, cycles, and outputs that are missing or doubled.
+pub(super) fn sort(model: &mut Model) -> Result<(), ReadError> {
+    for function in &mut model.functions {
+        let Function { name, inputs, outputs, body, .. } = function;
+        let place = format!("function '{name}'");
+        unique(inputs.iter().map(String::as_str), &place, "inputs")?;
+        let given = inputs.iter().map(String::as_str).collect();
+        let outputs = outputs.iter().map(String::as_str).collect();
+        complete(order(body, given, outputs, &place)?)?;
+    }
+    if model.graph.outputs.is_empty() {
+        return Err(invalid("the graph has no outputs"));
+    }
+    complete(order_graph(&mut model.graph, "the graph")?)
+}
+
+/// Names used in a scope and not defined there, with the node that uses them.
+type Free = Vec<(String, String)>;
+
+/// An error unless every name is defined.
+fn complete(free: Free) -> Result<(), ReadError> {
+    match free.into_iter().next() {
+        None => Ok(()),
+        Some((name, user)) => Err(invalid(format!("{user} uses '{name}', which nothing produces"))),
+    }
+}
+
+fn unique<'a>(
+    names: impl Iterator<Item = &'a str>,
+    place: &str,
+    what: &str,
+) -> Result<(), ReadError> {
+    let mut seen = HashSet::new();
+    for name in names {
+        if !seen.insert(name) {
+            return Err(invalid(format!("'{name}' stands twice among the {what} of {place}")));
+        }
+    }
+    Ok(())
+}
+
+fn order_graph(graph: &mut Graph, place: &str) -> Result<Free, ReadError> {
+    let Graph { inputs, outputs, constants, body } = graph;
+    let names =
+        |infos: &'_ [Info]| -> Vec<String> { infos.iter().map(|i| i.name.clone()).collect() };
+    let (inputs, outputs) = (names(inputs), names(outputs));
+    unique(inputs.iter().map(String::as_str), place, "inputs")?;
+    unique(outputs.iter().map(String::as_str), place, "outputs")?;
+    unique(constants.iter().map(|c| c.name.as_str()), place, "initialisers")?;
+    // Before IR version 4 initialisers were inputs too.
+    let given = inputs.iter().map(String::as_str).chain(constants.iter().map(|c| c.name.as_str()));
+    order(body, given.collect(), outputs.iter().map(String::as_str).collect(), place)
+}
+
+fn order(
+    body: &mut Body,
+    given: HashSet<&str>,
+    outputs: Vec<&str>,
+    place: &str,
+) -> Result<Free, ReadError> {
+    let nodes = &mut body.nodes;
+    for node in nodes.iter_mut() {
+        let label = node.label();
+        let mut captures = Vec::new();
+        for (name, argument) in &mut node.arguments {
+            if let Argument::Graph(graph) = argument {
+                let free = order_graph(graph, &format!("{name} of {label}"))?;
+                captures.extend(free.into_iter().map(|(name, _)| name));
+            }
+        }
+        captures.sort_unstable();
+        captures.dedup();
+        node.captures = captures;
+    }
+
+    let mut producers: HashMap<&str, usize> = HashMap::with_capacity(nodes.len());
+    for (index, node) in nodes.iter().enumerate() {
+        for output in node.outputs.iter().filter(|o| !o.is_empty()) {
+            let other = producers.insert(output, index);
+            if other.is_some() || given.contains(output.as_str()) {
+                return Err(invalid(format!("{} defines '{output}' again", node.label())));
+            }
+        }
+    }
+
+    let mut free = Free::new();
+    let mut users: Vec<Vec<usize>> = vec![Vec::new(); nodes.len()];
+    let mut waiting: Vec<usize> = vec![0; nodes.len()];
+    let mut sorted = true;
+    for (index, (node, waiting)) in nodes.iter().zip(&mut waiting).enumerate() {
+        for name in node.uses() {
+            match producers.get(name) {
+                Some(&producer) => {
+                    *waiting += 1;
+                    sorted &= producer < index;
+                    if let Some(users) = users.get_mut(producer) {
+                        users.push(index);
+                    }
+                }
+                None if given.contains(name) => {}
+                None => free.push((name.to_string(), node.label())),
+            }
+        }
+    }
+    for output in outputs {
+        if !producers.contains_key(output) && !given.contains(output) {
+            free.push((output.to_string(), format!("the list of outputs of {place}")));
+        }
+    }
+    if sorted {
+        return Ok(free);
+    }
+
+    let mut ready: BinaryHeap<Reverse<usize>> =
+        waiting.iter().enumerate().filter(|(_, w)| **w == 0).map(|(i, _)| Reverse(i)).collect();
+    let mut position: Vec<Option<usize>> = vec![None; nodes.len()];
+    let mut next = 0;
+    while let Some(Reverse(index)) = ready.pop() {
+        if let Some(position) = position.get_mut(index) {
+            *position = Some(next);
+            next += 1;
+        }
+        for &user in users.get(index).into_iter().flatten() {
+            if let Some(waiting) = waiting.get_mut(user) {
+                *waiting -= 1;
+                if *waiting == 0 {
+                    ready.push(Reverse(user));
+                }
+            }
+        }
+    }
+    if next < nodes.len() {
+        return Err(cycle(nodes, &producers, &position));
+    }
+    let mut placed: Vec<_> = position.into_iter().zip(std::mem::take(nodes)).collect();
+    placed.sort_unstable_by_key(|(position, _)| *position);
+    *nodes = placed.into_iter().map(|(_, node)| node).collect();
+    Ok(free)
+}
+
+/// Names the nodes of one cycle. Going from producer to producer among the nodes that could not
+/// be placed must come round.
+fn cycle(
+    nodes: &[Node],
+    producers: &HashMap<&str, usize>,
+    position: &[Option<usize>],
+) -> ReadError {
+    let stuck = |index: &usize| position.get(*index).is_some_and(Option::is_none);
+    let mut path: Vec<usize> = (0..nodes.len()).find(stuck).into_iter().collect();
+    let mut seen: HashMap<usize, usize> = HashMap::new();
+    while let Some(&last) = path.last() {
+        if let Some(&start) = seen.get(&last) {
+            path.drain(..start);
+            break;
+        }
+        seen.insert(last, path.len() - 1);
+        let uses = nodes.get(last).into_iter().flat_map(Node::uses);
+        match uses.filter_map(|name| producers.get(name).copied()).find(stuck) {
+            Some(producer) => path.push(producer),
+            None => break,
+        }
+    }
+    // Edges were followed backwards.
+    path.reverse();
+    const SHOWN: usize = 8;
+    let mut labels: Vec<_> =
+        path.iter().take(SHOWN).filter_map(|&i| nodes.get(i)).map(Node::label).collect();
+    if path.len() > SHOWN {
+        labels.push(format!("{} more", path.len() - SHOWN));
+    }
+    invalid(format!("the nodes form a cycle: {}", labels.join(" -> ")))
+}
+
+impl Node {
+    /// Names of the values it needs.
+    fn uses(&self) -> impl Iterator<Item = &str> {
+        self.inputs.iter().chain(&self.captures).map(String::as_str).filter(|n| !n.is_empty())
+    }
+}

@@ -1,0 +1,447 @@
+//! The wire pre-pass: walks the protobuf encoding over the mapped bytes and copies what describes
+//! the network, leaving weights, documentation and everything unknown behind.
+//!
+//! The copy is small and well-formed, so that handing it to `protobuf` is safe: that library
+//! overflows the stack on nested groups (RUSTSEC-2024-0437). Pages that hold weights are never
+//! touched.
+
+use super::error::{ReadError, Reason, limit};
+use super::limits::{MAX_FLOATS, MAX_NESTING, MAX_NODES, MAX_STRUCTURE};
+use crate::model_graph::{DataType, TensorData};
+use std::ops::Range;
+
+/// Message types of `onnx.proto` that are copied.
+#[derive(Clone, Copy, PartialEq)]
+enum Message {
+    Model,
+    Opset,
+    Graph,
+    Function,
+    Node,
+    Attribute,
+    Tensor,
+    SparseTensor,
+    SparseValues,
+    Entry,
+    ValueInfo,
+    Type,
+    TensorType,
+    TensorShape,
+    Dimension,
+}
+
+/// What becomes of a field.
+enum Treatment {
+    Drop,
+    Varint,
+    Float,
+    /// A repeated varint, packed or not.
+    Varints,
+    /// A repeated 32-bit float, packed or not.
+    Floats,
+    Bytes,
+    /// Bytes that must be UTF-8.
+    Text,
+    /// Elements of a tensor.
+    Payload,
+    Message(Message),
+}
+
+impl Message {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Model => "model",
+            Self::Opset => "operator set",
+            Self::Graph => "graph",
+            Self::Function => "function",
+            Self::Node => "node",
+            Self::Attribute => "attribute",
+            Self::Tensor | Self::SparseValues => "tensor",
+            Self::SparseTensor => "sparse tensor",
+            Self::Entry => "external data entry",
+            Self::ValueInfo => "value",
+            Self::Type | Self::TensorType => "type",
+            Self::TensorShape => "shape",
+            Self::Dimension => "dimension",
+        }
+    }
+
+    /// Field numbers as in `onnx.proto`.
+    fn treatment(self, field: u32) -> Treatment {
+        use Treatment::{Bytes, Drop, Float, Floats, Payload, Text, Varint, Varints};
+        let message = Treatment::Message;
+        match (self, field) {
+            (Self::Model, 1) => Varint,                           // ir_version
+            (Self::Model, 7) => message(Self::Graph),             // graph
+            (Self::Model, 8) => message(Self::Opset),             // opset_import
+            (Self::Model, 25) => message(Self::Function),         // functions
+            (Self::Opset, 1) => Text,                             // domain
+            (Self::Opset, 2) => Varint,                           // version
+            (Self::Graph, 1) => message(Self::Node),              // node
+            (Self::Graph, 5) => message(Self::Tensor),            // initializer
+            (Self::Graph, 11..=13) => message(Self::ValueInfo),   // input, output, value_info
+            (Self::Graph, 15) => message(Self::SparseTensor),     // sparse_initializer
+            (Self::Function, 1 | 4 | 5 | 10 | 13) => Text, // name, input, output, domain, overload
+            (Self::Function, 7) => message(Self::Node),    // node
+            (Self::Function, 9) => message(Self::Opset),   // opset_import
+            (Self::Function, 11) => message(Self::Attribute), // attribute_proto
+            (Self::Function, 12) => message(Self::ValueInfo), // value_info
+            (Self::Node, 1..=4 | 7 | 8) => Text, // input, output, name, op_type, domain, overload
+            (Self::Node, 5) => message(Self::Attribute), // attribute
+            (Self::Attribute, 1 | 21) => Text,   // name, ref_attr_name
+            (Self::Attribute, 2) => Float,       // f
+            (Self::Attribute, 3 | 20) => Varint, // i, type
+            (Self::Attribute, 4 | 9) => Bytes,   // s, strings
+            (Self::Attribute, 5) => message(Self::Tensor), // t
+            (Self::Attribute, 6) => message(Self::Graph), // g
+            (Self::Attribute, 7) => Floats,      // floats
+            (Self::Attribute, 8) => Varints,     // ints
+            (Self::Attribute, 22) => message(Self::SparseTensor), // sparse_tensor
+            (Self::Tensor | Self::SparseValues, 1) => Varints, // dims
+            (Self::Tensor | Self::SparseValues, 2) => Varint, // data_type
+            (Self::Tensor | Self::SparseValues, 8) => Text, // name
+            // float_data, int32_data, int64_data, raw_data, double_data, uint64_data
+            (Self::Tensor, 4 | 5 | 7 | 9..=11) => Payload,
+            (Self::Tensor, 13) => message(Self::Entry), // external_data
+            (Self::Tensor, 14) => Varint,               // data_location
+            (Self::SparseTensor, 1) => message(Self::SparseValues), // values
+            (Self::SparseTensor, 3) => Varints,         // dims
+            (Self::Entry, 1 | 2) => Text,               // key, value
+            (Self::ValueInfo, 1) => Text,               // name
+            (Self::ValueInfo, 2) => message(Self::Type), // type
+            (Self::Type, 1 | 8) => message(Self::TensorType), // tensor_type, sparse_tensor_type
+            (Self::TensorType, 1) => Varint,            // elem_type
+            (Self::TensorType, 2) => message(Self::TensorShape), // shape
+            (Self::TensorShape, 1) => message(Self::Dimension), // dim
+            (Self::Dimension, 1) => Varint,             // dim_value
+            (Self::Dimension, 2) => Text,               // dim_param
+            _ => Drop,
+        }
+    }
+}
+
+/// Copies what describes the network. `skipped` hears where each payload that is left out ends:
+/// nothing before is looked at again.
+///
+/// # Errors
+/// When the bytes are not a well-formed ONNX model, end too early or exceed a limit.
+pub(super) fn slim(bytes: &[u8], mut skipped: impl FnMut(usize)) -> Result<Vec<u8>, ReadError> {
+    if let Some((found, hint)) = foreign(bytes) {
+        return Err(Reason::NotOnnx { found: found.into(), hint }.into());
+    }
+    let mut slimmer = Slimmer {
+        bytes,
+        skipped: &mut skipped,
+        out: Vec::new(),
+        graph_seen: false,
+        nodes: 0,
+        structure: 0,
+    };
+    let walked = slimmer.message(Message::Model, 0..bytes.len(), 0);
+    if slimmer.graph_seen {
+        return walked.map(|()| slimmer.out);
+    }
+    // No graph came to light. A model starts with its (small) IR version, so what does not is
+    // something else.
+    let plausible = matches!(bytes, [0x08, version, ..] if *version < 0x40);
+    match walked {
+        Err(error) if plausible => Err(error),
+        Ok(()) if plausible => Err(Reason::NotOnnx {
+            found: "it has the header of a model but no graph".into(),
+            hint: Some("the file may be cut short; download or export it again"),
+        }
+        .into()),
+        _ => Err(Reason::NotOnnx { found: "it holds no model".into(), hint: None }.into()),
+    }
+}
+
+/// Recognises files that people pass by mistake.
+fn foreign(bytes: &[u8]) -> Option<(&'static str, Option<&'static str>)> {
+    const EXPORT: &str = "export the network with torch.onnx.export first";
+    const CONVERT: &str = "convert it with tf2onnx first";
+    let starts = |magic: &[u8]| bytes.starts_with(magic);
+    let at_4 = |magic: &[u8]| bytes.get(4..).is_some_and(|b| b.starts_with(magic));
+    Some(match () {
+        () if bytes.is_empty() => ("the file is empty", None),
+        () if starts(b"PK\x03\x04") => {
+            ("this is a ZIP archive, perhaps a PyTorch checkpoint", Some(EXPORT))
+        }
+        () if starts(b"\x80\x02") => {
+            ("this is a Python pickle, perhaps a PyTorch checkpoint", Some(EXPORT))
+        }
+        () if starts(b"\x89HDF") => ("this is an HDF5 file, perhaps a Keras model", Some(CONVERT)),
+        () if at_4(b"TFL3") => ("this is a TensorFlow Lite model", Some(CONVERT)),
+        () if at_4(b"ORTM") => {
+            ("this is ONNX Runtime's own format", Some("use the .onnx file it was made from"))
+        }
+        () if starts(b"version https://git-lfs") => {
+            ("this is a Git LFS pointer", Some("fetch the file itself with git lfs pull"))
+        }
+        () if starts(b"<") => {
+            ("this is an HTML or XML page", Some("download the file itself, not the page about it"))
+        }
+        () if starts(b"\x1f\x8b") => ("this is a gzip archive", Some("unpack it first")),
+        () if starts(b"\x89PNG") || starts(b"\xff\xd8\xff") => ("this is an image", None),
+        () => return None,
+    })
+}
+
+enum Wire {
+    Varint,
+    Fixed64,
+    Bytes(Range<usize>),
+    Fixed32,
+}
+
+struct Field {
+    number: u32,
+    /// Where its tag starts.
+    start: usize,
+    wire: Wire,
+    /// Of a varint.
+    value: u64,
+}
+
+struct Cursor<'a> {
+    bytes: &'a [u8],
+    pos: usize,
+    /// End of the enclosing message.
+    end: usize,
+}
+
+fn malformed(problem: impl Into<String>, offset: usize) -> ReadError {
+    Reason::Wire { problem: problem.into(), offset }.into()
+}
+
+impl Cursor<'_> {
+    /// An error for `what` at `offset`, which wants `needed` bytes more than there are.
+    fn too_short(&self, what: &'static str, offset: usize, needed: u64) -> ReadError {
+        let left = self.end.saturating_sub(self.pos);
+        if self.end == self.bytes.len() {
+            return Reason::Truncated { what, offset, needed, left }.into();
+        }
+        malformed(format!("{what} of {needed} bytes where its message has {left} left"), offset)
+    }
+
+    fn varint(&mut self) -> Result<u64, ReadError> {
+        let start = self.pos;
+        let mut value = 0u64;
+        for shift in (0..64).step_by(7) {
+            let byte = match self.bytes.get(self.pos) {
+                Some(&byte) if self.pos < self.end => byte,
+                _ => return Err(self.too_short("a number", start, 1)),
+            };
+            self.pos += 1;
+            let bits = u64::from(byte & 0x7f);
+            if shift == 63 && bits > 1 {
+                break;
+            }
+            value |= bits << shift;
+            if byte < 0x80 {
+                return Ok(value);
+            }
+        }
+        Err(malformed("a number of more than 64 bits", start))
+    }
+
+    /// Moves over `length` bytes.
+    fn skip(
+        &mut self,
+        what: &'static str,
+        start: usize,
+        length: u64,
+    ) -> Result<Range<usize>, ReadError> {
+        let end = usize::try_from(length).ok().and_then(|l| self.pos.checked_add(l));
+        match end {
+            Some(end) if end <= self.end => {
+                let range = self.pos..end;
+                self.pos = end;
+                Ok(range)
+            }
+            _ => Err(self.too_short(what, start, length)),
+        }
+    }
+
+    fn field(&mut self) -> Result<Option<Field>, ReadError> {
+        if self.pos >= self.end {
+            return Ok(None);
+        }
+        let start = self.pos;
+        let tag = self.varint()?;
+        let number = u32::try_from(tag >> 3).ok().filter(|n| (1..1 << 29).contains(n));
+        let Some(number) = number else {
+            return Err(malformed(format!("field number {}", tag >> 3), start));
+        };
+        let mut value = 0;
+        let wire = match tag & 7 {
+            0 => {
+                value = self.varint()?;
+                Wire::Varint
+            }
+            1 => self.skip("a number", start, 8).map(|_| Wire::Fixed64)?,
+            2 => {
+                let length = self.varint()?;
+                Wire::Bytes(self.skip("a field", start, length)?)
+            }
+            3 | 4 => return Err(malformed("a group, which ONNX does not use,", start)),
+            5 => self.skip("a number", start, 4).map(|_| Wire::Fixed32)?,
+            other => return Err(malformed(format!("wire type {other}"), start)),
+        };
+        Ok(Some(Field { number, start, wire, value }))
+    }
+}
+
+struct Slimmer<'a> {
+    bytes: &'a [u8],
+    skipped: &'a mut dyn FnMut(usize),
+    out: Vec<u8>,
+    graph_seen: bool,
+    nodes: u64,
+    /// Bytes that what was copied so far will take once decoded, roughly.
+    structure: u64,
+}
+
+/// Size of the largest generated message type, which attributes are, rounded up.
+const MESSAGE_SIZE: u64 = 512;
+/// Size of an owned string without its text.
+const STRING_SIZE: u64 = 24;
+
+impl Slimmer<'_> {
+    fn spend(&mut self, bytes: u64) -> Result<(), ReadError> {
+        self.structure = self.structure.saturating_add(bytes);
+        if self.structure > MAX_STRUCTURE {
+            return Err(limit(
+                "the network takes too much memory even without its weights (bytes)",
+                MAX_STRUCTURE,
+            ));
+        }
+        Ok(())
+    }
+
+    fn message(
+        &mut self,
+        message: Message,
+        range: Range<usize>,
+        depth: usize,
+    ) -> Result<(), ReadError> {
+        if depth > MAX_NESTING {
+            let what = format!("messages are nested too deeply at byte {}", range.start);
+            return Err(limit(what, MAX_NESTING as u64));
+        }
+        self.spend(MESSAGE_SIZE)?;
+        match message {
+            Message::Graph => self.graph_seen = true,
+            Message::Node => {
+                self.nodes += 1;
+                if self.nodes > MAX_NODES {
+                    return Err(limit("too many nodes", MAX_NODES));
+                }
+            }
+            _ => {}
+        }
+        let payload = match message {
+            Message::Tensor => self.payload_wanted(range.clone())?,
+            _ => 0,
+        };
+        let mut cursor = Cursor { bytes: self.bytes, pos: range.start, end: range.end };
+        while let Some(field) = cursor.field()? {
+            let copied = field.start..cursor.pos;
+            let size = copied.len() as u64;
+            match (message.treatment(field.number), field.wire) {
+                (Treatment::Drop, _) => continue,
+                (Treatment::Varint, Wire::Varint) | (Treatment::Float, Wire::Fixed32) => {
+                    self.spend(size)?;
+                }
+                // A packed integer may take a single byte and is decoded to eight.
+                (Treatment::Varints, Wire::Varint | Wire::Bytes(_))
+                | (Treatment::Floats, Wire::Fixed32 | Wire::Bytes(_)) => self.spend(8 * size)?,
+                (Treatment::Bytes, Wire::Bytes(_)) => self.spend(STRING_SIZE + size)?,
+                (Treatment::Text, Wire::Bytes(text)) => {
+                    self.spend(STRING_SIZE + size)?;
+                    let start = text.start;
+                    if let Err(error) = std::str::from_utf8(&self.bytes[text]) {
+                        let offset = start + error.valid_up_to();
+                        return Err(malformed("text that is not UTF-8", offset));
+                    }
+                }
+                (Treatment::Payload, _) if size > payload => {
+                    (self.skipped)(cursor.pos);
+                    continue;
+                }
+                (Treatment::Payload, _) => self.spend(8 * size)?,
+                (Treatment::Message(inner), Wire::Bytes(range)) => {
+                    self.nested(field.number, inner, range, depth)?;
+                    continue;
+                }
+                _ => {
+                    let problem = format!(
+                        "field {} of a {} has the wrong type",
+                        field.number,
+                        message.name()
+                    );
+                    return Err(malformed(problem, field.start));
+                }
+            }
+            self.out.extend_from_slice(&self.bytes[copied]);
+        }
+        Ok(())
+    }
+
+    /// Copies an inner message, whose length is known only afterwards.
+    fn nested(
+        &mut self,
+        field: u32,
+        message: Message,
+        range: Range<usize>,
+        depth: usize,
+    ) -> Result<(), ReadError> {
+        push_varint(&mut self.out, u64::from(field) << 3 | 2);
+        let length_at = self.out.len();
+        // Room for a length below 2^35, padded: continuation bits on all bytes but the last.
+        self.out.extend_from_slice(&[0x80, 0x80, 0x80, 0x80, 0]);
+        let start = self.out.len();
+        self.message(message, range, depth + 1)?;
+        let mut length = self.out.len() - start;
+        for byte in self.out.iter_mut().skip(length_at).take(5) {
+            *byte |= (length & 0x7f) as u8;
+            length >>= 7;
+        }
+        Ok(())
+    }
+
+    /// Size of the largest payload field worth keeping of the tensor in `range`. Its dimensions
+    /// may stand after the payload, hence a look ahead.
+    fn payload_wanted(&self, range: Range<usize>) -> Result<u64, ReadError> {
+        let mut elements = 1u64;
+        let mut dtype = DataType::Other(0);
+        let mut cursor = Cursor { bytes: self.bytes, pos: range.start, end: range.end };
+        while let Some(field) = cursor.field()? {
+            match (field.number, field.wire) {
+                // A negative dimension becomes a huge one here; decoding reports it.
+                (1, Wire::Varint) => elements = elements.saturating_mul(field.value),
+                (1, Wire::Bytes(dims)) => {
+                    let mut dims = Cursor { bytes: self.bytes, pos: dims.start, end: dims.end };
+                    while dims.pos < dims.end {
+                        elements = elements.saturating_mul(dims.varint()?);
+                    }
+                }
+                (2, Wire::Varint) => {
+                    dtype = DataType::from_onnx(i32::try_from(field.value).unwrap_or(0));
+                }
+                _ => {}
+            }
+        }
+        let most = if dtype.is_float() { MAX_FLOATS } else { TensorData::MAX_ELEMENTS as u64 };
+        // A 64-bit varint takes ten bytes; the tag and the length at most fifteen.
+        Ok(if elements <= most { elements * 10 + 15 } else { 0 })
+    }
+}
+
+/// Appends a number in protobuf's variable-length encoding.
+pub(super) fn push_varint(out: &mut Vec<u8>, mut value: u64) {
+    while value >= 0x80 {
+        out.push((value & 0x7f) as u8 | 0x80);
+        value >>= 7;
+    }
+    out.push(value as u8);
+}

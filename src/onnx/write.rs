@@ -1,0 +1,551 @@
+//! Writing networks as ONNX files.
+//!
+//! The message is built without initialisers; those are generated and written one after the other,
+//! so that a large network's weights never stand in memory together.
+
+use super::error::WriteError;
+use super::wire::push_varint;
+use crate::model_graph::{Attribute, DataType, ModelGraph, Node, OpType, TensorData, Value};
+use onnx_protobuf::attribute_proto::AttributeType;
+use onnx_protobuf::tensor_shape_proto::{Dimension, dimension};
+use onnx_protobuf::type_proto::{self, Tensor as TensorType};
+use onnx_protobuf::{
+    AttributeProto, GraphProto, Message, ModelProto, NodeProto, OperatorSetIdProto, TensorProto,
+    TensorShapeProto, TypeProto, ValueInfoProto,
+};
+use protobuf::MessageField;
+use rand::rngs::StdRng;
+use rand::{Rng, SeedableRng};
+use std::collections::{BTreeMap, HashSet};
+use std::io::{self, BufWriter, Write};
+
+/// What to write for weights, that is for tensors whose elements are not known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Weights {
+    /// As at the start of training, the same for the same seed: normally distributed with variance
+    /// 2 / fan-in (He et al., 2015, arXiv 1502.01852) from rank 2 up, scales and variances of
+    /// normalisations 1, all else 0.
+    Random {
+        /// Decides the weights.
+        seed: u64,
+    },
+    /// Types and dimensions only; known floating-point tensors of more than 16 elements are left
+    /// out too. Such a file can be read by [`read`](super::read), but not run.
+    Stripped,
+}
+
+/// Most elements of a floating-point tensor that is kept when weights are stripped: scalars of
+/// activations that are written out are part of the architecture.
+const SCALARS: usize = 16;
+
+/// Writes the network as an ONNX file. Values and nodes whose name is empty or taken get one.
+///
+/// # Errors
+/// When writing fails, or for what a [`ModelGraph`] does not hold enough of: operators with
+/// subgraphs and, unless stripped, tensors of strings.
+pub fn write(graph: &ModelGraph, out: impl Write, weights: Weights) -> Result<(), WriteError> {
+    let mut out = BufWriter::new(out);
+    let names = unique(graph.values().iter().map(|v| (&*v.name, "value")));
+    let mut header = encode(&ModelProto {
+        ir_version: ir_version(graph.opset()),
+        producer_name: env!("CARGO_PKG_NAME").into(),
+        producer_version: env!("CARGO_PKG_VERSION").into(),
+        opset_import: opsets(graph),
+        ..Default::default()
+    })?;
+    let body = encode(&message(graph, &names)?)?;
+    let initialisers = initialisers(graph, &names, weights)?;
+    let initialisers_size: u64 =
+        initialisers.iter().map(|i| field_size(GRAPH_INITIALIZER, i.size())).sum();
+    let size = body.len() as u64 + initialisers_size;
+    if size >= MAX_MESSAGE {
+        let what =
+            format!("{size} bytes are more than the 2 GiB that a file without external data holds");
+        return Err(WriteError::Unrepresentable(what));
+    }
+    start_field(&mut header, MODEL_GRAPH, size);
+    out.write_all(&header)?;
+    out.write_all(&body)?;
+    let seed = match weights {
+        Weights::Random { seed } => seed,
+        Weights::Stripped => 0,
+    };
+    let mut rng = StdRng::seed_from_u64(seed);
+    for initialiser in &initialisers {
+        initialiser.write(&mut out, &mut rng)?;
+    }
+    out.flush()?;
+    Ok(())
+}
+
+/// Field numbers of `onnx.proto`.
+const MODEL_GRAPH: u32 = 7;
+const GRAPH_INITIALIZER: u32 = 5;
+const TENSOR_RAW_DATA: u32 = 9;
+
+/// protobuf's limit.
+const MAX_MESSAGE: u64 = 1 << 31;
+
+fn encode(message: &impl Message) -> Result<Vec<u8>, WriteError> {
+    message.write_to_bytes().map_err(|e| WriteError::Unrepresentable(e.to_string()))
+}
+
+/// Appends the tag and the length of a field that holds a message or bytes.
+fn start_field(out: &mut Vec<u8>, number: u32, length: u64) {
+    push_varint(out, u64::from(number) << 3 | 2);
+    push_varint(out, length);
+}
+
+/// Bytes that such a field takes.
+fn field_size(number: u32, length: u64) -> u64 {
+    let mut start = Vec::new();
+    start_field(&mut start, number, length);
+    start.len() as u64 + length
+}
+
+/// The oldest IR version that goes with the operator set, from 8 on, which every runtime reads,
+/// to 10, the newest that `onnx_protobuf` knows.
+fn ir_version(opset: i64) -> i64 {
+    match opset {
+        ..=18 => 8,
+        19..=20 => 9,
+        _ => 10,
+    }
+}
+
+/// The domain that an operator of the vocabulary belongs to.
+fn domain(op: &OpType, opset: i64) -> &str {
+    use OpType::*;
+    const MICROSOFT: &str = "com.microsoft";
+    match op {
+        Unknown { domain, .. } => domain,
+        BiasGelu
+        | FastGelu
+        | FusedConv
+        | FusedGemm
+        | FusedMatMul
+        | QuickGelu
+        | SkipLayerNormalization
+        | SkipSimplifiedLayerNormalization => MICROSOFT,
+        Gelu if opset < 20 => MICROSOFT,
+        Attention | RotaryEmbedding if opset < 23 => MICROSOFT,
+        _ => "",
+    }
+}
+
+fn opsets(graph: &ModelGraph) -> Vec<OperatorSetIdProto> {
+    let mut domains = BTreeMap::from([("", graph.opset())]);
+    for node in graph.nodes() {
+        domains.entry(domain(&node.op, graph.opset())).or_insert(1);
+    }
+    let import = |(domain, version): (&str, i64)| OperatorSetIdProto {
+        domain: domain.into(),
+        version,
+        ..Default::default()
+    };
+    domains.into_iter().map(import).collect()
+}
+
+/// Gives each a name of its own: the first of a name keeps it, others get their stem and a number.
+fn unique<'a>(names: impl Iterator<Item = (&'a str, &'a str)> + Clone) -> Vec<String> {
+    let mut taken: HashSet<String> = names.clone().map(|(name, _)| name.to_string()).collect();
+    let mut kept: HashSet<&str> = HashSet::from([""]);
+    let mut number = 0u64;
+    let mut own = |(name, stem): (&'a str, &'a str)| {
+        if kept.insert(name) {
+            return name.to_string();
+        }
+        let stem = if name.is_empty() { stem } else { name };
+        loop {
+            let candidate = format!("{stem}_{number}");
+            number += 1;
+            if taken.insert(candidate.clone()) {
+                return candidate;
+            }
+        }
+    };
+    names.map(&mut own).collect()
+}
+
+/// The graph without its initialisers.
+fn message(graph: &ModelGraph, names: &[String]) -> Result<GraphProto, WriteError> {
+    let node_names = unique(graph.nodes().iter().map(|n| (&*n.name, n.op.name())));
+    let nodes = graph.nodes().iter().zip(node_names);
+    let info = |id: usize| -> Option<ValueInfoProto> {
+        Some(value_info(names.get(id)?, graph.values().get(id)?))
+    };
+    let mut outputs = HashSet::new();
+    Ok(GraphProto {
+        name: graph.name().into(),
+        node: nodes.map(|(n, name)| node(graph, names, n, name)).collect::<Result<_, _>>()?,
+        input: graph.inputs().iter().filter_map(|id| info(id.index())).collect(),
+        // A name may stand there only once.
+        output: (graph.outputs().iter().filter(|id| outputs.insert(**id)))
+            .filter_map(|id| info(id.index()))
+            .collect(),
+        // Without it, nobody could tell what unknown operators compute.
+        value_info: (graph.nodes().iter().filter(|n| n.op.is_unknown()))
+            .flat_map(|n| n.outputs.iter().flatten())
+            .filter(|id| !graph.outputs().contains(id))
+            .filter_map(|id| info(id.index()))
+            .collect(),
+        ..Default::default()
+    })
+}
+
+fn value_info(name: &str, value: &Value) -> ValueInfoProto {
+    let dim = |&size: &usize| Dimension {
+        value: i64::try_from(size).ok().map(dimension::Value::DimValue),
+        ..Default::default()
+    };
+    let shape =
+        TensorShapeProto { dim: value.shape.iter().map(dim).collect(), ..Default::default() };
+    let tensor = TensorType {
+        elem_type: value.dtype.to_onnx(),
+        shape: MessageField::some(shape),
+        ..Default::default()
+    };
+    let kind =
+        TypeProto { value: Some(type_proto::Value::TensorType(tensor)), ..Default::default() };
+    ValueInfoProto { name: name.into(), type_: MessageField::some(kind), ..Default::default() }
+}
+
+fn node(
+    graph: &ModelGraph,
+    names: &[String],
+    node: &Node,
+    name: String,
+) -> Result<NodeProto, WriteError> {
+    let domain = domain(&node.op, graph.opset());
+    if domain.is_empty() && matches!(node.op.name(), "If" | "Loop" | "Scan" | "SequenceMap") {
+        let what = format!("node '{name}' ({}), whose subgraphs are not kept", node.op);
+        return Err(WriteError::Unrepresentable(what));
+    }
+    // An empty name is an input or an output left out.
+    let name_of = |id: &Option<crate::model_graph::ValueId>| -> String {
+        id.and_then(|id| names.get(id.index())).cloned().unwrap_or_default()
+    };
+    Ok(NodeProto {
+        input: node.inputs.iter().map(name_of).collect(),
+        output: node.outputs.iter().map(name_of).collect(),
+        op_type: node.op.name().into(),
+        domain: domain.into(),
+        attribute: node.attributes.iter().map(|(n, a)| attribute(n, a)).collect(),
+        name,
+        ..Default::default()
+    })
+}
+
+fn attribute(name: &str, value: &Attribute) -> AttributeProto {
+    let mut proto = AttributeProto { name: name.into(), ..Default::default() };
+    let kind = match value {
+        Attribute::Int(i) => {
+            proto.i = *i;
+            AttributeType::INT
+        }
+        Attribute::Float(f) => {
+            proto.f = *f;
+            AttributeType::FLOAT
+        }
+        Attribute::String(s) => {
+            proto.s = s.as_bytes().to_vec();
+            AttributeType::STRING
+        }
+        Attribute::Ints(v) => {
+            proto.ints = v.to_vec();
+            AttributeType::INTS
+        }
+        Attribute::Floats(v) => {
+            proto.floats = v.to_vec();
+            AttributeType::FLOATS
+        }
+        Attribute::Strings(v) => {
+            proto.strings = v.iter().map(|s| s.as_bytes().to_vec()).collect();
+            AttributeType::STRINGS
+        }
+        Attribute::Tensor { dtype, shape, data } => {
+            let mut tensor = header(String::new(), *dtype, shape);
+            if let Some(data) = data {
+                tensor.raw_data = (0..data.len()).flat_map(|i| element(data, i, *dtype)).collect();
+            }
+            proto.t = MessageField::some(tensor);
+            AttributeType::TENSOR
+        }
+    };
+    proto.type_ = kind.into();
+    proto
+}
+
+fn header(name: String, dtype: DataType, shape: &[usize]) -> TensorProto {
+    TensorProto {
+        name,
+        data_type: dtype.to_onnx(),
+        dims: shape.iter().map(|&d| i64::try_from(d).unwrap_or(i64::MAX)).collect(),
+        ..Default::default()
+    }
+}
+
+/// A stored tensor: its message without the elements, which are made while writing.
+struct Initialiser<'a> {
+    header: Vec<u8>,
+    dtype: DataType,
+    elements: u64,
+    fill: Fill<'a>,
+    /// Bytes that the elements take; `None` when they are left out.
+    payload: Option<u64>,
+}
+
+/// Where elements come from.
+enum Fill<'a> {
+    Known(&'a TensorData),
+    Constant(f64),
+    /// Normally distributed around 0 with this standard deviation.
+    Normal(f64),
+}
+
+fn initialisers<'a>(
+    graph: &'a ModelGraph,
+    names: &[String],
+    weights: Weights,
+) -> Result<Vec<Initialiser<'a>>, WriteError> {
+    // The first place where each value is used.
+    let mut uses: Vec<Option<(&Node, usize)>> = vec![None; graph.values().len()];
+    for node in graph.nodes() {
+        for (position, id) in node.inputs.iter().enumerate() {
+            if let Some(slot) = id.and_then(|id| uses.get_mut(id.index())) {
+                slot.get_or_insert((node, position));
+            }
+        }
+    }
+    let mut initialisers = Vec::new();
+    for ((value, name), user) in graph.values().iter().zip(names).zip(uses) {
+        if value.producer.is_some() || !value.is_constant() {
+            continue;
+        }
+        let header = encode(&header(name.clone(), value.dtype, &value.shape))?;
+        let (fill, wanted) = match (value.data(), weights) {
+            (Some(data), Weights::Stripped) => {
+                (Fill::Known(data), !value.dtype.is_float() || data.len() <= SCALARS)
+            }
+            (Some(data), Weights::Random { .. }) => (Fill::Known(data), true),
+            (None, Weights::Stripped) => (Fill::Constant(0.0), false),
+            (None, Weights::Random { .. }) => (initial(value, user), true),
+        };
+        let elements = value.elements();
+        let payload = if wanted {
+            let bits = bits(value.dtype).ok_or_else(|| {
+                WriteError::Unrepresentable(format!(
+                    "tensor '{name}' has elements of type {:?}, which cannot be made up",
+                    value.dtype
+                ))
+            })?;
+            let bytes = elements.checked_mul(bits).map(|b| b.div_ceil(8));
+            let bytes = bytes.filter(|b| *b < MAX_MESSAGE).ok_or_else(|| {
+                WriteError::Unrepresentable(format!("tensor '{name}' has {elements} elements"))
+            })?;
+            Some(bytes)
+        } else {
+            None
+        };
+        initialisers.push(Initialiser { header, dtype: value.dtype, elements, fill, payload });
+    }
+    Ok(initialisers)
+}
+
+/// How a weight starts, by what it is used for.
+fn initial<'a>(value: &Value, user: Option<(&Node, usize)>) -> Fill<'a> {
+    use OpType::*;
+    if !value.dtype.is_float() {
+        return Fill::Constant(0.0);
+    }
+    let (op, position) = match user {
+        Some((node, position)) => (Some(&node.op), position),
+        None => (None, 0),
+    };
+    let one = match op {
+        Some(BatchNormalization) => matches!(position, 1 | 4),
+        Some(
+            LayerNormalization
+            | GroupNormalization
+            | InstanceNormalization
+            | RMSNormalization
+            | SimplifiedLayerNormalization
+            | QuantizeLinear
+            | DequantizeLinear,
+        ) => position == 1,
+        Some(SkipLayerNormalization | SkipSimplifiedLayerNormalization) => position == 2,
+        _ => false,
+    };
+    let [first, rest @ ..] = value.shape.as_slice() else { return Fill::Constant(0.0) };
+    if one {
+        return Fill::Constant(1.0);
+    }
+    if rest.is_empty() {
+        return Fill::Constant(0.0);
+    }
+    let transposed = user.is_some_and(|(node, _)| node.attributes.int("transB", 0) != 0);
+    let inputs_first = matches!(op, Some(MatMul)) || matches!(op, Some(Gemm)) && !transposed;
+    let fan_in = if inputs_first {
+        // All dimensions but the last; leading ones of a MatMul are batches.
+        rest.iter().rev().nth(1).unwrap_or(first).to_owned() as f64
+    } else {
+        rest.iter().map(|&d| d as f64).product()
+    };
+    Fill::Normal((2.0 / fan_in.max(1.0)).sqrt())
+}
+
+impl Initialiser<'_> {
+    fn size(&self) -> u64 {
+        let payload = self.payload.map_or(0, |bytes| field_size(TENSOR_RAW_DATA, bytes));
+        self.header.len() as u64 + payload
+    }
+
+    fn write(&self, out: &mut impl Write, rng: &mut StdRng) -> io::Result<()> {
+        let mut start = Vec::new();
+        start_field(&mut start, GRAPH_INITIALIZER, self.size());
+        start.extend(&self.header);
+        if let Some(bytes) = self.payload {
+            start_field(&mut start, TENSOR_RAW_DATA, bytes);
+        }
+        out.write_all(&start)?;
+        let Some(bytes) = self.payload else { return Ok(()) };
+        match self.fill {
+            Fill::Known(data) => {
+                (0..data.len()).try_for_each(|i| out.write_all(&element(data, i, self.dtype)))
+            }
+            Fill::Normal(deviation) if float_bytes(0.0, self.dtype).is_some() => (0..self.elements)
+                .try_for_each(|_| {
+                    let x = deviation * normal(rng);
+                    out.write_all(&float_bytes(x, self.dtype).unwrap_or_default())
+                }),
+            Fill::Constant(x) if x != 0.0 && float_bytes(x, self.dtype).is_some() => {
+                let one = float_bytes(x, self.dtype).unwrap_or_default();
+                (0..self.elements).try_for_each(|_| out.write_all(&one))
+            }
+            // Zero, also for what is narrower than a byte or has no arithmetic here.
+            Fill::Constant(_) | Fill::Normal(_) => {
+                io::copy(&mut io::Read::take(io::repeat(0), bytes), out).map(|_| ())
+            }
+        }
+    }
+}
+
+/// One element as stored.
+type Bytes = smallvec::SmallVec<[u8; 8]>;
+
+/// Element `index` as little-endian bytes; empty for types whose elements are never known.
+fn element(data: &TensorData, index: usize, dtype: DataType) -> Bytes {
+    let float = data.get_f64(index).unwrap_or_default();
+    if let Some(bytes) = float_bytes(float, dtype) {
+        return bytes;
+    }
+    let int = match data {
+        TensorData::Ints(v) => v.get(index).copied().unwrap_or_default(),
+        TensorData::Floats(_) => float as i64,
+    };
+    // The low bytes of a two's complement number are that number in fewer bits.
+    let width = bits(dtype).map_or(0, |b| b / 8) as usize;
+    int.to_le_bytes().into_iter().take(width).collect()
+}
+
+/// A floating-point element; `None` for other types.
+fn float_bytes(x: f64, dtype: DataType) -> Option<Bytes> {
+    Some(match dtype {
+        DataType::Float => (x as f32).to_le_bytes().into_iter().collect(),
+        DataType::Double => x.to_le_bytes().into_iter().collect(),
+        DataType::Float16 => half_bits(x as f32).to_le_bytes().into_iter().collect(),
+        DataType::Bfloat16 => bfloat_bits(x as f32).to_le_bytes().into_iter().collect(),
+        _ => return None,
+    })
+}
+
+/// Bits that a stored element takes; `None` for strings and types newer than this list.
+fn bits(dtype: DataType) -> Option<u64> {
+    Some(match dtype {
+        DataType::Uint8 | DataType::Int8 | DataType::Bool => 8,
+        DataType::Uint16 | DataType::Int16 | DataType::Float16 | DataType::Bfloat16 => 16,
+        DataType::Float | DataType::Int32 | DataType::Uint32 => 32,
+        DataType::Double | DataType::Int64 | DataType::Uint64 => 64,
+        // Complex numbers, then 8-bit floats and the types of 4 and of 2 bits.
+        DataType::Other(14) => 64,
+        DataType::Other(15) => 128,
+        DataType::Other(17..=20 | 24) => 8,
+        DataType::Other(21..=23) => 4,
+        DataType::Other(25 | 26) => 2,
+        DataType::String | DataType::Other(_) => return None,
+    })
+}
+
+/// A number from the standard normal distribution (Box and Muller, 1958).
+fn normal(rng: &mut StdRng) -> f64 {
+    // In (0, 1], so that the logarithm is finite.
+    let u = 1.0 - rng.r#gen::<f64>();
+    let v: f64 = rng.r#gen();
+    (-2.0 * u.ln()).sqrt() * (std::f64::consts::TAU * v).cos()
+}
+
+/// The nearest bfloat16, ties to even.
+fn bfloat_bits(x: f32) -> u16 {
+    if x.is_nan() {
+        return 0x7fc0;
+    }
+    let bits = x.to_bits();
+    (bits.wrapping_add(0x7fff + (bits >> 16 & 1)) >> 16) as u16
+}
+
+/// The nearest 16-bit float, ties to even.
+fn half_bits(x: f32) -> u16 {
+    let sign = (x.to_bits() >> 16 & 0x8000) as u16;
+    let magnitude = x.abs();
+    if x.is_nan() {
+        return 0x7e00;
+    }
+    // Halfway between the largest number and the next that there would be.
+    if magnitude >= 65520.0 {
+        return sign | 0x7c00;
+    }
+    let exponent = (magnitude.to_bits() >> 23) as i32 - 127;
+    // Distance between neighbours; below 2^-14 it stays the same.
+    let step_exponent = exponent.max(-14) - 10;
+    let steps = (f64::from(magnitude) / 2f64.powi(step_exponent)).round_ties_even() as u16;
+    // Adding lets a rounding up to the next power of two carry into the exponent.
+    let biased = if exponent < -14 { 0 } else { (exponent + 14) as u16 };
+    sign | ((biased << 10) + steps)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn half_bits_round_to_nearest_even() {
+        for (x, bits) in [
+            (1.0, 0x3c00),
+            (-2.0, 0xc000),
+            (65504.0, 0x7bff),
+            (65519.9, 0x7bff),
+            (65520.0, 0x7c00),
+            (5.9604645e-8, 0x0001),
+            (2.9802322e-8, 0x0000),
+            (6.1035156e-5, 0x0400),
+            (6.097_555e-5, 0x03ff),
+            (0.333_333_34, 0x3555),
+            (2049.0, 0x6800),
+            (2051.0, 0x6802),
+            (f32::NEG_INFINITY, 0xfc00),
+        ] {
+            assert_eq!(half_bits(x), bits, "{x}");
+        }
+        assert_eq!(bfloat_bits(3.140625), 0x4049);
+        assert_eq!(bfloat_bits(1.0 + 1.0 / 256.0), 0x3f80);
+    }
+
+    #[test]
+    fn taken_names_are_not_given_again() {
+        let names = ["x", "", "x", "x_1", "value_0", ""];
+        let own = unique(names.iter().map(|n| (*n, "value")));
+        let distinct: HashSet<_> = own.iter().collect();
+        assert_eq!(distinct.len(), names.len());
+        assert_eq!((&*own[0], &*own[3], &*own[4]), ("x", "x_1", "value_0"));
+    }
+}
