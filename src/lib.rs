@@ -24,6 +24,7 @@
 #![warn(missing_docs)]
 
 pub mod graph;
+pub mod lower;
 pub mod model_graph;
 pub mod onnx;
 

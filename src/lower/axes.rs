@@ -1,0 +1,467 @@
+//! What each axis of each tensor means: batch, channel, height or width.
+//!
+//! Exporters lay the same network out in different ways: a map may be flattened to tokens, cut into
+//! windows, moved to channels-last, split into heads. To describe a tensor as
+//! `[channels, height, width]` whatever its layout, every axis carries the factors it is made of,
+//! each with its role. Reshape regroups factors (splitting one where it must), Transpose permutes
+//! them, and arithmetic replaces them; so a Swin window of `[windows, tokens, channels]` is still
+//! known to be a 56 × 56 map of 96 channels.
+
+use crate::graph::Extent;
+use crate::model_graph::infer::{self, layout};
+use crate::model_graph::{DataType, ModelGraph, Node, OpType, Value};
+use smallvec::{SmallVec, smallvec};
+
+/// What a factor of an axis runs over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Role {
+    Batch,
+    Channel,
+    /// Height; also tokens of a sequence, and depth of a volume.
+    Height,
+    Width,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Factor {
+    pub role: Role,
+    pub size: usize,
+}
+
+/// The factors of one axis, outermost first; their product is the axis' extent.
+pub(super) type Axis = SmallVec<[Factor; 2]>;
+
+/// All axes of a tensor.
+pub(super) type Axes = SmallVec<[Axis; 4]>;
+
+fn axis(role: Role, size: usize) -> Axis {
+    smallvec![Factor { role, size }]
+}
+
+/// The role that stands for a whole axis: channels win, since that is what arithmetic mixes.
+fn dominant(axis: &Axis) -> Option<Role> {
+    let channel = axis.iter().any(|f| f.role == Role::Channel);
+    if channel { Some(Role::Channel) } else { axis.first().map(|f| f.role) }
+}
+
+/// The axis resized: as it was if the extent is the same, else one factor of its dominant role.
+fn resized(from: &Axis, size: usize) -> Axis {
+    match from.iter().map(|f| f.size).product::<usize>() == size && !from.is_empty() {
+        true => from.clone(),
+        false => axis(dominant(from).unwrap_or(Role::Channel), size),
+    }
+}
+
+/// `[channels, height, width]` of a tensor with these axes, for one element of the batch.
+pub(super) fn extent(axes: &Axes) -> Extent {
+    let mut extent = Extent::new(1, 1, 1);
+    for factor in axes.iter().flatten() {
+        let size = factor.size as u64;
+        let target = match factor.role {
+            Role::Batch => continue,
+            Role::Channel => &mut extent.channels,
+            Role::Height => &mut extent.height,
+            Role::Width => &mut extent.width,
+        };
+        *target = target.saturating_mul(size);
+    }
+    extent
+}
+
+/// The usual meaning of a tensor of this shape, when nothing else is known.
+pub(super) fn usual(shape: &[usize]) -> Axes {
+    use Role::*;
+    let roles: &[Role] = match shape.len() {
+        0 => &[],
+        1 => &[Channel],
+        2 => &[Batch, Channel],
+        3 => &[Batch, Height, Channel],
+        4 => &[Batch, Channel, Height, Width],
+        5 => &[Batch, Channel, Height, Height, Width],
+        _ => &[Batch, Channel],
+    };
+    let role = |i: usize| roles.get(i).copied().unwrap_or(Height);
+    shape.iter().enumerate().map(|(i, &size)| axis(role(i), size)).collect()
+}
+
+/// Meaning of an input of the network.
+fn of_input(value: &Value) -> Axes {
+    let mut axes = usual(&value.shape);
+    match (value.shape.as_slice(), value.dtype) {
+        // Token indices.
+        (&[_, tokens], DataType::Int64 | DataType::Int32 | DataType::Bool) => {
+            axes[1] = axis(Role::Height, tokens);
+        }
+        // An image with its channels last.
+        (&[_, h, w, c], _) if c <= 4 && h > 4 => {
+            axes[1] = axis(Role::Height, h);
+            axes[2] = axis(Role::Width, w);
+            axes[3] = axis(Role::Channel, c);
+        }
+        _ => {}
+    }
+    axes
+}
+
+/// Meaning of `[batch, channels, spatial…]`, as a convolution reads it.
+fn positional(batch: &Axis, shape: &[usize]) -> Axes {
+    let mut axes = usual(shape);
+    if shape.len() == 3 {
+        axes[1] = axis(Role::Channel, shape[1]);
+        axes[2] = axis(Role::Height, shape[2]);
+    }
+    axes[0] = resized(batch, shape[0]);
+    axes
+}
+
+/// Factors regrouped into a new shape, in row-major order; `None` where the shapes do not align.
+fn regrouped(from: &Axes, shape: &[usize]) -> Option<Axes> {
+    let mut factors: SmallVec<[Factor; 8]> = SmallVec::new();
+    for &factor in from.iter().flatten().filter(|f| f.size != 1) {
+        match factors.last_mut() {
+            Some(last) if last.role == factor.role => {
+                last.size = last.size.checked_mul(factor.size)?;
+            }
+            _ => factors.push(factor),
+        }
+    }
+    let mut factors = factors.into_iter().peekable();
+    let mut axes = Axes::new();
+    for &size in shape {
+        let mut need = size;
+        let mut axis = Axis::new();
+        while need != 1 {
+            let factor = factors.peek_mut()?;
+            if factor.size != 0 && need % factor.size == 0 {
+                need /= factor.size;
+                axis.push(*factor);
+                factors.next();
+            } else if need != 0 && factor.size % need == 0 {
+                factor.size /= need;
+                axis.push(Factor { role: factor.role, size: need });
+                need = 1;
+            } else {
+                return None;
+            }
+        }
+        axes.push(axis);
+    }
+    Some(axes)
+}
+
+/// Axes of `shape` where each comes from the operand that is not broadcast along it.
+fn broadcast(operands: &[(&[usize], Option<&Axes>)], shape: &[usize]) -> Axes {
+    let usual = usual(shape);
+    (0..shape.len())
+        .map(|i| {
+            let candidates = operands.iter().filter_map(|(from, axes)| {
+                let at = (i + from.len()).checked_sub(shape.len())?;
+                let axis = axes.as_ref()?.get(at)?;
+                (from[at] == shape[i]).then_some(axis)
+            });
+            let known = candidates.clone().find(|a| !a.is_empty()).or(candidates.clone().next());
+            known.cloned().unwrap_or_else(|| usual[i].clone())
+        })
+        .collect()
+}
+
+/// Axes of every value of a graph; `None` for constants.
+pub(super) struct AxesMap(Vec<Option<Axes>>);
+
+impl AxesMap {
+    pub(super) fn new(graph: &ModelGraph) -> Self {
+        let mut map = Self(vec![None; graph.values().len()]);
+        for &id in graph.inputs() {
+            map.0[id.index()] = Some(of_input(graph.value(id)));
+        }
+        for node in graph.nodes() {
+            for (i, id) in node.outputs.iter().enumerate() {
+                let Some(id) = *id else { continue };
+                let value = graph.value(id);
+                if value.is_constant() {
+                    continue;
+                }
+                let axes = map.of_output(graph, node, i, value);
+                let fits = axes.len() == value.shape.len()
+                    && axes
+                        .iter()
+                        .zip(&value.shape)
+                        .all(|(axis, &d)| axis.iter().map(|f| f.size).product::<usize>() == d);
+                // Not where the shape was declared rather than inferred.
+                map.0[id.index()] = Some(if fits { axes } else { usual(&value.shape) });
+            }
+        }
+        map
+    }
+
+    /// Axes of a value; `None` for a constant.
+    pub(super) fn get(&self, id: crate::model_graph::ValueId) -> Option<&Axes> {
+        self.0[id.index()].as_ref()
+    }
+
+    fn of_output(&self, graph: &ModelGraph, node: &Node, output: usize, value: &Value) -> Axes {
+        use OpType::*;
+        let shape = value.shape.as_slice();
+        let input = |i: usize| node.inputs.get(i).copied().flatten();
+        let axes = |i: usize| input(i).and_then(|id| self.get(id));
+        let value_of = |i: usize| input(i).map(|id| graph.value(id));
+        let Some(x) = axes(0) else { return self.without_first(graph, node, shape) };
+        let along =
+            |default: i64| infer::axis(node.attributes.int("axis", default), x.len()).unwrap_or(0);
+        let keeps = |changed: &dyn Fn(usize) -> usize| -> Axes {
+            x.iter().enumerate().map(|(i, a)| resized(a, changed(i))).collect()
+        };
+        match node.op {
+            Conv | FusedConv | ConvInteger | QLinearConv | ConvTranspose | GridSample
+            | RoiAlign => positional(&x[0], shape),
+            DepthToSpace | SpaceToDepth => depth_space(x, node).unwrap_or_else(|| usual(shape)),
+            Reshape | Flatten | Squeeze | Unsqueeze => {
+                regrouped(x, shape).unwrap_or_else(|| usual(shape))
+            }
+            Transpose => node.context(graph, |ctx| match layout::permutation(ctx) {
+                Ok(perm) => perm.iter().map(|&a| x[a].clone()).collect(),
+                Err(_) => usual(shape),
+            }),
+            Concat => {
+                let at = infer::axis(node.attributes.int("axis", 1), shape.len()).unwrap_or(0);
+                let known = (0..node.inputs.len())
+                    .filter_map(axes)
+                    .max_by_key(|a| a[at].iter().map(|f| f.size).product::<usize>());
+                let mut out = known.unwrap_or(x).clone();
+                out[at] = resized(&out[at], shape[at]);
+                out
+            }
+            Gather => match value_of(1) {
+                Some(indices) => {
+                    let at = along(0);
+                    let role = dominant(&x[at]).unwrap_or(Role::Channel);
+                    let picked = indices.shape.iter().map(|&d| match d == value_size(x, at) {
+                        true => x[at].clone(),
+                        false => axis(role, d),
+                    });
+                    x[..at]
+                        .iter()
+                        .cloned()
+                        .chain(picked)
+                        .chain(x[at + 1..].iter().cloned())
+                        .collect()
+                }
+                None => usual(shape),
+            },
+            MatMul | FusedMatMul | MatMulInteger | QLinearMatMul => {
+                let right = if node.op == QLinearMatMul { 3 } else { 1 };
+                self.of_matmul(graph, node, (0, right), shape)
+            }
+            Gemm | FusedGemm => {
+                let flip = node.attributes.int("transA", 0) != 0 && x.len() == 2;
+                let (rows, depth) = if flip { (1, 0) } else { (0, 1) };
+                let columns = match axes(1) {
+                    None => axis(dominant(&x[depth]).unwrap_or(Role::Channel), shape[1]),
+                    Some(b) => b[usize::from(node.attributes.int("transB", 0) == 0)].clone(),
+                };
+                smallvec![x[rows].clone(), columns]
+            }
+            Einsum => self.of_einsum(node, shape).unwrap_or_else(|| usual(shape)),
+            Attention => match output {
+                0 => {
+                    let mut out = x.clone();
+                    if let Some(last) = out.last_mut() {
+                        *last = axis(Role::Channel, *shape.last().unwrap_or(&1));
+                    }
+                    out
+                }
+                _ => usual(shape),
+            },
+            LSTM | GRU | RNN => recurrent(x, node, output, shape),
+            ReduceL1 | ReduceL2 | ReduceLogSum | ReduceLogSumExp | ReduceMax | ReduceMean
+            | ReduceMin | ReduceProd | ReduceSum | ReduceSumSquare => node.context(graph, |ctx| {
+                let axes = ctx.optional(0).and_then(|v| {
+                    let list = ctx.ints_either("axes", 1).ok()?;
+                    infer::reduce::reduced_axes(&node.attributes, v, list).ok()
+                });
+                let gone = axes.unwrap_or_default();
+                let keep = node.attributes.int("keepdims", 1) != 0;
+                shrink(x, &gone, keep)
+            }),
+            ArgMax | ArgMin => shrink(x, &[along(0)], node.attributes.int("keepdims", 1) != 0),
+            OneHot => usual(shape),
+            GatherElements | GatherND | NonZero | Compress | NonMaxSuppression => {
+                if shape.len() == x.len() { keeps(&|i| shape[i]) } else { usual(shape) }
+            }
+            Expand | Where | Add | Sub | Mul | Div | Pow | Mod | PRelu | Max | Min | Mean | Sum
+            | And | Or | Xor | Equal | Greater | GreaterOrEqual | Less | LessOrEqual | BitShift
+            | BitwiseAnd | BitwiseOr | BitwiseXor => self.of_broadcast(graph, node, shape),
+            // Everything else keeps the order of its axes, if it keeps their number.
+            _ if shape.len() == x.len() => keeps(&|i| shape[i]),
+            _ => usual(shape),
+        }
+    }
+
+    /// The first input is a constant, or missing.
+    fn without_first(&self, graph: &ModelGraph, node: &Node, shape: &[usize]) -> Axes {
+        use OpType::*;
+        match node.op {
+            MatMul | FusedMatMul | MatMulInteger => self.of_matmul(graph, node, (0, 1), shape),
+            // Rows of a table: the index's axes, then features.
+            Gather => {
+                let index = node.inputs.get(1).copied().flatten().and_then(|id| self.get(id));
+                let index = index.cloned().unwrap_or_default();
+                let at = infer::axis(
+                    node.attributes.int("axis", 0),
+                    (shape.len() + 1).saturating_sub(index.len()),
+                )
+                .unwrap_or(0);
+                let feature = |i: usize| axis(Role::Channel, shape[i]);
+                let mut axes: Axes = (0..at).map(feature).collect();
+                axes.extend(index);
+                axes.extend((axes.len()..shape.len()).map(feature));
+                axes
+            }
+            Einsum => self.of_einsum(node, shape).unwrap_or_else(|| usual(shape)),
+            Concat => {
+                let at = infer::axis(node.attributes.int("axis", 1), shape.len()).unwrap_or(0);
+                let known = node.inputs.iter().flatten().find_map(|&id| self.get(id));
+                let mut out = known.cloned().unwrap_or_else(|| usual(shape));
+                out[at] = resized(&out[at], shape[at]);
+                out
+            }
+            _ => self.of_broadcast(graph, node, shape),
+        }
+    }
+
+    fn of_broadcast(&self, graph: &ModelGraph, node: &Node, shape: &[usize]) -> Axes {
+        let operands: SmallVec<[(&[usize], Option<&Axes>); 3]> = node
+            .inputs
+            .iter()
+            .flatten()
+            .map(|&id| (graph.value(id).shape.as_slice(), self.get(id)))
+            .collect();
+        broadcast(&operands, shape)
+    }
+
+    fn of_matmul(
+        &self,
+        graph: &ModelGraph,
+        node: &Node,
+        (left, right): (usize, usize),
+        shape: &[usize],
+    ) -> Axes {
+        let operand = |i: usize, flip: &str| {
+            let id = node.inputs.get(i).copied().flatten()?;
+            let mut dims = graph.value(id).shape.clone();
+            let mut axes = self.get(id).cloned();
+            let rank = dims.len();
+            if node.attributes.int(flip, 0) != 0 && rank >= 2 {
+                dims.swap(rank - 1, rank - 2);
+                if let Some(axes) = axes.as_mut() {
+                    axes.swap(rank - 1, rank - 2);
+                }
+            }
+            Some((dims, axes))
+        };
+        let (Some((da, a)), Some((db, b))) = (operand(left, "transA"), operand(right, "transB"))
+        else {
+            return usual(shape);
+        };
+        let (ra, rb) = (da.len(), db.len());
+        let mut out = Axes::new();
+        // A constant operand's axis takes the role of the axis it is multiplied with.
+        let contracted = |axes: &Option<Axes>, i: Option<usize>| {
+            let axis = i.and_then(|i| axes.as_ref()?.get(i));
+            axis.and_then(dominant).unwrap_or(Role::Channel)
+        };
+        let columns = (rb >= 2).then(|| match &b {
+            Some(b) => b[rb - 1].clone(),
+            None => axis(contracted(&a, ra.checked_sub(1)), db[rb - 1]),
+        });
+        let rows = (ra >= 2).then(|| match &a {
+            Some(a) => a[ra - 2].clone(),
+            None => axis(contracted(&b, Some(rb.saturating_sub(2))), da[ra - 2]),
+        });
+        let tail = usize::from(columns.is_some()) + usize::from(rows.is_some());
+        let batch = shape.get(..shape.len().saturating_sub(tail)).unwrap_or(&[]);
+        let cut = |d: &[usize]| d.len().saturating_sub(2);
+        let head = |axes: &Option<Axes>, n: usize| {
+            axes.as_ref().map(|a| a[..n].iter().cloned().collect::<Axes>())
+        };
+        let (ha, hb) = (head(&a, cut(&da)), head(&b, cut(&db)));
+        out.extend(broadcast(
+            &[(&da[..cut(&da)], ha.as_ref()), (&db[..cut(&db)], hb.as_ref())],
+            batch,
+        ));
+        out.extend(rows);
+        out.extend(columns);
+        out
+    }
+
+    fn of_einsum(&self, node: &Node, shape: &[usize]) -> Option<Axes> {
+        let equation = node.attributes.str("equation")?;
+        let (terms, output) = infer::parse_einsum(equation, node.inputs.len())?;
+        if terms.iter().flatten().chain(&output).any(|&l| l == '.') {
+            return None;
+        }
+        let find = |label: char| {
+            terms.iter().zip(&node.inputs).find_map(|(term, id)| {
+                let at = term.iter().position(|&l| l == label)?;
+                self.get((*id)?)?.get(at).cloned()
+            })
+        };
+        let axes = output.iter().zip(shape).map(|(&label, &size)| match find(label) {
+            Some(known) => resized(&known, size),
+            None => axis(Role::Channel, size),
+        });
+        Some(axes.collect())
+    }
+}
+
+fn value_size(axes: &Axes, at: usize) -> usize {
+    axes[at].iter().map(|f| f.size).product()
+}
+
+fn shrink(x: &Axes, gone: &[usize], keep: bool) -> Axes {
+    let axes = x.iter().enumerate();
+    axes.filter_map(|(i, a)| match gone.contains(&i) {
+        false => Some(a.clone()),
+        true => keep.then(Axis::new),
+    })
+    .collect()
+}
+
+/// The same as the Reshape, Transpose, Reshape that these operators abbreviate: the elements of
+/// a block move between channels and map but keep their roles.
+fn depth_space(x: &Axes, node: &Node) -> Option<Axes> {
+    let block = usize::try_from(node.attributes.int("blocksize", 0)).ok().filter(|&b| b > 0)?;
+    let [c, h, w] = [1, 2, 3].map(|i| value_size(x, i));
+    let six = |shape: [usize; 6], order: [usize; 6], out: [usize; 4]| {
+        let wide = regrouped(x, &shape)?;
+        let moved: Axes = order.iter().map(|&a| wide[a].clone()).collect();
+        regrouped(&moved, &out)
+    };
+    let n = value_size(x, 0);
+    if node.op == OpType::DepthToSpace {
+        let rest = c / block / block;
+        let out = [n, rest, h * block, w * block];
+        match node.attributes.str("mode") {
+            Some("CRD") => six([n, rest, block, block, h, w], [0, 1, 4, 2, 5, 3], out),
+            _ => six([n, block, block, rest, h, w], [0, 3, 4, 1, 5, 2], out),
+        }
+    } else {
+        let shape = [n, c, h / block, block, w / block, block];
+        six(shape, [0, 3, 5, 1, 2, 4], [n, c * block * block, h / block, w / block])
+    }
+}
+
+fn recurrent(x: &Axes, node: &Node, output: usize, shape: &[usize]) -> Axes {
+    let (steps, batch) = match node.attributes.int("layout", 0) {
+        1 => (x[1].clone(), x[0].clone()),
+        _ => (x[0].clone(), x[1].clone()),
+    };
+    let batch_first = node.attributes.int("layout", 0) == 1;
+    let at = |i: usize| axis(Role::Channel, shape.get(i).copied().unwrap_or(1));
+    match (output, batch_first) {
+        (0, false) => smallvec![steps, at(1), batch, at(3)],
+        (0, true) => smallvec![batch, steps, at(2), at(3)],
+        (_, false) => smallvec![at(0), batch, at(2)],
+        (_, true) => smallvec![batch, at(1), at(2)],
+    }
+}

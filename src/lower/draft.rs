@@ -1,0 +1,275 @@
+//! A graph of atomic operations while it is being brought into canonical form.
+
+use crate::graph::{Extent, Operation, Window};
+use smallvec::{SmallVec, smallvec};
+
+/// Position of a node in its [`Draft`].
+pub(super) type Index = usize;
+
+/// What a node of a draft does: an atomic operation, or one of the pieces that rules recognise
+/// larger operations by and that a finished graph does not have.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum Op {
+    Atom(Operation),
+    /// x + c, with c known or not. Without meaning for the architecture once rules have looked.
+    AddScalar(Option<f64>),
+    /// x · c; as above.
+    MulScalar(Option<f64>),
+    /// Clip with these bounds, as far as they are there and known.
+    Clip {
+        low: Bound,
+        high: Bound,
+    },
+    /// x to a constant power (also x · x).
+    Power(Option<f64>),
+    /// Whether elements are not a number.
+    IsNan,
+}
+
+/// One end of a Clip.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) enum Bound {
+    Open,
+    Known(f64),
+    Unknown,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Node {
+    pub op: Op,
+    /// Computed operands; constant ones are described by the other fields.
+    pub inputs: SmallVec<[Index; 2]>,
+    pub input: Extent,
+    pub output: Extent,
+    pub window: Window,
+    /// Whether a trained per-channel factor is part of it (normalisations, affine).
+    pub scale: bool,
+    pub bias: bool,
+    pub parameters: u64,
+    /// Coefficients that folding has absorbed, such as the factor of a batch normalisation.
+    pub folded: u64,
+    pub macs: u64,
+    pub name: Box<str>,
+    /// Tells apart nodes that would otherwise look the same: which part a slice takes, which
+    /// constant is added. Only compared within one graph.
+    pub key: SmallVec<[i64; 4]>,
+}
+
+impl Node {
+    pub(super) fn new(op: Op, inputs: SmallVec<[Index; 2]>, input: Extent, output: Extent) -> Self {
+        Self {
+            op,
+            inputs,
+            input,
+            output,
+            window: Window::default(),
+            scale: false,
+            bias: false,
+            parameters: 0,
+            folded: 0,
+            macs: 0,
+            name: "".into(),
+            key: SmallVec::new(),
+        }
+    }
+
+    pub(super) fn is(&self, operation: Operation) -> bool {
+        self.op == Op::Atom(operation)
+    }
+
+    /// The same node doing something else, without a window.
+    pub(super) fn becoming(&self, operation: Operation, inputs: &[Index]) -> Self {
+        Self { op: Op::Atom(operation), inputs: SmallVec::from_slice(inputs), ..self.clone() }
+    }
+}
+
+/// What a rule does to the node it matched.
+#[expect(clippy::large_enum_variant, reason = "applied at once, never stored")]
+pub(super) enum Patch {
+    /// Everything that reads the node reads this one instead.
+    Bypass(Index),
+    /// The node is replaced.
+    Become(Node),
+}
+
+/// A rule looks at one node (and what it reads) and may patch it.
+pub(super) type Rule = fn(&Draft, Index) -> Option<Patch>;
+
+/// Nodes in topological order; rules keep that order, since they only read earlier nodes.
+#[derive(Debug, Default)]
+pub(super) struct Draft {
+    nodes: Vec<Node>,
+    /// Where readers of a bypassed node look instead.
+    forward: Vec<Index>,
+    /// How many operands (and outputs of the network) read each node.
+    uses: Vec<u32>,
+    outputs: Vec<Index>,
+}
+
+impl Draft {
+    pub(super) fn push(&mut self, node: Node) -> Index {
+        let index = self.nodes.len();
+        for &i in &node.inputs {
+            self.uses[i] += 1;
+        }
+        self.nodes.push(node);
+        self.forward.push(index);
+        self.uses.push(0);
+        index
+    }
+
+    pub(super) fn output(&mut self, index: Index) {
+        self.uses[index] += 1;
+        self.outputs.push(index);
+    }
+
+    pub(super) fn node(&self, index: Index) -> &Node {
+        &self.nodes[index]
+    }
+
+    /// The node at `index` when nothing but one operand reads it.
+    pub(super) fn only_use(&self, index: Index) -> Option<&Node> {
+        (self.uses[index] == 1).then(|| &self.nodes[index])
+    }
+
+    pub(super) fn nodes_mut(&mut self) -> &mut [Node] {
+        &mut self.nodes
+    }
+
+    fn resolve(&self, mut index: Index) -> Index {
+        while self.forward[index] != index {
+            index = self.forward[index];
+        }
+        index
+    }
+
+    fn resolve_inputs(&mut self, index: Index) {
+        for k in 0..self.nodes[index].inputs.len() {
+            self.nodes[index].inputs[k] = self.resolve(self.nodes[index].inputs[k]);
+        }
+    }
+
+    /// One use of `index` less; a node without uses stops using its own inputs.
+    fn release(&mut self, index: Index) {
+        let mut stack: SmallVec<[Index; 8]> = smallvec![index];
+        while let Some(i) = stack.pop() {
+            let i = self.resolve(i);
+            self.uses[i] -= 1;
+            if self.uses[i] == 0 {
+                stack.extend(self.nodes[i].inputs.iter().copied());
+            }
+        }
+    }
+
+    fn apply(&mut self, index: Index, patch: Patch) {
+        match patch {
+            Patch::Bypass(to) => {
+                let inputs = self.nodes[index].inputs.clone();
+                self.uses[to] += self.uses[index];
+                self.uses[index] = 0;
+                self.forward[index] = to;
+                inputs.into_iter().for_each(|i| self.release(i));
+            }
+            Patch::Become(node) => {
+                for &i in &node.inputs {
+                    self.uses[i] += 1;
+                }
+                let old = std::mem::replace(&mut self.nodes[index], node);
+                old.inputs.into_iter().for_each(|i| self.release(i));
+            }
+        }
+    }
+
+    /// Applies the rules to every node, first to last, until none matches.
+    pub(super) fn rewrite(&mut self, rules: &[Rule]) {
+        loop {
+            let mut changed = false;
+            for index in 0..self.nodes.len() {
+                if self.uses[index] == 0 {
+                    continue;
+                }
+                self.resolve_inputs(index);
+                while self.forward[index] == index
+                    && let Some(patch) = rules.iter().find_map(|rule| rule(self, index))
+                {
+                    self.apply(index, patch);
+                    changed = true;
+                }
+            }
+            if !changed {
+                return;
+            }
+        }
+    }
+
+    /// Lets identical nodes be one: what an exporter or optimiser may or may not have done.
+    /// Nodes with weights of their own are never identical.
+    pub(super) fn merge_identical(&mut self) {
+        let mut seen = std::collections::HashMap::new();
+        for index in 0..self.nodes.len() {
+            if self.uses[index] == 0 {
+                continue;
+            }
+            self.resolve_inputs(index);
+            let node = &self.nodes[index];
+            let mergeable = match node.op {
+                Op::Atom(op) => {
+                    !matches!(op, Operation::Input | Operation::Unknown | Operation::Random)
+                        && (node.parameters == 0 || !node.key.is_empty())
+                }
+                _ => true,
+            };
+            if !mergeable || node.inputs.is_empty() || node.scale || node.bias {
+                continue;
+            }
+            let bits = |c: Option<f64>| c.map(f64::to_bits);
+            let bound = |b: Bound| match b {
+                Bound::Open => (0, 0),
+                Bound::Known(x) => (1, x.to_bits()),
+                Bound::Unknown => (2, 0),
+            };
+            let what = match node.op {
+                Op::Atom(op) => (op.code(), None, None),
+                // Constants of unknown value may differ.
+                Op::AddScalar(None) | Op::MulScalar(None) | Op::Power(None) => continue,
+                Op::AddScalar(c) => (1000, bits(c), None),
+                Op::MulScalar(c) => (1001, bits(c), None),
+                Op::Power(c) => (1002, bits(c), None),
+                Op::Clip { low, high } => (1003, None, Some((bound(low), bound(high)))),
+                Op::IsNan => (1004, None, None),
+            };
+            let same = (what, node.inputs.clone(), node.key.clone(), node.output, node.window);
+            match seen.get(&same) {
+                Some(&first) => self.apply(index, Patch::Bypass(first)),
+                None => {
+                    seen.insert(same, index);
+                }
+            }
+        }
+    }
+
+    /// The nodes that outputs depend on, in order, with their inputs renumbered.
+    pub(super) fn into_live(mut self) -> Vec<Node> {
+        let mut live = vec![false; self.nodes.len()];
+        for i in 0..self.outputs.len() {
+            let output = self.resolve(self.outputs[i]);
+            live[output] = true;
+        }
+        for index in (0..self.nodes.len()).rev() {
+            self.resolve_inputs(index);
+            for &to in &self.nodes[index].inputs {
+                live[to] |= live[index];
+            }
+        }
+        let mut position = vec![0; self.nodes.len()];
+        let mut out = Vec::new();
+        for (index, mut node) in self.nodes.into_iter().enumerate() {
+            if live[index] {
+                position[index] = out.len();
+                node.inputs.iter_mut().for_each(|i| *i = position[*i]);
+                out.push(node);
+            }
+        }
+        out
+    }
+}

@@ -1,0 +1,353 @@
+//! The draft of a model graph: one node per operator that computes.
+
+mod elementwise;
+mod norm;
+mod parts;
+mod pooling;
+mod weighted;
+
+use super::axes::{Axes, AxesMap, Role, extent};
+use super::draft::{Draft, Index, Node as Draftee, Op};
+use crate::graph::{Extent, Operation};
+use crate::model_graph::{ModelGraph, Node, OpType, Value, ValueId};
+use smallvec::{SmallVec, smallvec};
+
+/// The draft of `graph`, before any rule has run.
+pub(super) fn draft(graph: &ModelGraph) -> Draft {
+    let values = graph.values().len();
+    let mut drafter = Drafter {
+        graph,
+        axes: AxesMap::new(graph),
+        draft: Draft::default(),
+        source: vec![None; values],
+        counted: vec![false; values],
+    };
+    for &id in graph.inputs() {
+        let extent = drafter.extent(id);
+        let mut node = Draftee::new(Op::Atom(Operation::Input), smallvec![], extent, extent);
+        node.name = graph.value(id).name.clone();
+        drafter.source[id.index()] = Some(drafter.draft.push(node));
+    }
+    for node in graph.nodes() {
+        let computes = |id: &Option<ValueId>| id.is_some_and(|id| !graph.value(id).is_constant());
+        if node.outputs.iter().any(computes) {
+            drafter.operator(node);
+        }
+    }
+    for &id in graph.outputs() {
+        if let Some(index) = drafter.source[id.index()] {
+            drafter.draft.output(index);
+        }
+    }
+    drafter.draft
+}
+
+struct Drafter<'a> {
+    graph: &'a ModelGraph,
+    axes: AxesMap,
+    draft: Draft,
+    /// The node that computes each value; `None` for constants.
+    source: Vec<Option<Index>>,
+    /// Constants whose coefficients have been counted: shared weights count once.
+    counted: Vec<bool>,
+}
+
+impl<'a> Drafter<'a> {
+    fn id(&self, node: &Node, input: usize) -> Option<ValueId> {
+        node.inputs.get(input).copied().flatten()
+    }
+
+    fn value(&self, node: &Node, input: usize) -> Option<&'a Value> {
+        self.id(node, input).map(|id| self.graph.value(id))
+    }
+
+    /// Node that computes input `input`; `None` when it is absent or constant.
+    fn from(&self, node: &Node, input: usize) -> Option<Index> {
+        self.source[self.id(node, input)?.index()]
+    }
+
+    fn axes_of(&self, node: &Node, input: usize) -> Option<&Axes> {
+        self.axes.get(self.id(node, input)?)
+    }
+
+    fn extent(&self, id: ValueId) -> Extent {
+        self.axes.get(id).map_or(Extent::new(1, 1, 1), extent)
+    }
+
+    fn output(&self, node: &Node) -> ValueId {
+        // Only called for nodes with an output that computes.
+        node.outputs.iter().copied().flatten().next().unwrap_or(ValueId(0))
+    }
+
+    /// All computed operands in order.
+    fn operands(&self, node: &Node) -> SmallVec<[Index; 2]> {
+        (0..node.inputs.len()).filter_map(|i| self.from(node, i)).collect()
+    }
+
+    /// Extent of the largest computed operand.
+    fn largest(&self, node: &Node) -> Extent {
+        let ids = node.inputs.iter().flatten();
+        let extents = ids.filter(|id| self.source[id.index()].is_some()).map(|&id| self.extent(id));
+        extents.max_by_key(|e| (e.elements(), *e)).unwrap_or(Extent::new(1, 1, 1))
+    }
+
+    /// Trained coefficients that the node brings along as constant inputs.
+    ///
+    /// Weights count when they come from stored tensors. A table that meets a tensor element by
+    /// element (position embedding, mask, class token) counts for one element of the batch, and
+    /// counts however it came about: some exporters store what others compute, and no file tells
+    /// which of them was trained.
+    fn coefficients(&mut self, node: &Node) -> u64 {
+        use OpType::*;
+        let weights = match node.op {
+            // The rest are initial states.
+            LSTM | GRU | RNN => 1..4,
+            _ => 0..node.inputs.len(),
+        };
+        let aligned = matches!(
+            node.op,
+            Add | Sub | Mul | Div | Pow | Max | Min | Mean | Sum | Where | Concat
+        );
+        let mut total: u64 = 0;
+        for i in weights {
+            let (Some(id), Some(value)) = (self.id(node, i), self.value(node, i)) else { continue };
+            let Some(constant) = &value.constant else { continue };
+            let coefficients = value.dtype.is_float() && value.elements() > 1;
+            if !coefficients || !(aligned || constant.stored) {
+                continue;
+            }
+            // Shared weights count once. Equal tables may or may not have been stored as one.
+            let elements = if aligned {
+                self.per_sample(node, value)
+            } else if std::mem::replace(&mut self.counted[id.index()], true) {
+                0
+            } else {
+                value.elements()
+            };
+            total = total.saturating_add(elements);
+        }
+        total
+    }
+
+    /// Elements of a constant operand along all axes but the batch's.
+    fn per_sample(&self, node: &Node, value: &Value) -> u64 {
+        let output = self.axes.get(self.output(node));
+        let skip = output.map_or(0, |axes| axes.len().saturating_sub(value.shape.len()));
+        let batch = |i: usize| {
+            let axis = output.and_then(|axes| axes.get(skip + i));
+            axis.is_some_and(|a| !a.is_empty() && a.iter().all(|f| f.role == Role::Batch))
+        };
+        let dims = value.shape.iter().enumerate().filter(|&(i, _)| !batch(i));
+        dims.fold(1, |p: u64, (_, &d)| p.saturating_mul(d as u64))
+    }
+
+    /// Lets the outputs be computed by a node that is there already.
+    fn alias(&mut self, node: &Node, index: Index) {
+        for id in node.outputs.iter().flatten() {
+            self.source[id.index()] = Some(index);
+        }
+    }
+
+    /// Adds a node that reads all computed operands.
+    fn emit(&mut self, node: &Node, op: Op) -> &mut Draftee {
+        let mut new = Draftee::new(
+            op,
+            self.operands(node),
+            self.largest(node),
+            self.extent(self.output(node)),
+        );
+        new.name = if node.name.is_empty() {
+            self.graph.value(self.output(node)).name.clone()
+        } else {
+            node.name.clone()
+        };
+        new.parameters = self.coefficients(node);
+        let index = self.draft.push(new);
+        self.alias(node, index);
+        &mut self.draft.nodes_mut()[index]
+    }
+
+    fn atom(&mut self, node: &Node, operation: Operation) -> &mut Draftee {
+        self.emit(node, Op::Atom(operation))
+    }
+
+    /// Adds a node that nothing but its operands and extents describe.
+    fn plain(&mut self, node: &Node, operation: Operation) {
+        self.atom(node, operation);
+    }
+
+    fn operator(&mut self, node: &Node) {
+        use OpType::*;
+        use Operation as O;
+        match &node.op {
+            // Nothing is computed.
+            Identity
+            | Dropout
+            | Cast
+            | CastLike
+            | Reshape
+            | Flatten
+            | Squeeze
+            | Unsqueeze
+            | Transpose
+            | DepthToSpace
+            | SpaceToDepth
+            | Expand
+            | QuantizeLinear
+            | DequantizeLinear
+            | DynamicQuantizeLinear => self.pass(node),
+
+            Conv | FusedConv | ConvInteger | QLinearConv => self.conv(node),
+            ConvTranspose => self.conv_transpose(node),
+            MaxPool => self.pool(node, O::MaxPool, O::GlobalMaxPool),
+            AveragePool | LpPool => self.pool(node, O::AveragePool, O::GlobalAveragePool),
+            GlobalAveragePool | GlobalLpPool => self.reduce(node, O::GlobalAveragePool),
+            GlobalMaxPool => self.reduce(node, O::GlobalMaxPool),
+            ReduceMean => self.reduce(node, O::ReduceMean),
+            ReduceMax | ReduceMin => self.reduce(node, O::ReduceMax),
+            ReduceSum | ReduceLogSum | ReduceLogSumExp => self.reduce(node, O::ReduceSum),
+            ReduceL1 | ReduceL2 | ReduceSumSquare => self.reduce(node, O::ReduceNorm),
+            ReduceProd => self.reduce(node, O::ReduceProd),
+            ArgMax | ArgMin | TopK => {
+                let axis = node.attributes.int("axis", -1);
+                self.atom(node, O::TopK).key = smallvec![axis];
+            }
+
+            MatMul | FusedMatMul | MatMulInteger | QLinearMatMul => self.matmul(node),
+            Gemm | FusedGemm => self.gemm(node),
+            Einsum => self.einsum(node),
+            Attention => self.attention(node),
+            LSTM => self.recurrent(node, O::Lstm, 4),
+            GRU => self.recurrent(node, O::Gru, 3),
+            RNN => self.recurrent(node, O::Rnn, 1),
+
+            BatchNormalization => {
+                let channels = self.extent(self.output(node)).channels;
+                // Mean and variance are folded into factor and shift.
+                let new = self.norm(node, O::Affine);
+                new.parameters = channels.saturating_mul(2);
+                (new.scale, new.bias) = (true, true);
+            }
+            LayerNormalization => {
+                self.norm(node, O::LayerNorm);
+            }
+            RMSNormalization | SimplifiedLayerNormalization => {
+                self.norm(node, O::RmsNorm);
+            }
+            SkipLayerNormalization => self.skip_norm(node, O::LayerNorm),
+            SkipSimplifiedLayerNormalization => self.skip_norm(node, O::RmsNorm),
+            GroupNormalization => {
+                let groups = u32::try_from(node.attributes.int("num_groups", 1)).unwrap_or(1);
+                self.norm(node, O::GroupNorm).window.groups = groups;
+            }
+            InstanceNormalization => self.instance_norm(node),
+            MeanVarianceNormalization => {
+                self.norm(node, O::InstanceNorm);
+            }
+            LpNormalization => drop(self.atom(node, O::L2Norm)),
+            LRN => self.plain(node, O::LocalResponseNorm),
+
+            Add | Sum | Mean => self.add(node),
+            Sub => self.sub(node),
+            Mul | RotaryEmbedding => self.mul(node),
+            Div => self.div(node),
+            Reciprocal => self.plain(node, O::Div),
+            Neg => {
+                self.emit(node, Op::MulScalar(Some(-1.0)));
+            }
+            Pow => self.pow(node),
+            Clip => self.clip(node),
+            Max => self.max_min(node, O::Maximum),
+            Min => self.max_min(node, O::Minimum),
+            Mod | Floor | Ceil | Round => self.plain(node, O::Round),
+            Where => self.select(node),
+            IsNaN => {
+                self.emit(node, Op::IsNan);
+            }
+            Equal | Greater | GreaterOrEqual | Less | LessOrEqual | And | Or | Xor | Not
+            | IsInf | BitShift | BitwiseAnd | BitwiseNot | BitwiseOr | BitwiseXor => {
+                self.keyed_by_constants(node, O::Logic);
+            }
+
+            Relu | ThresholdedRelu => self.plain(node, O::Relu),
+            LeakyRelu => self.plain(node, O::LeakyRelu),
+            PRelu => self.plain(node, O::PRelu),
+            Elu | Selu | Celu => self.plain(node, O::Elu),
+            Sigmoid => self.plain(node, O::Sigmoid),
+            HardSigmoid => self.plain(node, O::HardSigmoid),
+            HardSwish => self.plain(node, O::HardSwish),
+            Swish => self.plain(node, O::Silu),
+            Gelu | FastGelu | BiasGelu | QuickGelu => self.plain(node, O::Gelu),
+            Mish => self.plain(node, O::Mish),
+            Tanh => self.plain(node, O::Tanh),
+            Softplus => self.plain(node, O::Softplus),
+            Softsign => self.plain(node, O::Softsign),
+            Softmax | Hardmax => self.softmax(node, O::Softmax),
+            LogSoftmax => self.softmax(node, O::LogSoftmax),
+            Exp => self.plain(node, O::Exp),
+            Log => self.plain(node, O::Log),
+            Sqrt => self.plain(node, O::Sqrt),
+            Erf => self.plain(node, O::Erf),
+            Abs | Sign | Shrink => self.plain(node, O::Abs),
+            Sin | Cos | Tan | Asin | Acos | Atan | Sinh | Cosh | Asinh | Acosh | Atanh => {
+                let operation = node.op.name().bytes().map(i64::from).collect();
+                self.atom(node, O::Trigonometric).key = operation;
+            }
+            CumSum => self.plain(node, O::CumSum),
+
+            Concat => self.concat(node),
+            Split => self.split(node),
+            Slice => self.slice(node),
+            Gather => self.gather(node),
+            GatherElements | GatherND | NonZero | Compress | OneHot | NonMaxSuppression => {
+                self.keyed_by_constants(node, O::Gather);
+            }
+            ScatterElements | ScatterND => self.keyed_by_constants(node, O::Scatter),
+            Trilu => {
+                let upper = node.attributes.int("upper", 1);
+                self.atom(node, O::Select).key = smallvec![upper];
+            }
+            Pad => self.pad(node),
+            Tile => self.resizing(node, O::Tile),
+            Resize | Upsample => self.resizing(node, O::Resize),
+            GridSample | RoiAlign => self.plain(node, O::GridSample),
+
+            RandomNormal | RandomNormalLike | RandomUniform | RandomUniformLike => {
+                self.atom(node, O::Random);
+            }
+            // Never computed: their outputs are constants.
+            Constant | ConstantOfShape | Shape | Size | Range | EyeLike => {}
+            Unknown { .. } => self.plain(node, O::Unknown),
+        }
+    }
+
+    /// The outputs are the first computed operand in another shape or type.
+    fn pass(&mut self, node: &Node) {
+        if let Some(&index) = self.operands(node).first() {
+            self.alias(node, index);
+        }
+    }
+
+    /// An operation that constant operands tell apart from others of its kind.
+    fn keyed_by_constants(&mut self, node: &Node, operation: Operation) {
+        let mut key: SmallVec<[i64; 4]> = node.op.name().bytes().map(i64::from).collect();
+        key.extend(node.inputs.iter().flatten().map(|id| id.index() as i64));
+        self.atom(node, operation).key = key;
+    }
+
+    fn select(&mut self, node: &Node) {
+        self.keyed_by_constants(node, Operation::Select);
+    }
+}
+
+fn push_in(
+    draft: &mut Draft,
+    operation: Operation,
+    inputs: &[Index],
+    extent: Extent,
+    node: &Node,
+) -> Index {
+    let mut new = Draftee::new(Op::Atom(operation), SmallVec::from_slice(inputs), extent, extent);
+    new.name = node.name.clone();
+    draft.push(new)
+}

@@ -1,0 +1,50 @@
+//! Normalisations.
+
+use super::super::axes::Role;
+use super::super::draft::Node as Draftee;
+use super::{Drafter, push_in};
+use crate::graph::Operation;
+use crate::model_graph::Node;
+
+impl Drafter<'_> {
+    /// A normalisation with optional factor (input 1) and shift (input 2).
+    pub(super) fn norm(&mut self, node: &Node, operation: Operation) -> &mut Draftee {
+        let scale = self.value(node, 1).is_some();
+        let bias = self.value(node, 2).is_some();
+        let new = self.atom(node, operation);
+        (new.scale, new.bias) = (scale, bias);
+        new
+    }
+
+    /// `[batch, groups, rest]` with channels in `rest` is how exporters write group normalisation.
+    pub(super) fn instance_norm(&mut self, node: &Node) {
+        let grouped = self.axes_of(node, 0).is_some_and(|axes| {
+            axes.iter().skip(2).flatten().any(|f| f.role == Role::Channel && f.size > 1)
+        });
+        if !grouped {
+            self.norm(node, Operation::InstanceNorm);
+            return;
+        }
+        let groups = self.value(node, 0).and_then(|x| x.shape.get(1).copied()).unwrap_or(1);
+        let new = self.atom(node, Operation::GroupNorm);
+        // Its own factor and shift are ones and zeros; the trained ones follow.
+        new.parameters = 0;
+        new.window.groups = u32::try_from(groups).unwrap_or(u32::MAX);
+    }
+
+    pub(super) fn skip_norm(&mut self, node: &Node, operation: Operation) {
+        let (Some(a), Some(b)) = (self.from(node, 0), self.from(node, 1)) else { return };
+        let extent = self.extent(self.output(node));
+        let sum = push_in(&mut self.draft, Operation::Add, &[a, b], extent, node);
+        let index = push_in(&mut self.draft, operation, &[sum], extent, node);
+        let parameters = self.coefficients(node);
+        let bias = operation == Operation::LayerNorm && self.value(node, 3).is_some();
+        let new = &mut self.draft.nodes_mut()[index];
+        (new.parameters, new.scale, new.bias) = (parameters, true, bias);
+        for (i, id) in node.outputs.iter().enumerate() {
+            if let Some(id) = id {
+                self.source[id.index()] = Some(if i == 0 { index } else { sum });
+            }
+        }
+    }
+}

@@ -1,0 +1,258 @@
+//! Operators that multiply by weights, or one tensor by another.
+
+use super::super::axes::{Axes, extent};
+use super::super::draft::{Index, Node as Draftee, Op};
+use super::{Drafter, push_in};
+use crate::graph::{Extent, Operation, Window};
+use crate::model_graph::{Node, OpType, Value, infer};
+use smallvec::{SmallVec, smallvec};
+
+impl Drafter<'_> {
+    pub(super) fn window(&self, node: &Node, kernel: &[usize], spatial: usize) -> Window {
+        let attribute = |name: &str| -> SmallVec<[i64; 4]> {
+            match node.attributes.ints(name) {
+                Some(list) => SmallVec::from_slice(list),
+                None => smallvec![1; spatial],
+            }
+        };
+        let kernel: SmallVec<[i64; 4]> = kernel.iter().map(|&k| k as i64).collect();
+        let padded = match node.attributes.str("auto_pad") {
+            Some("SAME_UPPER" | "SAME_LOWER") => kernel.iter().any(|&k| k > 1),
+            _ => node.attributes.ints("pads").is_some_and(|p| p.iter().any(|&x| x != 0)),
+        };
+        Window {
+            kernel: two(&kernel),
+            stride: two(&attribute("strides")),
+            dilation: if kernel.iter().all(|&k| k == 1) {
+                [1, 1]
+            } else {
+                two(&attribute("dilations"))
+            },
+            groups: 1,
+            padded,
+        }
+    }
+
+    pub(super) fn conv(&mut self, node: &Node) {
+        let at = if node.op == OpType::QLinearConv { 3 } else { 1 };
+        let (Some(x), Some(w)) = (self.value(node, 0), self.value(node, at)) else { return };
+        let groups = u32::try_from(node.attributes.int("group", 1)).unwrap_or(1);
+        let channels = x.shape[1];
+        let depthwise = w.shape[1] == 1 && channels > 1;
+        let per_output: u64 = w.shape[1..].iter().fold(1, |p: u64, &d| p.saturating_mul(d as u64));
+        let mut window = self.window(node, &w.shape[2..], x.shape.len() - 2);
+        window.groups = groups;
+        let input = self.mapped(node, x);
+        let operation = if depthwise { Operation::DepthwiseConv } else { Operation::Conv };
+        let bias = self.has_bias(node, if at == 3 { 8 } else { 2 });
+        let new = self.atom(node, operation);
+        new.window = window;
+        new.bias = bias;
+        new.input = input;
+        new.macs = new.output.elements().saturating_mul(per_output);
+        self.activation(node);
+    }
+
+    /// Whether input `index` is a bias. Zeros that the file computes are none: that is how
+    /// PyTorch's exporter writes a layer without bias before it optimises.
+    pub(super) fn has_bias(&self, node: &Node, index: usize) -> bool {
+        self.value(node, index).is_some_and(|bias| {
+            let zeros =
+                bias.data().is_some_and(|d| (0..d.len()).all(|i| d.get_f64(i) == Some(0.0)));
+            !(bias.producer.is_some() && zeros)
+        })
+    }
+
+    /// Extent of input 0 as convolutions and pooling read it: by position.
+    pub(super) fn mapped(&self, node: &Node, x: &Value) -> Extent {
+        let spatial = |range: std::ops::Range<usize>| {
+            x.shape[range].iter().fold(1, |p: u64, &d| p.saturating_mul(d as u64))
+        };
+        let rank = x.shape.len();
+        match rank {
+            0..=2 => self.largest(node),
+            3 => Extent::new(x.shape[1] as u64, x.shape[2] as u64, 1),
+            _ => Extent::new(x.shape[1] as u64, spatial(2..rank - 1), x.shape[rank - 1] as u64),
+        }
+    }
+
+    /// The activation that ONNX Runtime has fused into an operator.
+    pub(super) fn activation(&mut self, node: &Node) {
+        let operation = match node.attributes.str("activation") {
+            Some("Relu") => Operation::Relu,
+            Some("LeakyRelu") => Operation::LeakyRelu,
+            Some("Sigmoid") => Operation::Sigmoid,
+            Some("Tanh") => Operation::Tanh,
+            Some("HardSigmoid") => Operation::HardSigmoid,
+            Some("Clip") => Operation::Clip,
+            _ => return,
+        };
+        let output = self.output(node);
+        let extent = self.extent(output);
+        if let Some(from) = self.source[output.index()] {
+            let new = Draftee::new(Op::Atom(operation), smallvec![from], extent, extent);
+            let index = self.draft.push(new);
+            self.alias(node, index);
+        }
+    }
+
+    pub(super) fn conv_transpose(&mut self, node: &Node) {
+        let (Some(x), Some(w)) = (self.value(node, 0), self.value(node, 1)) else { return };
+        let mut window = self.window(node, &w.shape[2..], x.shape.len() - 2);
+        window.groups = u32::try_from(node.attributes.int("group", 1)).unwrap_or(1);
+        let per_input: u64 = w.shape[1..].iter().fold(1, |p: u64, &d| p.saturating_mul(d as u64));
+        let input = self.mapped(node, x);
+        let bias = self.has_bias(node, 2);
+        let new = self.atom(node, Operation::ConvTranspose);
+        (new.window, new.bias, new.input) = (window, bias, input);
+        new.macs = input.elements().saturating_mul(per_input);
+    }
+
+    /// A product with one constant operand is a linear layer.
+    pub(super) fn matmul(&mut self, node: &Node) {
+        let right = if node.op == OpType::QLinearMatMul { 3 } else { 1 };
+        let (Some(a), Some(b)) = (self.value(node, 0), self.value(node, right)) else { return };
+        let flip = node.attributes.int("transA", 0) != 0 && a.shape.len() >= 2;
+        let depth = a.shape[a.shape.len() - 1 - usize::from(flip)];
+        let linear = a.is_constant() || b.is_constant();
+        let new = self.atom(node, if linear { Operation::Linear } else { Operation::MatMul });
+        new.macs = new.output.elements().saturating_mul(depth as u64);
+        self.activation(node);
+    }
+
+    pub(super) fn gemm(&mut self, node: &Node) {
+        let (Some(a), Some(b)) = (self.value(node, 0), self.value(node, 1)) else { return };
+        let flip = node.attributes.int("transA", 0) != 0;
+        let depth = a.shape[usize::from(!flip)];
+        let linear = a.is_constant() || b.is_constant();
+        let bias = self.value(node, 2).is_some_and(Value::is_constant);
+        let new = self.atom(node, if linear { Operation::Linear } else { Operation::MatMul });
+        new.bias = bias;
+        new.macs = new.output.elements().saturating_mul(depth as u64);
+        self.activation(node);
+    }
+
+    pub(super) fn einsum(&mut self, node: &Node) {
+        let terms = node
+            .attributes
+            .str("equation")
+            .and_then(|equation| infer::parse_einsum(equation, node.inputs.len()));
+        let constant =
+            (0..node.inputs.len()).any(|i| self.value(node, i).is_some_and(Value::is_constant));
+        // Labels that are summed over, each with its extent.
+        let mut depth: u64 = 1;
+        if let Some((terms, output)) = terms {
+            let mut seen: Vec<char> = Vec::new();
+            for (i, term) in terms.iter().enumerate() {
+                let Some(value) = self.value(node, i) else { continue };
+                for (&label, &extent) in term.iter().zip(&value.shape) {
+                    if label != '.' && !output.contains(&label) && !seen.contains(&label) {
+                        seen.push(label);
+                        depth = depth.saturating_mul(extent as u64);
+                    }
+                }
+            }
+        }
+        let operation = match (node.inputs.len(), constant) {
+            (1, _) => Operation::ReduceSum,
+            (_, true) => Operation::Linear,
+            _ => Operation::MatMul,
+        };
+        let key = node.attributes.str("equation").unwrap_or_default().bytes().map(i64::from);
+        let key = key.collect();
+        let new = self.atom(node, operation);
+        new.key = key;
+        if node.inputs.len() > 1 {
+            new.macs = new.output.elements().saturating_mul(depth);
+        }
+    }
+
+    /// Written out as the two products and the softmax that it stands for.
+    pub(super) fn attention(&mut self, node: &Node) {
+        let (Some(q), Some(k), Some(v)) =
+            (self.from(node, 0), self.from(node, 1), self.from(node, 2))
+        else {
+            return self.plain(node, Operation::MatMul);
+        };
+        let (Some(qa), Some(ka)) = (self.axes_of(node, 0), self.axes_of(node, 1)) else { return };
+        let four = qa.len() == 4;
+        let heads: u64 = match four {
+            true => extent(&smallvec![qa[1].clone()]).channels,
+            false => node.attributes.int("q_num_heads", 1).unsigned_abs(),
+        };
+        let tokens = |axes: &Axes| extent(&smallvec![axes[axes.len() - 2].clone()]);
+        let (tq, tk) = (tokens(qa), tokens(ka));
+        let (q_extent, k_extent) = (extent(qa), extent(ka));
+        let width = q_extent.channels;
+        let scores = Extent::new(
+            heads,
+            tq.height.saturating_mul(tk.height),
+            tq.width.saturating_mul(tk.width),
+        );
+        let output = self.extent(self.output(node));
+        let v_extent = self.id(node, 2).map_or(output, |id| self.extent(id));
+        let larger = |a: Extent, b: Extent| std::cmp::max_by_key(a, b, |e| (e.elements(), *e));
+        let mut push = |operation, inputs: &[Index], input, output, macs| {
+            let mut new =
+                Draftee::new(Op::Atom(operation), SmallVec::from_slice(inputs), input, output);
+            new.macs = macs;
+            new.name = node.name.clone();
+            self.draft.push(new)
+        };
+        let head = width.checked_div(heads).unwrap_or(1);
+        let macs = scores.elements().saturating_mul(head);
+        let mut index = push(Operation::MatMul, &[q, k], larger(q_extent, k_extent), scores, macs);
+        if let Some(mask) = self.id(node, 3) {
+            index = match self.source[mask.index()] {
+                Some(mask) => {
+                    push_in(&mut self.draft, Operation::Add, &[index, mask], scores, node)
+                }
+                None => push_in(&mut self.draft, Operation::AddConstant, &[index], scores, node),
+            };
+        }
+        index = push_in(&mut self.draft, Operation::Softmax, &[index], scores, node);
+        let keys = tk.height.saturating_mul(tk.width);
+        self.draft.nodes_mut()[index].window.kernel = [u32::try_from(keys).unwrap_or(u32::MAX), 1];
+        let macs = output.elements().saturating_mul(keys);
+        let mut new = Draftee::new(
+            Op::Atom(Operation::MatMul),
+            smallvec![index, v],
+            larger(scores, v_extent),
+            output,
+        );
+        new.macs = macs;
+        new.name = node.name.clone();
+        let index = self.draft.push(new);
+        self.alias(node, index);
+    }
+
+    pub(super) fn recurrent(&mut self, node: &Node, operation: Operation, gates: u64) {
+        let (Some(x), Some(w), Some(r)) =
+            (self.id(node, 0), self.value(node, 1), self.value(node, 2))
+        else {
+            return;
+        };
+        let (directions, hidden) = (r.shape[0] as u64, r.shape[2] as u64);
+        let features = w.shape.get(2).map_or(0, |&d| d as u64);
+        let per_step = [hidden, features.saturating_add(hidden), directions]
+            .into_iter()
+            .fold(gates, u64::saturating_mul);
+        // One input may be many sequences: the rows of a map.
+        let steps = self.extent(x).elements().checked_div(features).unwrap_or(0);
+        let bias = self.value(node, 3).is_some();
+        let new = self.atom(node, operation);
+        new.bias = bias;
+        new.macs = steps.saturating_mul(per_step);
+    }
+}
+
+/// Height and width of a list of 1, 2 or 3 extents; depth multiplies into the height.
+fn two(list: &[i64]) -> [u32; 2] {
+    let of = |x: i64| u32::try_from(x).unwrap_or(u32::MAX);
+    match *list {
+        [] => [1, 1],
+        [h] => [of(h), 1],
+        [h, w] => [of(h), of(w)],
+        [ref depth @ .., w] => [depth.iter().fold(1, |p: u32, &x| p.saturating_mul(of(x))), of(w)],
+    }
+}
