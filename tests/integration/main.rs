@@ -1,0 +1,5 @@
+//! All integration tests, in one binary because linking is what takes long.
+
+mod exports;
+mod malformed;
+mod shapes;
