@@ -25,6 +25,7 @@
 
 pub mod graph;
 pub mod lower;
+pub mod metrics;
 pub mod model_graph;
 pub mod onnx;
 
