@@ -28,6 +28,7 @@ pub mod lower;
 pub mod metrics;
 pub mod model_graph;
 pub mod onnx;
+pub mod spaces;
 
 /// Runs the examples of the README.
 #[cfg(doctest)]

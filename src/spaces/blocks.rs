@@ -1,0 +1,138 @@
+//! Blocks that several search spaces are made of.
+
+use crate::model_graph::{
+    Attribute, Attributes, Builder, DataType, ModelGraph, OpType, TensorData, ValueId, ints,
+};
+
+/// Opset 17 is the newest that all of ONNX Runtime's releases since 2022 run.
+const OPSET: i64 = 17;
+
+/// A network under construction, for images in the layout batch, channels, height, width.
+pub(super) struct Network(Builder);
+
+impl Network {
+    /// A network for one image of three channels and `resolution` rows and columns.
+    pub fn new(name: String, resolution: usize) -> (Self, ValueId) {
+        let mut builder = Builder::new(name, OPSET);
+        let image = builder.input("input", DataType::Float, &[1, 3, resolution, resolution]);
+        (Self(builder), image)
+    }
+
+    fn node(&mut self, op: OpType, attributes: Attributes, inputs: &[ValueId]) -> ValueId {
+        // An architecture is valid by construction, so an error here is a mistake in its space.
+        self.0.node(op, attributes, inputs).expect("spaces build valid networks")
+    }
+
+    /// Number of channels of a feature map.
+    pub fn channels(&self, x: ValueId) -> usize {
+        self.0.value(x).shape[1]
+    }
+
+    /// Convolution without bias; an odd kernel is padded to keep the resolution at stride 1.
+    pub fn conv(&mut self, x: ValueId, channels: usize, kernel: i64, stride: i64) -> ValueId {
+        let side = kernel as usize;
+        let weight = self.0.weight(&[channels, self.channels(x), side, side]);
+        self.node(OpType::Conv, window(kernel, stride, (kernel - 1) / 2), &[x, weight])
+    }
+
+    /// Batch normalisation, with ONNX's default epsilon of 1e-5.
+    pub fn batch_norm(&mut self, x: ValueId) -> ValueId {
+        let channels = [self.channels(x)];
+        let [scale, bias, mean, variance] = [(); 4].map(|()| self.0.weight(&channels));
+        let inputs = [x, scale, bias, mean, variance];
+        self.node(OpType::BatchNormalization, Attributes::new(), &inputs)
+    }
+
+    /// Rectified linear unit.
+    pub fn relu(&mut self, x: ValueId) -> ValueId {
+        self.node(OpType::Relu, Attributes::new(), &[x])
+    }
+
+    /// Convolution, batch normalisation, ReLU.
+    pub fn conv_bn_relu(&mut self, x: ValueId, channels: usize, kernel: i64) -> ValueId {
+        let x = self.conv(x, channels, kernel, 1);
+        let x = self.batch_norm(x);
+        self.relu(x)
+    }
+
+    /// ReLU, convolution, batch normalisation.
+    pub fn relu_conv_bn(
+        &mut self,
+        x: ValueId,
+        channels: usize,
+        kernel: i64,
+        stride: i64,
+    ) -> ValueId {
+        let x = self.relu(x);
+        let x = self.conv(x, channels, kernel, stride);
+        self.batch_norm(x)
+    }
+
+    /// Maximum over windows.
+    pub fn max_pool(&mut self, x: ValueId, kernel: i64, stride: i64, pad: i64) -> ValueId {
+        self.node(OpType::MaxPool, window(kernel, stride, pad), &[x])
+    }
+
+    /// Mean over windows, not counting padding.
+    pub fn average_pool(&mut self, x: ValueId, kernel: i64, stride: i64, pad: i64) -> ValueId {
+        self.node(OpType::AveragePool, window(kernel, stride, pad), &[x])
+    }
+
+    /// Sum, added up in order; `None` of nothing.
+    pub fn sum(&mut self, terms: impl IntoIterator<Item = ValueId>) -> Option<ValueId> {
+        terms.into_iter().reduce(|a, b| self.node(OpType::Add, Attributes::new(), &[a, b]))
+    }
+
+    /// A map of zeros in the shape of `x`.
+    pub fn zeros_like(&mut self, x: ValueId) -> ValueId {
+        let zero = self.0.constant("", DataType::Float, &[], Some(TensorData::Floats(vec![0.0])));
+        self.node(OpType::Mul, Attributes::new(), &[x, zero])
+    }
+
+    /// Concatenation along the channels.
+    pub fn concat(&mut self, maps: &[ValueId]) -> ValueId {
+        match maps {
+            [one] => *one,
+            _ => self.node(OpType::Concat, Attributes::new().with("axis", Attribute::Int(1)), maps),
+        }
+    }
+
+    /// The first `channels` channels.
+    pub fn truncate(&mut self, x: ValueId, channels: usize) -> ValueId {
+        if self.channels(x) == channels {
+            return x;
+        }
+        let [start, end, axis] = [0, channels as i64, 1].map(|i| self.0.int_vector(&[i]));
+        self.node(OpType::Slice, Attributes::new(), &[x, start, end, axis])
+    }
+
+    /// Ends the network with global average pooling and a linear classifier.
+    pub fn classify(mut self, x: ValueId, classes: usize) -> ModelGraph {
+        let channels = self.channels(x);
+        let x = self.node(OpType::GlobalAveragePool, Attributes::new(), &[x]);
+        let x = self.node(OpType::Flatten, Attributes::new(), &[x]);
+        let weight = self.0.weight(&[classes, channels]);
+        let bias = self.0.weight(&[classes]);
+        let transposed = Attributes::new().with("transB", Attribute::Int(1));
+        let logits = self.node(OpType::Gemm, transposed, &[x, weight, bias]);
+        self.0.output(logits);
+        self.0.finish()
+    }
+}
+
+/// Attributes of a square window; ONNX's defaults are left out.
+fn window(kernel: i64, stride: i64, pad: i64) -> Attributes {
+    let mut attributes = Attributes::new().with("kernel_shape", ints(&[kernel; 2]));
+    if stride != 1 {
+        attributes.insert("strides", ints(&[stride; 2]));
+    }
+    if pad != 0 {
+        attributes.insert("pads", ints(&[pad; 4]));
+    }
+    attributes
+}
+
+/// Trainable parameters of a square convolution without bias, followed by batch normalisation.
+pub(super) fn conv_bn_parameters(inputs: usize, outputs: usize, kernel: usize) -> u64 {
+    ((kernel * kernel * inputs + 2) * outputs) as u64
+}
