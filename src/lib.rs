@@ -23,6 +23,7 @@
 //! [`onnx`], so that search spaces and the importer share one set of rules.
 #![warn(missing_docs)]
 
+pub mod benchmarks;
 pub mod graph;
 pub mod lower;
 pub mod metrics;

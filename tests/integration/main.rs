@@ -2,4 +2,6 @@
 
 mod exports;
 mod malformed;
+mod round_trip;
 mod shapes;
+mod spaces;

@@ -1,0 +1,95 @@
+//! Training, validation and test parts.
+
+use super::Labelled;
+use crate::spaces::Architecture;
+use rayon::prelude::*;
+
+/// Positions in a labelled set, parted for training (80 %), validation (10 %) and test (10 %).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Split {
+    /// For fitting weights.
+    pub train: Vec<usize>,
+    /// For choosing hyperparameters.
+    pub validation: Vec<usize>,
+    /// For reporting.
+    pub test: Vec<usize>,
+}
+
+impl Split {
+    /// Samples about `size` architectures (all, when there are fewer) and parts them.
+    ///
+    /// Architectures are ordered by the blake3 hash of the seed and their canonical form, so a
+    /// split depends neither on the platform nor on the order of the set. Those that share their
+    /// canonical form are never separated, for which parts grow by a few items where needed.
+    pub fn new<A: Architecture + Sync>(set: &[Labelled<A>], size: usize, seed: u64) -> Self {
+        let mut order: Vec<([u8; 32], usize)> = set
+            .par_iter()
+            .enumerate()
+            .map(|(i, labelled)| {
+                let mut hasher = blake3::Hasher::new();
+                hasher.update(&seed.to_le_bytes());
+                hasher.update(labelled.architecture.canonical().as_bytes());
+                (*hasher.finalize().as_bytes(), i)
+            })
+            .collect();
+        order.par_sort_unstable();
+        let size = size.min(order.len());
+        let mut split = Self { train: Vec::new(), validation: Vec::new(), test: Vec::new() };
+        let mut taken = 0;
+        for class in order.chunk_by(|a, b| a.0 == b.0) {
+            // In tenths of the sample.
+            let part = match taken * 10 {
+                t if t < size * 8 => &mut split.train,
+                t if t < size * 9 => &mut split.validation,
+                t if t < size * 10 => &mut split.test,
+                _ => break,
+            };
+            part.extend(class.iter().map(|&(_, i)| i));
+            taken += class.len();
+        }
+        split
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::spaces::nasbench201::{Cell, Operation};
+    use std::collections::HashSet;
+
+    fn cells() -> Vec<Labelled<Cell>> {
+        let operation = |i: usize, edge: u32| Operation::ALL[i / 5usize.pow(edge) % 5];
+        (0..5usize.pow(6))
+            .map(|i| Cell::new(std::array::from_fn(|edge| operation(i, edge as u32))))
+            .map(|architecture| Labelled { architecture, accuracy: 0.0, parameters: 0 })
+            .collect()
+    }
+
+    #[test]
+    fn parts_are_disjoint_and_share_no_class() {
+        let cells = cells();
+        let split = Split::new(&cells, 10_000, 3);
+        let sizes = [&split.train, &split.validation, &split.test].map(Vec::len);
+        let near = |size: usize, wanted: usize| (wanted..wanted + 300).contains(&size);
+        assert!(near(sizes[0], 8000) && near(sizes.iter().sum(), 10_000), "{sizes:?}");
+        let classes = |part: &[usize]| -> HashSet<String> {
+            part.iter().map(|&i| cells[i].architecture.canonical()).collect()
+        };
+        let [train, validation, test] =
+            [&split.train, &split.validation, &split.test].map(|part| classes(part));
+        assert!(train.is_disjoint(&validation) && train.is_disjoint(&test));
+        assert!(validation.is_disjoint(&test));
+    }
+
+    #[test]
+    fn only_the_seed_and_the_architectures_matter() {
+        let cells = cells();
+        let reversed: Vec<_> = cells.iter().rev().cloned().collect();
+        let names = |set: &[Labelled<Cell>], seed| -> HashSet<String> {
+            let test = Split::new(set, usize::MAX, seed).test;
+            test.into_iter().map(|i| set[i].architecture.to_string()).collect()
+        };
+        assert_eq!(names(&cells, 1), names(&reversed, 1));
+        assert_ne!(names(&cells, 1), names(&cells, 2));
+    }
+}

@@ -1,0 +1,61 @@
+//! A network that a search space builds, its ONNX file, and that file read back are one architecture.
+
+use gennape::onnx::{self, ReadOptions, Weights};
+use gennape::spaces::{Architecture, nasbench101, nasbench201};
+use gennape::{graph::Fingerprint, lower, model_graph::ModelGraph};
+use rand::SeedableRng;
+use rayon::prelude::*;
+use std::collections::HashMap;
+
+fn fingerprint(graph: &ModelGraph) -> (Fingerprint, u64, u64) {
+    let graph = lower::lower(graph).unwrap();
+    (graph.fingerprint(), graph.parameters(), graph.macs())
+}
+
+fn round_trip(graph: &ModelGraph, weights: Weights) -> ModelGraph {
+    let mut file = Vec::new();
+    onnx::write(graph, &mut file, weights).unwrap();
+    onnx::read_bytes(&file, "cell", &ReadOptions::default()).unwrap()
+}
+
+fn check<A: Architecture>(networks: usize) {
+    let mut rng = rand_chacha::ChaCha8Rng::seed_from_u64(0);
+    for i in 0..networks {
+        let architecture = A::sample(&mut rng);
+        let built = architecture.build();
+        // Weights take long to draw, so only some networks have them.
+        let weights = if i < 2 { Weights::Random { seed: 0 } } else { Weights::Stripped };
+        let read = round_trip(&built, weights);
+        assert_eq!(fingerprint(&built), fingerprint(&read), "{architecture}");
+    }
+}
+
+#[test]
+fn nasbench101_survives_a_file() {
+    check::<nasbench101::Cell>(60);
+}
+
+#[test]
+fn nasbench201_survives_a_file() {
+    check::<nasbench201::Cell>(60);
+}
+
+/// No fingerprint covers cells of NAS-Bench-201 that compute different functions.
+#[test]
+fn fingerprints_tell_nasbench201_cells_apart() {
+    // Every seventh cell: 7 and 5 are coprime, so no operation is left out on any edge.
+    let cells: Vec<(Fingerprint, String)> = (0..5usize.pow(6))
+        .into_par_iter()
+        .step_by(7)
+        .map(|index| {
+            let edge = |e: u32| nasbench201::Operation::ALL[index / 5usize.pow(e) % 5];
+            let cell = nasbench201::Cell::new([0, 1, 2, 3, 4, 5].map(edge));
+            (fingerprint(&cell.build()).0, cell.canonical())
+        })
+        .collect();
+    let mut canonical: HashMap<Fingerprint, String> = HashMap::new();
+    for (fingerprint, form) in cells {
+        assert_eq!(*canonical.entry(fingerprint).or_insert_with(|| form.clone()), form);
+    }
+    assert!(canonical.len() > 1000);
+}
