@@ -24,11 +24,14 @@
 #![warn(missing_docs)]
 
 pub mod benchmarks;
+pub mod encoder;
+pub mod estimator;
 pub mod graph;
 pub mod lower;
 pub mod metrics;
 pub mod model_graph;
 pub mod onnx;
+pub mod predictor;
 pub mod spaces;
 
 /// Runs the examples of the README.

@@ -1,0 +1,229 @@
+//! What the encoder sees of a computation graph.
+//!
+//! Everything here is derived from what the [fingerprint](crate::graph::Fingerprint) covers, so
+//! that networks of one architecture have one embedding, however they were exported.
+
+use crate::graph::{ComputationGraph, Node, Operation};
+use ndarray::Array2;
+use serde::{Deserialize, Serialize};
+
+/// A set of numeric features that is switched on or off as a whole.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FeatureGroup {
+    /// The operation by itself: window, bias, change of channels and resolution.
+    Local,
+    /// Channels, resolution and cost on an absolute logarithmic scale.
+    Absolute,
+    /// Channels, resolution, cost and depth relative to the network's own maximum.
+    Relative,
+}
+
+/// The numeric features of a node, in the order in which the encoder reads them.
+/// Logarithms have base 2 and are divided by 8, which brings usual values to about ±1.
+pub const FEATURES: [(&str, FeatureGroup); 20] = [
+    ("log_kernel_height", FeatureGroup::Local),
+    ("log_kernel_width", FeatureGroup::Local),
+    ("log_stride", FeatureGroup::Local),
+    ("log_dilation", FeatureGroup::Local),
+    // 0 when every output channel sees all input channels, 1 when it sees one.
+    ("log_groups_by_log_channels", FeatureGroup::Local),
+    ("padded", FeatureGroup::Local),
+    ("bias", FeatureGroup::Local),
+    ("log_channel_ratio", FeatureGroup::Local),
+    ("log_position_ratio", FeatureGroup::Local),
+    ("log_input_channels", FeatureGroup::Absolute),
+    ("log_output_channels", FeatureGroup::Absolute),
+    ("log_input_positions", FeatureGroup::Absolute),
+    ("log_output_positions", FeatureGroup::Absolute),
+    ("log_macs", FeatureGroup::Absolute),
+    ("relative_log_input_channels", FeatureGroup::Relative),
+    ("relative_log_output_channels", FeatureGroup::Relative),
+    ("relative_log_input_positions", FeatureGroup::Relative),
+    ("relative_log_output_positions", FeatureGroup::Relative),
+    ("relative_log_macs", FeatureGroup::Relative),
+    // Longest path from an input to the node by the longest path of the network.
+    ("relative_depth", FeatureGroup::Relative),
+];
+
+/// Version of how the features are computed; part of [`features_hash`].
+const VERSION: u32 = 1;
+
+/// Hash of the names and the version of all numeric features: a trained model only fits the
+/// features it was trained on.
+pub fn features_hash() -> String {
+    let mut hasher = blake3::Hasher::new();
+    hasher.update(&VERSION.to_le_bytes());
+    for (name, _) in FEATURES {
+        hasher.update(name.as_bytes());
+        hasher.update(b"\n");
+    }
+    hasher.finalize().to_hex()[..16].to_string()
+}
+
+/// Positions in [`FEATURES`] of those that belong to `groups`, ascending.
+pub fn columns(groups: &[FeatureGroup]) -> Vec<usize> {
+    let selected =
+        |(i, (_, group)): (usize, &(_, FeatureGroup))| groups.contains(group).then_some(i);
+    FEATURES.iter().enumerate().filter_map(selected).collect()
+}
+
+/// A computation graph as numbers.
+#[derive(Debug, Clone, PartialEq)]
+pub struct GraphFeatures {
+    /// [Code](Operation::code) of each node's operation.
+    pub(crate) operations: Vec<u8>,
+    /// Numeric features, `[nodes, FEATURES.len()]`; always finite.
+    pub(crate) numeric: Array2<f32>,
+    /// Edges between positions of nodes, each from an earlier to a later node.
+    pub(crate) edges: Vec<(u32, u32)>,
+}
+
+/// Logarithm on the scale of the features; that of 0 is taken as that of 1.
+fn log(x: u64) -> f32 {
+    if x <= 1 { 0.0 } else { (x as f32).log2() / 8.0 }
+}
+
+/// Logarithms that several features of a node share.
+struct Logs {
+    channels: [f32; 2],
+    positions: [f32; 2],
+    macs: f32,
+}
+
+impl Logs {
+    fn new(node: &Node) -> Self {
+        let ends = [&node.input, &node.output];
+        Self {
+            channels: ends.map(|e| log(e.channels)),
+            positions: ends.map(|e| log(e.height.saturating_mul(e.width))),
+            macs: log(node.macs.saturating_add(1)),
+        }
+    }
+}
+
+impl GraphFeatures {
+    /// The features of `graph`.
+    pub fn new(graph: &ComputationGraph) -> Self {
+        let logs: Vec<Logs> = graph.nodes().map(Logs::new).collect();
+        let largest = |of: fn(&Logs) -> f32| logs.iter().map(of).fold(0.0, f32::max);
+        let channels = largest(|l| l.channels[0].max(l.channels[1]));
+        let positions = largest(|l| l.positions[0].max(l.positions[1]));
+        let macs = largest(|l| l.macs);
+
+        let edges: Vec<(u32, u32)> =
+            graph.edges().map(|(from, to)| (from as u32, to as u32)).collect();
+        let mut depth = vec![0u32; logs.len()];
+        for to in 0..logs.len() {
+            depth[to] = graph.predecessors(to).map(|from| depth[from] + 1).max().unwrap_or(0);
+        }
+        let deepest = depth.iter().copied().max().unwrap_or(0).max(1) as f32;
+
+        let mut numeric = Vec::with_capacity(logs.len() * FEATURES.len());
+        for ((node, l), depth) in graph.nodes().zip(&logs).zip(depth) {
+            let w = &node.window;
+            let groups = log(w.groups.into());
+            numeric.extend_from_slice(&[
+                log(w.kernel[0].into()),
+                log(w.kernel[1].into()),
+                log(w.stride[0].max(w.stride[1]).into()),
+                log(w.dilation[0].max(w.dilation[1]).into()),
+                if groups > 0.0 && l.channels[0] > 0.0 { groups / l.channels[0] } else { 0.0 },
+                f32::from(u8::from(w.padded)),
+                f32::from(u8::from(node.bias)),
+                l.channels[1] - l.channels[0],
+                l.positions[1] - l.positions[0],
+                l.channels[0],
+                l.channels[1],
+                l.positions[0],
+                l.positions[1],
+                l.macs,
+                l.channels[0] - channels,
+                l.channels[1] - channels,
+                l.positions[0] - positions,
+                l.positions[1] - positions,
+                l.macs - macs,
+                depth as f32 / deepest,
+            ]);
+        }
+        let operations: Vec<u8> = graph.nodes().map(|n| code(n.operation)).collect();
+        // The rows have as many entries as there are features, or this would not compile.
+        let numeric = Array2::from_shape_vec((operations.len(), FEATURES.len()), numeric)
+            .unwrap_or_else(|e| unreachable!("{e}"));
+        Self { operations, numeric, edges }
+    }
+
+    /// Number of nodes.
+    pub fn nodes(&self) -> usize {
+        self.operations.len()
+    }
+}
+
+/// The code of an operation in one byte.
+pub(crate) fn code(operation: Operation) -> u8 {
+    operation as u8
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::graph::{Extent, Window};
+
+    #[test]
+    fn features_are_finite_for_any_extent() {
+        let extremes = [0, 1, 7, u64::MAX];
+        let mut nodes = Vec::new();
+        for c in extremes {
+            for s in extremes {
+                let window =
+                    Window { groups: u32::MAX, kernel: [0, u32::MAX], ..Window::default() };
+                nodes.push(Node {
+                    operation: Operation::Conv,
+                    input: Extent::new(c, s, s),
+                    output: Extent::new(s, c, c),
+                    window,
+                    bias: true,
+                    parameters: u64::MAX,
+                    macs: s,
+                    name: "".into(),
+                });
+            }
+        }
+        let graph = ComputationGraph::new(nodes, &[]).unwrap();
+        let features = GraphFeatures::new(&graph);
+        assert!(features.numeric.iter().all(|x| x.is_finite()), "{:?}", features.numeric);
+    }
+
+    #[test]
+    fn relative_features_ignore_the_scale_of_the_network() {
+        let network = |scale: u64| {
+            let conv = |input: u64, output: u64| Node {
+                operation: Operation::Conv,
+                input: Extent::new(input * scale, 8 * scale, 8 * scale),
+                output: Extent::new(output * scale, 8 * scale, 8 * scale),
+                window: Window { kernel: [3, 3], padded: true, ..Window::default() },
+                bias: true,
+                parameters: 0,
+                macs: 0,
+                name: "".into(),
+            };
+            let nodes = vec![conv(4, 16), conv(16, 32), conv(32, 8)];
+            GraphFeatures::new(&ComputationGraph::new(nodes, &[(0, 1), (1, 2)]).unwrap())
+        };
+        let (small, large) = (network(1), network(4));
+        let kept = columns(&[FeatureGroup::Local, FeatureGroup::Relative]);
+        for (i, (name, _)) in FEATURES.iter().enumerate() {
+            let same = small
+                .numeric
+                .column(i)
+                .iter()
+                .zip(large.numeric.column(i))
+                .all(|(a, b)| (a - b).abs() < 1e-6);
+            if kept.contains(&i) {
+                assert!(same, "{name}");
+            }
+        }
+        let absolute = columns(&[FeatureGroup::Absolute]);
+        assert_ne!(small.numeric.column(absolute[0]), large.numeric.column(absolute[0]));
+    }
+}

@@ -1,0 +1,124 @@
+//! What a trained model says about itself.
+
+use crate::encoder::Config;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// `manifest.json` of a model folder.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Manifest {
+    /// Version of this format.
+    pub schema: u32,
+    /// The model's name.
+    pub name: String,
+    /// The command that trains it again.
+    pub command: String,
+    /// Version of the program that trained it.
+    pub version: String,
+    /// Seed of the split, the initial weights and the order of training.
+    pub seed: u64,
+    /// What it was trained on.
+    pub data: Data,
+    /// [`Operation::vocabulary_hash`](crate::graph::Operation::vocabulary_hash) at training.
+    pub vocabulary: String,
+    /// [`features_hash`](crate::encoder::features_hash) at training; must equal the program's.
+    pub features: String,
+    /// Names of the operations met in training, in the order of their embeddings.
+    pub operations: Vec<String>,
+    /// Architecture of encoder and head.
+    pub config: Config,
+    /// How training went.
+    pub training: Training,
+    /// Measures by split ("validation", "test"), then by what ranks the networks ("model",
+    /// "parameters", "macs").
+    pub metrics: BTreeMap<String, BTreeMap<String, Metrics>>,
+}
+
+/// Labelled networks that a model was trained on.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Data {
+    /// Name of the benchmark.
+    pub benchmark: String,
+    /// Networks with labels in the file.
+    pub rows: usize,
+    /// blake3 over all architectures and labels of the three splits, in order.
+    pub hash: String,
+    /// How the networks were chosen and split.
+    pub split: String,
+    /// Networks to train on.
+    pub training: usize,
+    /// Networks to choose the epoch, calibrate and measure distances with.
+    pub validation: usize,
+    /// Networks that nothing was chosen on.
+    pub test: usize,
+}
+
+/// How training went.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Training {
+    /// Loss, optimiser and schedule.
+    pub recipe: Recipe,
+    /// Trained numbers in encoder and head.
+    pub parameters: usize,
+    /// Seconds it took, without reading and featurising the data.
+    pub seconds: f64,
+    /// The epoch that was kept, from 1.
+    pub best_epoch: usize,
+    /// One entry for each epoch.
+    pub epochs: Vec<Epoch>,
+}
+
+/// Loss, optimiser and schedule. The optimiser is AdamW, which is Adam without weight decay.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Recipe {
+    /// Passes over the training networks.
+    pub epochs: usize,
+    /// Networks in a step.
+    pub batch: usize,
+    /// Highest learning rate.
+    pub learning_rate: f64,
+    /// Whether the rate rises over the first tenth of the steps and falls to nothing along a
+    /// cosine over the rest, instead of staying the same.
+    pub one_cycle: bool,
+    /// Decoupled weight decay.
+    pub weight_decay: f64,
+    /// Norm that the gradient is clipped to.
+    pub clip: f64,
+    /// Whether layers are batch-normalised in training (and folded into the weights after it).
+    pub batch_norm: bool,
+    /// Weight of the pairwise logistic ranking loss beside the squared error of the accuracy,
+    /// which is standardised over the training networks.
+    pub ranking: f64,
+}
+
+/// One pass over the training networks.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Epoch {
+    /// Mean loss.
+    pub loss: f64,
+    /// Kendall's τ-b on the validation networks afterwards.
+    pub validation_kendall: f64,
+}
+
+/// Agreement of scores with true accuracies.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Metrics {
+    /// Spearman's rank correlation.
+    pub spearman: Measure,
+    /// Kendall's τ-b.
+    pub kendall: Measure,
+    /// Mean absolute error in per cent, for scores that are accuracies.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mean_absolute_error: Option<Measure>,
+    /// Share of networks whose accuracy lies in the 90 % interval.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub coverage: Option<f64>,
+}
+
+/// A measured value with its 95 % bootstrap interval.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[allow(missing_docs)]
+pub struct Measure {
+    pub value: f64,
+    pub interval: [f64; 2],
+}

@@ -1,0 +1,326 @@
+//! Estimates accuracies with a trained model.
+//!
+//! ```
+//! use gennape::estimator::Estimator;
+//! # use gennape::graph::{ComputationGraph, Extent, Node, Operation, Window};
+//! # let input = Node {
+//! #     operation: Operation::Input, input: Extent::new(3, 32, 32), output: Extent::new(3, 32, 32),
+//! #     window: Window::default(), bias: false, parameters: 0, macs: 0, name: "".into(),
+//! # };
+//! # let graph = ComputationGraph::new(vec![input], &[]).unwrap();
+//! let estimator = Estimator::embedded();
+//! for estimate in estimator.estimate(&[graph]) {
+//!     println!("{:.1} % in {:.1?}", estimate.accuracy, estimate.interval);
+//! }
+//! ```
+
+mod manifest;
+
+pub use manifest::{Data, Epoch, Manifest, Measure, Metrics, Recipe, Training};
+
+use crate::encoder::{Encoder, GraphFeatures, WeightError, Weights, features_hash};
+use crate::graph::{ComputationGraph, Operation};
+use crate::predictor::{Calibration, Head, Territory};
+use ndarray::{Array2, ArrayView1, Axis, concatenate};
+use rayon::prelude::*;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// Version of the format of model folders.
+pub const SCHEMA: u32 = 1;
+
+/// Largest file of a model folder that is read.
+const MAX_BYTES: u64 = 1 << 30;
+
+/// Graphs that one thread takes at a time.
+const GRAPHS_PER_TASK: usize = 32;
+
+/// What is estimated of one network.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Estimate {
+    /// Accuracy in per cent, on the data set that the model was trained for.
+    pub accuracy: f64,
+    /// Lower and upper bound in per cent. For networks like those in training it covers 90 %;
+    /// beyond, it widens with the distance (see [`Calibration::interval`]).
+    pub interval: [f64; 2],
+    /// Distance from the training distribution: 1 is where the nearest 99 % of the networks held
+    /// out in training end. It is at least 1 plus the share of nodes whose operation was not met
+    /// in training, if there are any.
+    pub distance: f64,
+    /// Whether the distance is at most 1.
+    pub in_distribution: bool,
+}
+
+/// Why a model can't be loaded.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum LoadError {
+    /// A file can't be read.
+    #[error("{path}: {reason}")]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        reason: String,
+    },
+    /// The manifest is not what this version of the program writes.
+    #[error("manifest: {0}")]
+    Manifest(String),
+    /// The manifest and the program disagree about what a network's features are.
+    #[error(
+        "the model was trained on features {model}, this version of the program has {program}\n\
+         hint: train it again with the command in its manifest"
+    )]
+    Features {
+        /// Hash in the manifest.
+        model: String,
+        /// The program's hash.
+        program: String,
+    },
+    /// The model knows an operation that the program doesn't.
+    #[error(
+        "the model was trained on the operation '{0}', which this version of the program doesn't \
+         have\nhint: use the version that trained it, or train it again"
+    )]
+    Operation(String),
+    /// The weights don't fit the manifest.
+    #[error("weights: {0}")]
+    Weights(#[from] WeightError),
+}
+
+/// A trained model, ready to estimate.
+#[derive(Debug, Clone)]
+pub struct Estimator {
+    manifest: Manifest,
+    encoder: Encoder,
+    head: Head,
+    calibration: Calibration,
+    territory: Territory,
+}
+
+impl Estimator {
+    /// The model that is part of the program: NAS-Bench-101's CIFAR-10 accuracies.
+    pub fn embedded() -> Self {
+        let manifest = include_bytes!("../../models/nasbench101/manifest.json");
+        let weights = include_bytes!("../../models/nasbench101/weights.safetensors");
+        // Not data but part of the program; a test loads it.
+        Self::from_bytes(manifest, weights).expect("the embedded model is valid")
+    }
+
+    /// The model in `folder`: `manifest.json` and `weights.safetensors`.
+    ///
+    /// # Errors
+    /// When a file can't be read, or the model doesn't fit this version of the program.
+    pub fn load(folder: &Path) -> Result<Self, LoadError> {
+        let read = |name| {
+            let path = folder.join(name);
+            let fail = |reason: String| LoadError::Read { path: path.clone(), reason };
+            let length = fs::metadata(&path).map_err(|e| fail(e.to_string()))?.len();
+            if length > MAX_BYTES {
+                return Err(fail(format!("{length} bytes are more than any model has")));
+            }
+            fs::read(&path).map_err(|e| fail(e.to_string()))
+        };
+        Self::from_bytes(&read("manifest.json")?, &read("weights.safetensors")?)
+    }
+
+    /// The model made of the contents of its two files.
+    ///
+    /// # Errors
+    /// When they don't fit each other or this version of the program.
+    pub fn from_bytes(manifest: &[u8], weights: &[u8]) -> Result<Self, LoadError> {
+        #[derive(serde::Deserialize)]
+        struct Versioned {
+            schema: u32,
+        }
+        let fail = |e: serde_json::Error| LoadError::Manifest(e.to_string());
+        let schema = serde_json::from_slice::<Versioned>(manifest).map_err(fail)?.schema;
+        if schema != SCHEMA {
+            return Err(LoadError::Manifest(format!("schema {schema}, expected {SCHEMA}")));
+        }
+        let manifest: Manifest = serde_json::from_slice(manifest).map_err(fail)?;
+        if manifest.features != features_hash() {
+            let (model, program) = (manifest.features, features_hash());
+            return Err(LoadError::Features { model, program });
+        }
+        let config = &manifest.config;
+        if config.width == 0 || config.readout.is_empty() {
+            return Err(LoadError::Manifest("the embedding has no dimensions".into()));
+        }
+        let operation = |name: &String| {
+            Operation::from_name(name).ok_or_else(|| LoadError::Operation(name.clone()))
+        };
+        let operations: Vec<Operation> =
+            manifest.operations.iter().map(operation).collect::<Result<_, _>>()?;
+
+        let weights = Weights::parse(weights)?;
+        Ok(Self {
+            encoder: Encoder::new(config, &operations, &weights)?,
+            head: Head::new(config, &weights)?,
+            calibration: Calibration::load(&weights)?,
+            territory: Territory::new(config.embedding(), &weights)?,
+            manifest,
+        })
+    }
+
+    /// What the model says about itself.
+    pub fn manifest(&self) -> &Manifest {
+        &self.manifest
+    }
+
+    /// The encoder by itself, for one thread.
+    pub fn encoder(&self) -> &Encoder {
+        &self.encoder
+    }
+
+    /// Embeddings of `graphs`, a row each, on all cores.
+    pub fn embed(&self, graphs: &[ComputationGraph]) -> Array2<f32> {
+        let embed = |graphs: &[ComputationGraph]| {
+            let features: Vec<_> = graphs.iter().map(GraphFeatures::new).collect();
+            self.encoder.embed(&features)
+        };
+        let parts: Vec<Array2<f32>> = graphs.par_chunks(GRAPHS_PER_TASK).map(embed).collect();
+        let views: Vec<_> = parts.iter().map(Array2::view).collect();
+        // Fails only without any part; all have the same number of columns.
+        concatenate(Axis(0), &views)
+            .unwrap_or_else(|_| Array2::zeros((0, self.manifest.config.embedding())))
+    }
+
+    /// Estimates for `graphs`, in order, on all cores.
+    pub fn estimate(&self, graphs: &[ComputationGraph]) -> Vec<Estimate> {
+        let estimate = |graphs: &[ComputationGraph]| {
+            let features: Vec<_> = graphs.iter().map(GraphFeatures::new).collect();
+            self.estimate_features(&features)
+        };
+        graphs.par_chunks(GRAPHS_PER_TASK).flat_map_iter(estimate).collect()
+    }
+
+    /// Estimates for graphs whose features are known already, on the calling thread.
+    pub fn estimate_features(&self, graphs: &[GraphFeatures]) -> Vec<Estimate> {
+        let embeddings = self.encoder.embed(graphs);
+        let scores = self.head.scores(embeddings.view());
+        let rows = embeddings.rows().into_iter();
+        let estimate = |((graph, embedding), score): ((&GraphFeatures, ArrayView1<f32>), f32)| {
+            let unknown = f64::from(self.encoder.unknown_share(graph));
+            let distance = self.territory.distance(embedding);
+            let distance = if unknown > 0.0 { distance.max(1.0 + unknown) } else { distance };
+            Estimate {
+                accuracy: self.calibration.accuracy(score.into()),
+                interval: self.calibration.interval(score.into(), distance),
+                distance,
+                in_distribution: distance <= 1.0,
+            }
+        };
+        graphs.iter().zip(rows).zip(scores).map(estimate).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::encoder::{Config, testing};
+    use crate::spaces::Architecture;
+    use crate::spaces::nasbench101::Cell;
+    use std::collections::BTreeMap;
+
+    fn manifest() -> Manifest {
+        Manifest {
+            features: features_hash(),
+            operations: testing::OPERATIONS.map(|o| o.name().to_string()).to_vec(),
+            config: Config::encoder(),
+            ..Estimator::embedded().manifest
+        }
+    }
+
+    fn load(
+        manifest: &Manifest,
+        tensors: &BTreeMap<String, (Vec<usize>, Vec<f32>)>,
+    ) -> Result<Estimator, String> {
+        let json = serde_json::to_vec(manifest).unwrap();
+        Estimator::from_bytes(&json, &testing::file(tensors)).map_err(|e| e.to_string())
+    }
+
+    #[test]
+    fn a_damaged_model_is_an_error_that_names_the_damage() {
+        let manifest = manifest();
+        let tensors = testing::tensors(&manifest.config, 3);
+        load(&manifest, &tensors).unwrap();
+
+        type Damage = fn(&mut Manifest, &mut BTreeMap<String, (Vec<usize>, Vec<f32>)>);
+        let damages: [(&str, Damage); 11] = [
+            ("schema 9", |m, _| m.schema = 9),
+            ("trained on features 0123", |m, _| m.features = "0123".into()),
+            ("operation 'warp'", |m, _| m.operations.push("warp".into())),
+            ("no dimensions", |m, _| m.config.width = 0),
+            ("'encoder.operations' has shape", |m, _| m.config.width = usize::MAX),
+            ("'encoder.layers.6.weight' is missing", |m, _| m.config.layers = usize::MAX),
+            ("'head.0.weight' is missing", |_, t| drop(t.remove("head.0.weight"))),
+            ("'encoder.input.bias' has shape [32, 2]", |_, t| {
+                t.get_mut("encoder.input.bias").unwrap().0 = vec![32, 2];
+            }),
+            ("'head.1.bias' holds a number that is not finite", |_, t| {
+                t.get_mut("head.1.bias").unwrap().1[0] = f32::NAN;
+            }),
+            ("'calibration': the calibration is not an increasing", |_, t| {
+                t.get_mut("calibration").unwrap().1[1] = 95.0;
+            }),
+            ("'territory.centroids' is missing", |_, t| {
+                *t.get_mut("territory.centroids").unwrap() = (vec![0, 64], Vec::new());
+            }),
+        ];
+        for (message, damage) in damages {
+            let (mut manifest, mut tensors) = (manifest.clone(), tensors.clone());
+            damage(&mut manifest, &mut tensors);
+            let error = load(&manifest, &tensors).expect_err(message);
+            assert!(error.contains(message), "{error}");
+        }
+    }
+
+    #[test]
+    fn files_cut_anywhere_are_errors() {
+        let json = serde_json::to_vec(&manifest()).unwrap();
+        let weights = testing::file(&testing::tensors(&Config::encoder(), 3));
+        for length in (0..json.len()).step_by(7) {
+            assert!(Estimator::from_bytes(&json[..length], &weights).is_err());
+        }
+        for length in (0..weights.len()).step_by(101) {
+            assert!(Estimator::from_bytes(&json, &weights[..length]).is_err());
+        }
+    }
+
+    #[test]
+    fn the_embedded_model_knows_its_space_and_its_limits() {
+        let estimator = Estimator::embedded();
+        let network =
+            |text: &str| crate::lower::lower(&text.parse::<Cell>().unwrap().build()).unwrap();
+        // One of the best cells, and a chain of two poolings.
+        let (good, poor) = (network("111101010000010000111:33331"), network("101001:pp"));
+        let foreign = testing::graph(5);
+        let graphs: Vec<ComputationGraph> =
+            (0..100).flat_map(|_| [good.clone(), poor.clone(), foreign.clone()]).collect();
+        let estimates = estimator.estimate(&graphs);
+        let [good, poor, foreign] = [estimates[0], estimates[1], estimates[2]];
+        assert!(good.accuracy > 93.0 && poor.accuracy < 91.0, "{good:?} {poor:?}");
+        assert!(good.in_distribution && !foreign.in_distribution, "{good:?} {foreign:?}");
+        let width = |e: Estimate| e.interval[1] - e.interval[0];
+        assert!(width(foreign) > 2.0 * width(good), "{good:?} {foreign:?}");
+        // In parallel and in order.
+        assert!(estimates.chunks(3).all(|e| e == [good, poor, foreign]));
+        assert_eq!(estimator.embed(&graphs).dim(), (300, estimator.encoder().config().embedding()));
+        assert!(estimator.estimate(&[]).is_empty() && estimator.embed(&[]).is_empty());
+    }
+
+    #[test]
+    fn operations_never_trained_on_are_out_of_distribution() {
+        let mut tensors = testing::tensors(&Config::encoder(), 3);
+        tensors.get_mut("territory.scale").unwrap().1.fill(0.0);
+        tensors.get_mut("territory.centroids").unwrap().1.fill(0.0);
+        let estimator = load(&manifest(), &tensors).unwrap();
+        let (mut nodes, edges) = testing::parts(9);
+        let graph = |nodes: &[_]| ComputationGraph::new(nodes.to_vec(), &edges).unwrap();
+        assert_eq!(estimator.estimate(&[graph(&nodes)])[0].distance, 0.0);
+        nodes[0].operation = Operation::Gelu;
+        let estimate = estimator.estimate(&[graph(&nodes)])[0];
+        assert!(estimate.distance > 1.0 && !estimate.in_distribution, "{estimate:?}");
+    }
+}

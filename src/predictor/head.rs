@@ -1,0 +1,43 @@
+//! A multi-layer perceptron from embeddings to scores.
+
+use crate::encoder::{Activation, Config, WeightError, Weights};
+use ndarray::{Array1, Array2, ArrayView2};
+
+/// Scores embeddings: higher is better, on no particular scale.
+#[derive(Debug, Clone)]
+pub struct Head {
+    activation: Activation,
+    /// Weight `[inputs, outputs]` and bias of each layer; the last has one output.
+    layers: Vec<(Array2<f32>, Array1<f32>)>,
+}
+
+impl Head {
+    /// The head of `config` with the weights of a file.
+    ///
+    /// # Errors
+    /// When a tensor is missing, has the wrong shape or is not finite.
+    pub fn new(config: &Config, weights: &Weights) -> Result<Self, WeightError> {
+        let mut layers = Vec::new();
+        let mut inputs = config.embedding();
+        for (i, &outputs) in config.head.iter().chain(&[1]).enumerate() {
+            layers.push((
+                weights.matrix(&format!("head.{i}.weight"), Some(inputs), outputs)?,
+                weights.vector(&format!("head.{i}.bias"), outputs)?,
+            ));
+            inputs = outputs;
+        }
+        Ok(Self { activation: config.activation, layers })
+    }
+
+    /// Scores of `embeddings`, `[networks, length of an embedding]`.
+    pub fn scores(&self, embeddings: ArrayView2<f32>) -> Vec<f32> {
+        let mut states = embeddings.to_owned();
+        for (i, (weight, bias)) in self.layers.iter().enumerate() {
+            states = states.dot(weight) + bias;
+            if i + 1 < self.layers.len() {
+                states.rows_mut().into_iter().for_each(|row| self.activation.apply_all(row));
+            }
+        }
+        states.into_iter().collect()
+    }
+}
