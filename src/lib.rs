@@ -33,6 +33,8 @@ pub mod model_graph;
 pub mod onnx;
 pub mod predictor;
 pub mod spaces;
+#[cfg(feature = "train")]
+pub mod train;
 
 /// Runs the examples of the README.
 #[cfg(doctest)]

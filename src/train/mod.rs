@@ -1,0 +1,268 @@
+//! Training with libtorch.
+//!
+//! [`nasbench101()`] turns a labelled set into a model folder: graphs are built, lowered and featurised
+//! once (and cached), a [`Twin`] of the encoder is fitted, and what inference needs besides the
+//! weights is measured on the validation networks.
+
+mod bundle;
+mod fit;
+mod store;
+mod twin;
+
+pub use store::GraphStore;
+pub use twin::Twin;
+
+use crate::benchmarks::{self, BenchmarkError, Split, nasbench101};
+use crate::encoder::{Config, GraphFeatures, features_hash};
+use crate::estimator::{Data, LoadError, Manifest, Recipe, SCHEMA, Training};
+use crate::graph::{ComputationGraph, Operation};
+use crate::lower::{LowerError, lower};
+use crate::predictor::CalibrationError;
+use crate::spaces::Architecture;
+use crate::spaces::nasbench101::Cell;
+use std::collections::BTreeMap;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+
+/// Why training failed.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum TrainError {
+    /// The labels can't be read.
+    #[error(transparent)]
+    Benchmark(#[from] BenchmarkError),
+    /// An architecture has no computation graph.
+    #[error("{architecture}: {source}")]
+    Lower {
+        /// The architecture.
+        architecture: String,
+        /// Why not.
+        source: LowerError,
+    },
+    /// The scores can't be calibrated.
+    #[error(transparent)]
+    Calibration(#[from] CalibrationError),
+    /// The embeddings can't be clustered.
+    #[error("clustering the embeddings: {0}")]
+    Clustering(String),
+    /// A file can't be written.
+    #[error("{path}: {source}")]
+    Write {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        source: std::io::Error,
+    },
+    /// The model doesn't load: an error of the program.
+    #[error("the trained model does not load: {0}")]
+    Load(#[from] LoadError),
+}
+
+/// What to train, on what, and where to put it.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// Folder with the labelled sets.
+    pub data: PathBuf,
+    /// Folder for featurised graphs.
+    pub cache: PathBuf,
+    /// Folder for the model; its last component is the model's name.
+    pub output: PathBuf,
+    /// Architecture of encoder and head.
+    pub config: Config,
+    /// Loss, optimiser and schedule.
+    pub recipe: Recipe,
+    /// Seed of split, weights and order.
+    pub seed: u64,
+    /// The command to note in the manifest.
+    pub command: String,
+}
+
+impl Recipe {
+    /// What [`Config::encoder`] is trained with.
+    pub fn encoder() -> Self {
+        Self {
+            epochs: 3,
+            batch: 64,
+            learning_rate: 2e-3,
+            one_cycle: true,
+            weight_decay: 1e-2,
+            clip: 5.0,
+            batch_norm: true,
+            ranking: 1.0,
+        }
+    }
+
+    /// What GENNAPE's k-GNN baseline is trained with, after its public code.
+    pub fn k_gnn() -> Self {
+        Self {
+            epochs: 40,
+            batch: 32,
+            learning_rate: 1e-4,
+            one_cycle: false,
+            weight_decay: 0.0,
+            clip: 5.0,
+            batch_norm: false,
+            ranking: 0.0,
+        }
+    }
+}
+
+/// Featurised graphs with their labels: first those for training, then those for validation,
+/// then those for the test.
+struct LabelledGraphs {
+    store: GraphStore,
+    /// Accuracy of each graph in the store, per cent.
+    accuracies: Vec<f64>,
+    training: Range<usize>,
+    validation: Range<usize>,
+    test: Range<usize>,
+}
+
+/// Trains on NAS-Bench-101 after GENNAPE's protocol: 50,000 networks sampled from those of at
+/// least 80 % accuracy, 80 % of them for training and 10 % each for validation and test. Lines of
+/// progress go to `report`.
+///
+/// # Errors
+/// When the labels can't be read or the model can't be written.
+pub fn nasbench101(
+    options: &Options,
+    report: &mut dyn FnMut(&str),
+) -> Result<Manifest, TrainError> {
+    let mut cells = benchmarks::nasbench101::load(&options.data)?;
+    let rows = cells.len();
+    cells.retain(|c| c.accuracy >= nasbench101::MINIMUM_ACCURACY);
+    let split = Split::new(&cells, nasbench101::SAMPLE, options.seed);
+    let (set, hash) = prepare(&cells, &split, &options.cache, report)?;
+    let data = Data {
+        benchmark: Cell::SPACE.to_string(),
+        rows,
+        hash,
+        split: format!(
+            "{} networks sampled from those of at least {} %, 80/10/10, by hash with seed {}",
+            nasbench101::SAMPLE,
+            nasbench101::MINIMUM_ACCURACY,
+            options.seed
+        ),
+        training: set.training.len(),
+        validation: set.validation.len(),
+        test: set.test.len(),
+    };
+    train(options, &set, data, report)
+}
+
+/// Builds, lowers and featurises the networks of a split, or takes them from the cache; also the
+/// hash of their labels.
+fn prepare<A: Architecture + Sync>(
+    set: &[benchmarks::Labelled<A>],
+    split: &Split,
+    cache: &Path,
+    report: &mut dyn FnMut(&str),
+) -> Result<(LabelledGraphs, String), TrainError> {
+    let positions: Vec<usize> =
+        [&split.train, &split.validation, &split.test].into_iter().flatten().copied().collect();
+    let mut labels = blake3::Hasher::new();
+    for &i in &positions {
+        labels.update(format!("{} {}\n", set[i].architecture, set[i].accuracy).as_bytes());
+    }
+    let labels = labels.finalize();
+    let graph = |i: usize| {
+        let architecture = &set[positions[i]].architecture;
+        lower(&architecture.build())
+            .map_err(|source| TrainError::Lower { architecture: architecture.to_string(), source })
+    };
+
+    let mut key = blake3::Hasher::new();
+    key.update(Operation::vocabulary_hash().as_bytes());
+    key.update(features_hash().as_bytes());
+    key.update(labels.as_bytes());
+    let key = key.finalize();
+    let path = cache.join(format!("graphs-{}.bin", &key.to_hex()[..16]));
+    let cached = match GraphStore::load(&path, key.as_bytes()) {
+        // The key does not cover how networks are built and lowered; a sample shows it.
+        Some(store) if store.len() == positions.len() && agrees(&store, graph)? => Some(store),
+        _ => None,
+    };
+    let store = match cached {
+        Some(store) => store,
+        None => {
+            report(&format!("featurising {} networks", positions.len()));
+            let store = GraphStore::build(positions.len(), graph)?;
+            let write = || {
+                std::fs::create_dir_all(cache)?;
+                store.save(&path, key.as_bytes())
+            };
+            write().map_err(|source| TrainError::Write { path: path.clone(), source })?;
+            store
+        }
+    };
+    let (first, second) = (split.train.len(), split.train.len() + split.validation.len());
+    let set = LabelledGraphs {
+        accuracies: positions.iter().map(|&i| set[i].accuracy).collect(),
+        training: 0..first,
+        validation: first..second,
+        test: second..store.len(),
+        store,
+    };
+    Ok((set, labels.to_hex().to_string()))
+}
+
+/// Whether every hundredth graph of the store is what it would be if it were made now.
+fn agrees<E>(
+    store: &GraphStore,
+    graph: impl Fn(usize) -> Result<ComputationGraph, E>,
+) -> Result<bool, E> {
+    for i in (0..store.len()).step_by(store.len().div_ceil(100)) {
+        let fresh = graph(i)?;
+        let features = GraphFeatures::new(&fresh);
+        if store.features(i) != features || store.costs(i) != [fresh.parameters(), fresh.macs()] {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+fn train(
+    options: &Options,
+    set: &LabelledGraphs,
+    data: Data,
+    report: &mut dyn FnMut(&str),
+) -> Result<Manifest, TrainError> {
+    let Options { config, recipe, seed, .. } = options;
+    let operations = set.store.operations(set.training.clone());
+    let fitted = fit::fit(set, &operations, config, recipe, *seed, report);
+    let name = options.output.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let mut manifest = Manifest {
+        schema: SCHEMA,
+        name,
+        command: options.command.clone(),
+        version: env!("CARGO_PKG_VERSION").into(),
+        seed: *seed,
+        data,
+        vocabulary: Operation::vocabulary_hash(),
+        features: features_hash(),
+        operations: operations.iter().map(|o| o.name().to_string()).collect(),
+        config: config.clone(),
+        training: Training {
+            recipe: recipe.clone(),
+            parameters: fitted.tensors.values().map(|(_, elements)| elements.len()).sum(),
+            seconds: fitted.seconds.round(),
+            best_epoch: fitted.best_epoch,
+            epochs: fitted.epochs,
+        },
+        metrics: BTreeMap::new(),
+    };
+    let weights = bundle::weights(set, &manifest, fitted.tensors)?;
+    for (name, part) in [("validation", &set.validation), ("test", &set.test)] {
+        let metrics = bundle::measure(set, part.clone(), &manifest, &weights)?;
+        manifest.metrics.insert(name.into(), metrics);
+    }
+    bundle::write(&options.output, &manifest, &weights)?;
+    Ok(manifest)
+}
+
+/// Where featurised graphs are kept unless said otherwise: `gennape` in the user's cache folder.
+pub fn default_cache() -> PathBuf {
+    let variable = |name| std::env::var_os(name).filter(|v| !v.is_empty()).map(PathBuf::from);
+    let home = || variable("HOME").map(|home| home.join(".cache"));
+    variable("XDG_CACHE_HOME").or_else(home).unwrap_or_else(std::env::temp_dir).join("gennape")
+}

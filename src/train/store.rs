@@ -1,0 +1,237 @@
+//! Featurised graphs of a whole labelled set, compact in memory and on disk.
+
+use crate::encoder::{FEATURES, GraphFeatures};
+use crate::graph::{ComputationGraph, Operation};
+use ndarray::Array2;
+use rayon::prelude::*;
+use std::collections::HashMap;
+use std::io::{self, Read, Write};
+use std::ops::Range;
+use std::path::Path;
+
+/// One distinct node: the code of its operation and the bits of its numeric features.
+type Row = (u8, [u32; FEATURES.len()]);
+
+/// Many graphs whose nodes are indices into one table of distinct nodes: a search space repeats
+/// few nodes very often.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct GraphStore {
+    rows: Vec<Row>,
+    /// Row of each node of all graphs.
+    nodes: Vec<u32>,
+    /// Where a graph's nodes start; one more entry than graphs.
+    node_starts: Vec<u32>,
+    /// Edges of all graphs, between positions of nodes within the graph.
+    edges: Vec<(u32, u32)>,
+    /// Where a graph's edges start; one more entry than graphs.
+    edge_starts: Vec<u32>,
+    /// Trained coefficients and multiply-accumulate operations of each graph.
+    costs: Vec<[u64; 2]>,
+}
+
+/// First bytes of a file; the digit is the version of the format.
+const MAGIC: &[u8; 16] = b"gennape-graphs-1";
+
+/// Graphs that are featurised before they are put into the store, which bounds the memory.
+const CHUNK: usize = 4096;
+
+impl GraphStore {
+    /// Featurises `count` graphs, made by `graph` on all cores.
+    ///
+    /// # Errors
+    /// The first error of `graph`.
+    pub fn build<E: Send>(
+        count: usize,
+        graph: impl Fn(usize) -> Result<ComputationGraph, E> + Sync,
+    ) -> Result<Self, E> {
+        let mut store = Self { node_starts: vec![0], edge_starts: vec![0], ..Self::default() };
+        let mut index = HashMap::new();
+        for start in (0..count).step_by(CHUNK) {
+            let featurise = |i| {
+                let graph = graph(i)?;
+                Ok((GraphFeatures::new(&graph), [graph.parameters(), graph.macs()]))
+            };
+            let chunk: Result<Vec<_>, E> =
+                (start..count.min(start + CHUNK)).into_par_iter().map(featurise).collect();
+            for (features, costs) in chunk? {
+                store.push(&features, costs, &mut index);
+            }
+        }
+        Ok(store)
+    }
+
+    fn push(&mut self, graph: &GraphFeatures, costs: [u64; 2], index: &mut HashMap<Row, u32>) {
+        for (&code, numeric) in graph.operations.iter().zip(graph.numeric.rows()) {
+            let row = (code, std::array::from_fn(|i| numeric[i].to_bits()));
+            let next = self.rows.len() as u32;
+            let at = *index.entry(row).or_insert(next);
+            if at == next {
+                self.rows.push(row);
+            }
+            self.nodes.push(at);
+        }
+        self.edges.extend_from_slice(&graph.edges);
+        self.node_starts.push(self.nodes.len() as u32);
+        self.edge_starts.push(self.edges.len() as u32);
+        self.costs.push(costs);
+    }
+
+    /// Number of graphs.
+    pub fn len(&self) -> usize {
+        self.costs.len()
+    }
+
+    /// Whether there are no graphs.
+    pub fn is_empty(&self) -> bool {
+        self.costs.is_empty()
+    }
+
+    /// Trained coefficients and multiply-accumulate operations of a graph.
+    pub fn costs(&self, graph: usize) -> [u64; 2] {
+        self.costs[graph]
+    }
+
+    /// The operations of these graphs, in the order of the vocabulary.
+    pub fn operations(&self, graphs: Range<usize>) -> Vec<Operation> {
+        let mut met = vec![false; Operation::ALL.len()];
+        for &row in graphs.flat_map(|g| self.nodes(g)) {
+            met[usize::from(self.rows[row as usize].0)] = true;
+        }
+        Operation::ALL.iter().copied().filter(|o| met[o.code()]).collect()
+    }
+
+    /// Rows of a graph's nodes in [`codes`](Self::codes) and [`numeric`](Self::numeric).
+    pub fn nodes(&self, graph: usize) -> &[u32] {
+        &self.nodes[self.node_starts[graph] as usize..self.node_starts[graph + 1] as usize]
+    }
+
+    /// Edges of a graph between positions of its nodes.
+    pub fn edges(&self, graph: usize) -> &[(u32, u32)] {
+        &self.edges[self.edge_starts[graph] as usize..self.edge_starts[graph + 1] as usize]
+    }
+
+    /// Operation codes of the distinct nodes.
+    pub fn codes(&self) -> impl Iterator<Item = u8> {
+        self.rows.iter().map(|row| row.0)
+    }
+
+    /// Numeric features of the distinct nodes, `[rows, FEATURES.len()]`.
+    pub fn numeric(&self) -> Array2<f32> {
+        Array2::from_shape_fn((self.rows.len(), FEATURES.len()), |(row, column)| {
+            f32::from_bits(self.rows[row].1[column])
+        })
+    }
+
+    /// A graph as the encoder takes it.
+    pub fn features(&self, graph: usize) -> GraphFeatures {
+        let nodes = self.nodes(graph);
+        GraphFeatures {
+            operations: nodes.iter().map(|&row| self.rows[row as usize].0).collect(),
+            numeric: Array2::from_shape_fn((nodes.len(), FEATURES.len()), |(node, column)| {
+                f32::from_bits(self.rows[nodes[node] as usize].1[column])
+            }),
+            edges: self.edges(graph).to_vec(),
+        }
+    }
+
+    /// Writes the store: magic, `key`, number of words, words (all little-endian) and a blake3
+    /// checksum of everything before.
+    ///
+    /// # Errors
+    /// When the file can't be written.
+    pub fn save(&self, path: &Path, key: &[u8; 32]) -> io::Result<()> {
+        let mut words: Vec<u32> = Vec::new();
+        let lengths = [self.rows.len(), self.nodes.len(), self.edges.len(), self.len()];
+        words.extend(lengths.map(|l| l as u32));
+        words.extend(
+            self.rows.iter().flat_map(|(code, bits)| [u32::from(*code)].into_iter().chain(*bits)),
+        );
+        words.extend(&self.nodes);
+        words.extend(&self.node_starts);
+        words.extend(self.edges.iter().flat_map(|&(a, b)| [a, b]));
+        words.extend(&self.edge_starts);
+        words.extend(self.costs.iter().flatten().flat_map(|&x| [x as u32, (x >> 32) as u32]));
+
+        let mut bytes = Vec::with_capacity(words.len() * 4 + 96);
+        bytes.extend_from_slice(MAGIC);
+        bytes.extend_from_slice(key);
+        words.iter().for_each(|w| bytes.extend_from_slice(&w.to_le_bytes()));
+        let checksum = blake3::hash(&bytes);
+        bytes.extend_from_slice(checksum.as_bytes());
+        // Another process may be reading or writing the same file.
+        let partial = path.with_extension(format!("{}.partial", std::process::id()));
+        std::fs::File::create(&partial)?.write_all(&bytes)?;
+        std::fs::rename(&partial, path)
+    }
+
+    /// Reads the store that was saved under `key`; `None` when there is none, or the file is
+    /// damaged or belongs to another key.
+    pub fn load(path: &Path, key: &[u8; 32]) -> Option<Self> {
+        let mut bytes = Vec::new();
+        std::fs::File::open(path).ok()?.read_to_end(&mut bytes).ok()?;
+        let (content, checksum) = bytes.split_last_chunk::<32>()?;
+        let words = content.strip_prefix(MAGIC)?.strip_prefix(key)?;
+        if blake3::hash(content) != *checksum {
+            return None;
+        }
+        let (words, []) = words.as_chunks::<4>() else { return None };
+        let mut words = words.iter().map(|w| u32::from_le_bytes(*w));
+        let mut take = |count: usize| -> Option<Vec<u32>> {
+            let taken: Vec<u32> = words.by_ref().take(count).collect();
+            (taken.len() == count).then_some(taken)
+        };
+        let lengths = take(4)?;
+        let [rows, nodes, edges, graphs] = <[u32; 4]>::try_from(lengths).ok()?.map(|l| l as usize);
+        let row = |w: &[u32; FEATURES.len() + 1]| {
+            Some((u8::try_from(w[0]).ok()?, std::array::from_fn(|i| w[i + 1])))
+        };
+        Some(Self {
+            rows: take(rows * (FEATURES.len() + 1))?
+                .as_chunks()
+                .0
+                .iter()
+                .map(row)
+                .collect::<Option<_>>()?,
+            nodes: take(nodes)?,
+            node_starts: take(graphs + 1)?,
+            edges: take(2 * edges)?.as_chunks().0.iter().map(|&[a, b]| (a, b)).collect(),
+            edge_starts: take(graphs + 1)?,
+            costs: take(4 * graphs)?
+                .as_chunks::<4>()
+                .0
+                .iter()
+                .map(|&[a, b, c, d]| {
+                    [(a, b), (c, d)].map(|(l, h)| u64::from(h) << 32 | u64::from(l))
+                })
+                .collect(),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::encoder::testing;
+
+    #[test]
+    fn a_saved_store_is_the_same_and_a_damaged_one_is_not_read() {
+        let graph = |i| Ok::<_, ()>(testing::graph(i as u64));
+        let store = GraphStore::build(300, graph).unwrap();
+        assert_eq!(store.features(7), GraphFeatures::new(&testing::graph(7)));
+        let path = std::env::temp_dir().join(format!("gennape-store-{}.bin", std::process::id()));
+        let key = [3; 32];
+        store.save(&path, &key).unwrap();
+        assert_eq!(GraphStore::load(&path, &key).as_ref(), Some(&store));
+        assert_eq!(GraphStore::load(&path, &[4; 32]), None);
+        let bytes = std::fs::read(&path).unwrap();
+        for damage in [bytes.len() / 2, bytes.len() - 1] {
+            let mut damaged = bytes.clone();
+            damaged[damage] ^= 1;
+            std::fs::write(&path, &damaged).unwrap();
+            assert_eq!(GraphStore::load(&path, &key), None);
+            std::fs::write(&path, &bytes[..damage]).unwrap();
+            assert_eq!(GraphStore::load(&path, &key), None);
+        }
+        std::fs::remove_file(&path).unwrap();
+    }
+}

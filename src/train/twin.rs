@@ -1,0 +1,312 @@
+//! The trainable twin of encoder and head: the same arithmetic as
+//! [`Encoder`](crate::encoder::Encoder) and [`Head`](crate::predictor::Head), in libtorch.
+
+use super::store::GraphStore;
+use crate::encoder::{Activation, Config, Messages, Readout, columns};
+use crate::graph::Operation;
+use std::collections::BTreeMap;
+use tch::nn::{BatchNorm, BatchNormConfig, ModuleT, Path, batch_norm1d};
+use tch::{Device, Kind, Tensor};
+
+/// A tensor of a model file: its shape and elements.
+pub type Stored = (Vec<usize>, Vec<f32>);
+
+/// Weights of encoder and head that libtorch can train.
+#[derive(Debug)]
+pub struct Twin {
+    config: Config,
+    /// `[operations, width]`. Starts at zero, so that an operation adds nothing until it is met.
+    operations: Tensor,
+    input: Linear,
+    layers: Vec<Linear>,
+    head: Vec<Linear>,
+}
+
+/// A matrix product, optionally followed by batch normalisation.
+#[derive(Debug)]
+struct Linear {
+    /// `[inputs, outputs]`
+    weight: Tensor,
+    bias: Tensor,
+    norm: Option<BatchNorm>,
+}
+
+impl Linear {
+    fn new(path: &Path, inputs: usize, outputs: usize, norm: bool) -> Self {
+        let bound = 1.0 / (inputs as f64).sqrt();
+        let norm_config =
+            BatchNormConfig { ws_init: tch::nn::Init::Const(1.0), ..Default::default() };
+        Self {
+            weight: path.uniform("weight", &[inputs as i64, outputs as i64], -bound, bound),
+            bias: path.uniform("bias", &[outputs as i64], -bound, bound),
+            norm: norm.then(|| batch_norm1d(path / "norm", outputs as i64, norm_config)),
+        }
+    }
+
+    fn forward(&self, x: &Tensor, train: bool) -> Tensor {
+        self.normalise(&self.bias.addmm(x, &self.weight), train)
+    }
+
+    fn normalise(&self, x: &Tensor, train: bool) -> Tensor {
+        self.norm.as_ref().map_or_else(|| x.shallow_clone(), |norm| norm.forward_t(x, train))
+    }
+
+    /// Scale and shift that batch normalisation comes to after training.
+    fn folded(&self) -> (Tensor, Tensor) {
+        let ones = Tensor::ones_like(&self.bias);
+        let Some(norm) = &self.norm else { return (ones, self.bias.shallow_clone()) };
+        let mut scale = (&norm.running_var + BatchNormConfig::default().eps).rsqrt();
+        let mut shift = (&self.bias - &norm.running_mean) * &scale;
+        if let (Some(weight), Some(bias)) = (&norm.ws, &norm.bs) {
+            scale *= weight;
+            shift = shift * weight + bias;
+        }
+        (scale, shift)
+    }
+}
+
+/// Graphs of a [`GraphStore`] put one after another, as tensors.
+#[derive(Debug)]
+pub struct Batch {
+    graphs: i64,
+    /// Position of each node's operation in the twin's embeddings.
+    operations: Tensor,
+    /// `[nodes, features in use]`
+    numeric: Tensor,
+    /// Graph of each node.
+    graph: Tensor,
+    /// Reciprocal of each graph's number of nodes, `[graphs, 1]`.
+    share: Tensor,
+    from: Tensor,
+    to: Tensor,
+    /// Reciprocal of each node's number of predecessors and of successors, `[nodes, 1]`.
+    in_share: Tensor,
+    out_share: Tensor,
+}
+
+/// The distinct nodes of a store as tensors, and what makes batches of its graphs.
+#[derive(Debug)]
+pub struct Batcher<'a> {
+    store: &'a GraphStore,
+    operations: Tensor,
+    numeric: Tensor,
+}
+
+impl<'a> Batcher<'a> {
+    /// A batcher of the graphs in `store` for a twin with these operations and `config`.
+    pub fn new(store: &'a GraphStore, operations: &[Operation], config: &Config) -> Self {
+        // An operation outside the list gets the row after the last, which stays zero.
+        let position = |code: u8| {
+            let of = operations.iter().position(|o| o.code() == usize::from(code));
+            of.unwrap_or(operations.len()) as i64
+        };
+        let numeric = store.numeric();
+        let used: Vec<i64> = columns(&config.features).into_iter().map(|c| c as i64).collect();
+        let (rows, width) = numeric.dim();
+        let numeric = Tensor::from_slice(&numeric.into_raw_vec_and_offset().0)
+            .view([rows as i64, width as i64])
+            .index_select(1, &Tensor::from_slice(&used));
+        let operations: Vec<i64> = store.codes().map(position).collect();
+        Self { store, operations: Tensor::from_slice(&operations), numeric }
+    }
+
+    /// The graphs at these positions of the store, one after another.
+    pub fn batch(&self, graphs: &[usize]) -> Batch {
+        let nodes: usize = graphs.iter().map(|&g| self.store.nodes(g).len()).sum();
+        let (mut rows, mut graph) = (Vec::with_capacity(nodes), Vec::with_capacity(nodes));
+        let (mut from, mut to) = (Vec::new(), Vec::new());
+        let (mut ins, mut outs) = (vec![0f32; nodes], vec![0f32; nodes]);
+        let mut share = Vec::with_capacity(graphs.len());
+        for (i, &g) in graphs.iter().enumerate() {
+            let start = rows.len();
+            let nodes = self.store.nodes(g);
+            rows.extend(nodes.iter().map(|&row| i64::from(row)));
+            graph.resize(rows.len(), i as i64);
+            share.push(1.0 / nodes.len() as f32);
+            for &(a, b) in self.store.edges(g) {
+                let (a, b) = (start + a as usize, start + b as usize);
+                from.push(a as i64);
+                to.push(b as i64);
+                outs[a] += 1.0;
+                ins[b] += 1.0;
+            }
+        }
+        let column = |x: &[f32]| Tensor::from_slice(x).unsqueeze(1);
+        let share_of = |counts: Vec<f32>| {
+            column(&counts.into_iter().map(|c| 1.0 / c.max(1.0)).collect::<Vec<_>>())
+        };
+        let rows = Tensor::from_slice(&rows);
+        Batch {
+            graphs: graphs.len() as i64,
+            operations: self.operations.index_select(0, &rows),
+            numeric: self.numeric.index_select(0, &rows),
+            graph: Tensor::from_slice(&graph),
+            share: column(&share),
+            from: Tensor::from_slice(&from),
+            to: Tensor::from_slice(&to),
+            in_share: share_of(ins),
+            out_share: share_of(outs),
+        }
+    }
+}
+
+impl Twin {
+    /// Fresh weights under `path` for these operations; seed libtorch first.
+    pub fn new(path: &Path, config: &Config, operations: usize, batch_norm: bool) -> Self {
+        let encoder = path / "encoder";
+        let width = config.width;
+        let rows = width * (1 + config.messages.parts());
+        let layers = &encoder / "layers";
+        let inputs: Vec<usize> =
+            [config.embedding()].into_iter().chain(config.head.clone()).collect();
+        let outputs = config.head.iter().chain(&[1]);
+        let head = inputs.iter().zip(outputs).enumerate();
+        Self {
+            operations: encoder.zeros("operations", &[operations as i64, width as i64]),
+            input: Linear::new(
+                &(&encoder / "input"),
+                columns(&config.features).len(),
+                width,
+                batch_norm,
+            ),
+            layers: (0..config.layers)
+                .map(|i| Linear::new(&(&layers / i), rows, width, batch_norm))
+                .collect(),
+            head: head
+                .map(|(i, (&a, &b))| Linear::new(&(path / "head" / i), a, b, false))
+                .collect(),
+            config: config.clone(),
+        }
+    }
+
+    /// Embeddings, `[graphs, config.embedding()]`.
+    pub fn embed(&self, batch: &Batch, train: bool) -> Tensor {
+        let activate = |x: Tensor| match self.config.activation {
+            Activation::Relu => x.relu(),
+            Activation::Tanh => x.tanh(),
+        };
+        let width = self.config.width as i64;
+        let unknown = Tensor::zeros([1, width], (Kind::Float, Device::Cpu));
+        let operations =
+            Tensor::cat(&[&self.operations, &unknown], 0).index_select(0, &batch.operations);
+        let linear = operations + self.input.bias.addmm(&batch.numeric, &self.input.weight);
+        let mut states = activate(self.input.normalise(&linear, train));
+        let gather = |states: &Tensor, from: &Tensor, to: &Tensor| {
+            Tensor::zeros_like(states).index_add(0, to, &states.index_select(0, from))
+        };
+        for layer in &self.layers {
+            let heard = match self.config.messages {
+                Messages::PredecessorSum => vec![gather(&states, &batch.from, &batch.to)],
+                Messages::MeanOfBothDirections => vec![
+                    gather(&states, &batch.from, &batch.to) * &batch.in_share,
+                    gather(&states, &batch.to, &batch.from) * &batch.out_share,
+                ],
+            };
+            let mut parts = vec![&states];
+            parts.extend(&heard);
+            let update = activate(layer.forward(&Tensor::cat(&parts, 1), train));
+            states = if self.config.residual { states + update } else { update };
+        }
+        let shape = [batch.graphs, width];
+        let readout = |readout: &Readout| match readout {
+            Readout::Mean => {
+                let zeros = Tensor::zeros(shape, (Kind::Float, Device::Cpu));
+                zeros.index_add(0, &batch.graph, &states) * &batch.share
+            }
+            Readout::Max => {
+                let lowest = Tensor::full(shape, f64::NEG_INFINITY, (Kind::Float, Device::Cpu));
+                lowest.index_reduce(0, &batch.graph, &states, "amax", true)
+            }
+        };
+        Tensor::cat(&self.config.readout.iter().map(readout).collect::<Vec<_>>(), 1)
+    }
+
+    /// Scores, `[graphs]`.
+    pub fn scores(&self, batch: &Batch, train: bool) -> Tensor {
+        let mut states = self.embed(batch, train);
+        for (i, layer) in self.head.iter().enumerate() {
+            states = layer.forward(&states, train);
+            if i + 1 < self.head.len() {
+                states = match self.config.activation {
+                    Activation::Relu => states.relu(),
+                    Activation::Tanh => states.tanh(),
+                };
+            }
+        }
+        states.squeeze_dim(1)
+    }
+
+    /// The weights as a model file holds them, with batch normalisation folded in.
+    pub fn export(&self) -> BTreeMap<String, Stored> {
+        let _guard = tch::no_grad_guard();
+        let mut tensors = BTreeMap::new();
+        let mut put = |name: String, tensor: Tensor| {
+            let shape = tensor.size().into_iter().map(|d| d as usize).collect();
+            let mut elements = vec![0f32; tensor.numel()];
+            tensor.contiguous().copy_data(&mut elements, tensor.numel());
+            tensors.insert(name, (shape, elements));
+        };
+        let (scale, _) = self.input.folded();
+        put("encoder.operations".into(), &self.operations * scale);
+        let layers = self.layers.iter().enumerate();
+        let head = self.head.iter().enumerate();
+        let linears = [("encoder.input".to_string(), &self.input)]
+            .into_iter()
+            .chain(layers.map(|(i, layer)| (format!("encoder.layers.{i}"), layer)))
+            .chain(head.map(|(i, layer)| (format!("head.{i}"), layer)));
+        for (name, linear) in linears {
+            let (scale, shift) = linear.folded();
+            put(format!("{name}.weight"), &linear.weight * scale);
+            put(format!("{name}.bias"), shift);
+        }
+        tensors
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::encoder::{Encoder, GraphFeatures, Weights, testing};
+    use crate::predictor::Head;
+    use tch::nn::{OptimizerConfig, VarStore};
+
+    /// The forward that trains and the one that answers are the same function: after some steps
+    /// of training, so that batch normalisation has something to fold, and on graphs with an
+    /// operation that training did not meet.
+    #[test]
+    fn both_forwards_agree() {
+        let store = GraphStore::build(60, |i| Ok::<_, ()>(testing::graph(i as u64))).unwrap();
+        let operations = &testing::OPERATIONS[..5];
+        let both = Config { readout: vec![Readout::Mean, Readout::Max], ..Config::encoder() };
+        for (config, norm) in [(Config::k_gnn(), false), (Config::encoder(), true), (both, true)] {
+            tch::manual_seed(1);
+            let variables = VarStore::new(Device::Cpu);
+            let twin = Twin::new(&variables.root(), &config, operations.len(), norm);
+            let batcher = Batcher::new(&store, operations, &config);
+            let all: Vec<usize> = (0..60).collect();
+            let mut optimiser = tch::nn::AdamW::default().build(&variables, 1e-2).unwrap();
+            for step in 0..10 {
+                let batch = batcher.batch(&all[step..step + 50]);
+                let loss = (twin.scores(&batch, true) - 1.0).square().mean(Kind::Float);
+                optimiser.backward_step(&loss);
+            }
+            let file = testing::file(&twin.export());
+            let weights = Weights::parse(&file).unwrap();
+            let encoder = Encoder::new(&config, operations, &weights).unwrap();
+            let head = Head::new(&config, &weights).unwrap();
+            let features: Vec<GraphFeatures> = all.iter().map(|&g| store.features(g)).collect();
+            let embeddings = encoder.embed(&features);
+            let scores = head.scores(embeddings.view());
+
+            let _guard = tch::no_grad_guard();
+            let batch = batcher.batch(&all);
+            let close = |twin: Tensor, ours: Vec<f32>| {
+                let ours = Tensor::from_slice(&ours).view_as(&twin);
+                let largest = (twin - ours).abs().max().double_value(&[]);
+                assert!(largest <= 1e-5, "{largest} with {config:?}");
+            };
+            close(twin.embed(&batch, false), embeddings.into_raw_vec_and_offset().0);
+            close(twin.scores(&batch, false), scores);
+        }
+    }
+}
