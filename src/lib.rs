@@ -24,6 +24,8 @@
 #![warn(missing_docs)]
 
 pub mod benchmarks;
+#[cfg(feature = "cli")]
+pub mod cli;
 pub mod encoder;
 pub mod estimator;
 pub mod graph;

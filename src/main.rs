@@ -1,2 +1,5 @@
 //! The `gennape` program; everything it does is in the library.
-fn main() {}
+
+fn main() -> std::process::ExitCode {
+    gennape::cli::main()
+}

@@ -1,0 +1,126 @@
+//! The command-line program: one file per command.
+//!
+//! Data goes to standard output, everything else to standard error. Exit codes: 0 success, 1 a
+//! problem the user can solve (a bad argument, an unreadable file), 2 a fault of the program.
+
+mod embed;
+mod error;
+mod evaluate;
+mod export;
+mod input;
+mod model;
+mod predict;
+mod profile;
+mod progress;
+mod table;
+#[cfg(feature = "train")]
+mod train;
+
+use clap::{Parser, Subcommand, ValueEnum};
+use error::Error;
+use std::io::{self, Write};
+use std::panic::{self, AssertUnwindSafe};
+use std::process::ExitCode;
+
+/// Estimate how accurate a neural network will be from its architecture alone.
+#[derive(Debug, Parser)]
+#[command(name = "gennape", version, propagate_version = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Predict(predict::Arguments),
+    Profile(profile::Arguments),
+    Embed(embed::Arguments),
+    Export(export::Arguments),
+    Evaluate(evaluate::Arguments),
+    #[cfg(feature = "train")]
+    Train(train::Arguments),
+    /// Train an estimator (not in this build: it needs libtorch).
+    #[cfg(not(feature = "train"))]
+    #[command(disable_help_flag = true)]
+    Train {
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true, hide = true)]
+        rest: Vec<std::ffi::OsString>,
+    },
+}
+
+impl Command {
+    fn run(self) -> Result<(), Error> {
+        match self {
+            Self::Predict(arguments) => predict::run(&arguments),
+            Self::Profile(arguments) => profile::run(&arguments),
+            Self::Embed(arguments) => embed::run(&arguments),
+            Self::Export(arguments) => export::run(&arguments),
+            Self::Evaluate(arguments) => evaluate::run(&arguments),
+            #[cfg(feature = "train")]
+            Self::Train(arguments) => train::run(&arguments),
+            #[cfg(not(feature = "train"))]
+            Self::Train { .. } => Err(Error::user("this gennape was built without training").hint(
+                "python3 scripts/setup_libtorch.py, then \
+                     cargo run --release --features train -- train …",
+            )),
+        }
+    }
+}
+
+/// How `predict` and its like print their answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Format {
+    /// Aligned columns for people.
+    Table,
+    /// One JSON object; its `schema` number changes when the meaning of a field does.
+    Json,
+    /// A header line, then one line per network.
+    Csv,
+}
+
+/// Runs the program on the process's arguments and says how to exit.
+pub fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(e) => {
+            // Help and version arrive here too; when even they can't be written, nobody reads.
+            let _ = e.print();
+            return ExitCode::from(u8::from(e.use_stderr()));
+        }
+    };
+    panic::set_hook(Box::new(error::report_panic));
+    match panic::catch_unwind(AssertUnwindSafe(|| cli.command.run())) {
+        Ok(Ok(())) => ExitCode::SUCCESS,
+        Ok(Err(error)) => error.report(),
+        Err(_) => ExitCode::from(2),
+    }
+}
+
+/// Standard output, buffered; flush it to see write errors.
+fn stdout() -> io::BufWriter<io::StdoutLock<'static>> {
+    io::BufWriter::with_capacity(1 << 16, io::stdout().lock())
+}
+
+/// A CSV writer to standard output; callers write the header themselves.
+fn csv_writer() -> csv::Writer<impl Write> {
+    csv::WriterBuilder::new().has_headers(false).from_writer(stdout())
+}
+
+/// Writes `value` to standard output as indented JSON and ends the line.
+fn print_json(value: &impl serde::Serialize) -> Result<(), Error> {
+    let mut out = stdout();
+    serde_json::to_writer_pretty(&mut out, value).map_err(io::Error::from)?;
+    writeln!(out)?;
+    Ok(out.flush()?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_argument_definitions_are_consistent() {
+        Cli::command().debug_assert();
+    }
+}

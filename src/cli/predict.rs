@@ -1,0 +1,173 @@
+//! `gennape predict`: estimated accuracies of networks.
+
+use super::error::{Error, note};
+use super::input::{self, Networks, ReadFailure};
+use super::table::{Table, si};
+use super::{Format, csv_writer, model, print_json, stdout};
+use crate::estimator::{Estimate, Estimator};
+use crate::graph::ComputationGraph;
+use serde::Serialize;
+use std::io::Write;
+
+/// Estimate the accuracy that networks reach when they are trained on CIFAR-10.
+///
+/// Only the architecture is read, never the weights. Networks are ranked by the estimate. A
+/// distance above 1 means that a network lies outside what the model was trained on; the further
+/// outside, the less the estimate is worth.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Arguments {
+    #[command(flatten)]
+    input: input::NetworkArguments,
+
+    #[command(flatten)]
+    model: model::ModelArguments,
+
+    /// How to print; a table is sorted by rank, the others keep the order of the arguments.
+    #[arg(long, value_enum, default_value_t = Format::Table)]
+    format: Format,
+}
+
+#[derive(Serialize)]
+struct Report<'a> {
+    schema: u32,
+    model: &'a str,
+    results: &'a [Answer<'a>],
+    errors: &'a [ReadFailure],
+}
+
+/// One network's line; its fields are the columns of the CSV too.
+#[derive(Serialize)]
+struct Answer<'a> {
+    path: &'a str,
+    /// Per cent.
+    accuracy: f64,
+    /// Per cent.
+    interval: [f64; 2],
+    /// Position by accuracy, from 1.
+    rank: usize,
+    in_distribution: bool,
+    distance: f64,
+    parameters: u64,
+    macs: u64,
+    nodes: usize,
+    unknown_operators: usize,
+    fingerprint: String,
+}
+
+pub(crate) fn run(arguments: &Arguments) -> Result<(), Error> {
+    let networks = arguments.input.read()?;
+    let estimator = arguments.model.load()?;
+    let answers = answers(&networks, &estimator);
+    match arguments.format {
+        Format::Json => print_json(&Report {
+            schema: 1,
+            model: &estimator.manifest().name,
+            results: &answers,
+            errors: &networks.failed,
+        })?,
+        Format::Csv => print_csv(&answers)?,
+        Format::Table if answers.is_empty() => {}
+        Format::Table => print_table(&answers)?,
+    }
+    let outside = answers.iter().filter(|a| !a.in_distribution).count();
+    if outside > 0 && console::user_attended_stderr() {
+        note(&format!(
+            "{outside} of {} networks lie outside what the model was trained on ({}): their \
+             estimates are extrapolations, of use for a rough order at best",
+            answers.len(),
+            estimator.manifest().data.benchmark
+        ));
+    }
+    networks.status()
+}
+
+fn answers<'a>(networks: &'a Networks, estimator: &Estimator) -> Vec<Answer<'a>> {
+    let estimates = estimator.estimate(&networks.graphs);
+    let rank = ranks(&estimates);
+    type Network<'a> = (&'a str, &'a ComputationGraph);
+    let answer = |(((path, graph), estimate), rank): ((Network<'a>, &Estimate), usize)| Answer {
+        path,
+        accuracy: round(estimate.accuracy),
+        interval: estimate.interval.map(round),
+        rank,
+        in_distribution: estimate.in_distribution,
+        distance: round(estimate.distance),
+        parameters: graph.parameters(),
+        macs: graph.macs(),
+        nodes: graph.len(),
+        unknown_operators: input::unknown_operators(graph),
+        fingerprint: graph.fingerprint().to_string(),
+    };
+    networks.iter().zip(&estimates).zip(rank).map(answer).collect()
+}
+
+/// Positions by accuracy, best first; of equal ones the earlier goes first.
+fn ranks(estimates: &[Estimate]) -> Vec<usize> {
+    let mut order: Vec<usize> = (0..estimates.len()).collect();
+    order.sort_by(|&a, &b| estimates[b].accuracy.total_cmp(&estimates[a].accuracy));
+    let mut ranks = vec![0; estimates.len()];
+    for (place, i) in order.into_iter().enumerate() {
+        ranks[i] = place + 1;
+    }
+    ranks
+}
+
+/// Four decimals: what lies beyond differs from machine to machine and means nothing.
+fn round(value: f64) -> f64 {
+    (value * 1e4).round() / 1e4
+}
+
+fn print_table(answers: &[Answer]) -> Result<(), Error> {
+    let mut table = Table::new(&[
+        "network",
+        "accuracy",
+        "90 % interval",
+        "rank",
+        "parameters",
+        "MACs",
+        "distance",
+    ]);
+    let mut ranked: Vec<&Answer> = answers.iter().collect();
+    ranked.sort_by_key(|a| a.rank);
+    for a in ranked {
+        // Of one width, so that the numbers stay aligned.
+        let side = if a.in_distribution { "inside " } else { "outside" };
+        table.row([
+            match a.unknown_operators {
+                0 => a.path.to_string(),
+                n => format!("{} ({n} unknown)", a.path),
+            },
+            format!("{:.2} %", a.accuracy),
+            format!("{:.1} – {:.1}", a.interval[0], a.interval[1]),
+            a.rank.to_string(),
+            si(a.parameters),
+            si(a.macs),
+            format!("{:.2} {side}", a.distance),
+        ]);
+    }
+    let mut out = stdout();
+    table.print(&mut out)?;
+    Ok(out.flush()?)
+}
+
+fn print_csv(answers: &[Answer]) -> Result<(), Error> {
+    let mut out = csv_writer();
+    out.write_record([
+        "path",
+        "accuracy",
+        "interval_low",
+        "interval_high",
+        "rank",
+        "in_distribution",
+        "distance",
+        "parameters",
+        "macs",
+        "nodes",
+        "unknown_operators",
+        "fingerprint",
+    ])?;
+    for answer in answers {
+        out.serialize(answer)?;
+    }
+    Ok(out.flush()?)
+}

@@ -1,0 +1,275 @@
+//! `gennape profile`: operations, parameters and multiply-accumulates of networks.
+
+use super::error::{Error, printable};
+use super::input::{self, Networks, ReadFailure};
+use super::table::{Table, si};
+use super::{csv_writer, print_json, stdout};
+use crate::graph::{ComputationGraph, Extent, Node, Operation as O};
+use clap::ValueEnum;
+use serde::Serialize;
+use std::io::Write;
+
+/// Show the operations, parameters and multiply-accumulates (MACs) of networks.
+///
+/// One file gives a line per operation, several or a folder one line per network. Batch
+/// normalisation counts as folded into the convolution before it. MACs are those of convolutions
+/// and matrix products, for one input.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Arguments {
+    #[command(flatten)]
+    input: input::NetworkArguments,
+
+    /// How to print; dot and svg draw one network.
+    #[arg(long, value_enum, default_value_t = Format::Table)]
+    format: Format,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Format {
+    /// Aligned columns for people.
+    Table,
+    /// One JSON object.
+    Json,
+    /// A header line, then one line per operation or network.
+    Csv,
+    /// The graph in Graphviz's language.
+    Dot,
+    /// The graph drawn.
+    Svg,
+}
+
+#[derive(Serialize)]
+struct Report<'a> {
+    schema: u32,
+    results: Vec<Summary<'a>>,
+    errors: &'a [ReadFailure],
+}
+
+#[derive(Serialize)]
+struct Summary<'a> {
+    path: &'a str,
+    parameters: u64,
+    macs: u64,
+    nodes: usize,
+    depth: usize,
+    unknown_operators: usize,
+    fingerprint: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    operations: Option<Vec<Operation<'a>>>,
+}
+
+#[derive(Serialize)]
+struct Operation<'a> {
+    operation: &'static str,
+    name: &'a str,
+    /// Positions in this list of the operations whose output this one reads.
+    inputs: Vec<usize>,
+    input: [u64; 3],
+    output: [u64; 3],
+    kernel: [u32; 2],
+    stride: [u32; 2],
+    dilation: [u32; 2],
+    groups: u32,
+    padded: bool,
+    bias: bool,
+    parameters: u64,
+    macs: u64,
+}
+
+pub(crate) fn run(arguments: &Arguments) -> Result<(), Error> {
+    let networks = arguments.input.read()?;
+    let only = networks.iter().next().filter(|_| networks.single);
+    match (arguments.format, only) {
+        (Format::Dot | Format::Svg, None) if networks.single => {}
+        (Format::Dot | Format::Svg, None) => {
+            return Err(Error::user("dot and svg draw one file at a time"));
+        }
+        (Format::Dot, Some((_, graph))) => draw(&graph.to_dot())?,
+        (Format::Svg, Some((path, graph))) => draw(&graph.to_svg(path))?,
+        (Format::Json, _) => print_json(&Report {
+            schema: 1,
+            results: networks.iter().map(|(p, g)| summary(p, g, networks.single)).collect(),
+            errors: &networks.failed,
+        })?,
+        (Format::Csv, Some((_, graph))) => csv_of_operations(graph)?,
+        (Format::Csv, None) => csv_of_networks(&networks)?,
+        (Format::Table, Some((path, graph))) => table_of_operations(path, graph)?,
+        (Format::Table, None) => table_of_networks(&networks)?,
+    }
+    networks.status()
+}
+
+fn draw(text: &str) -> Result<(), Error> {
+    let mut out = stdout();
+    out.write_all(text.as_bytes())?;
+    Ok(out.flush()?)
+}
+
+fn summary<'a>(path: &'a str, graph: &'a ComputationGraph, operations: bool) -> Summary<'a> {
+    Summary {
+        path,
+        parameters: graph.parameters(),
+        macs: graph.macs(),
+        nodes: graph.len(),
+        depth: graph.depth(),
+        unknown_operators: input::unknown_operators(graph),
+        fingerprint: graph.fingerprint().to_string(),
+        operations: operations.then(|| {
+            graph
+                .nodes()
+                .enumerate()
+                .map(|(i, node)| Operation {
+                    operation: node.operation.name(),
+                    name: &node.name,
+                    inputs: sorted(graph.predecessors(i)),
+                    input: list(&node.input),
+                    output: list(&node.output),
+                    kernel: node.window.kernel,
+                    stride: node.window.stride,
+                    dilation: node.window.dilation,
+                    groups: node.window.groups,
+                    padded: node.window.padded,
+                    bias: node.bias,
+                    parameters: node.parameters,
+                    macs: node.macs,
+                })
+                .collect()
+        }),
+    }
+}
+
+fn sorted(positions: impl Iterator<Item = usize>) -> Vec<usize> {
+    let mut positions: Vec<usize> = positions.collect();
+    positions.sort_unstable();
+    positions
+}
+
+fn list(extent: &Extent) -> [u64; 3] {
+    [extent.channels, extent.height, extent.width]
+}
+
+fn table_of_networks(networks: &Networks) -> Result<(), Error> {
+    if networks.graphs.is_empty() {
+        return Ok(());
+    }
+    let mut table =
+        Table::new(&["network", "parameters", "MACs", "nodes", "depth", "<fingerprint"]);
+    for (path, graph) in networks.iter() {
+        table.row([
+            path.to_string(),
+            si(graph.parameters()),
+            si(graph.macs()),
+            graph.len().to_string(),
+            graph.depth().to_string(),
+            graph.fingerprint().to_string(),
+        ]);
+    }
+    let mut out = stdout();
+    table.print(&mut out)?;
+    Ok(out.flush()?)
+}
+
+fn csv_of_networks(networks: &Networks) -> Result<(), Error> {
+    let mut out = csv_writer();
+    let header =
+        ["path", "parameters", "macs", "nodes", "depth", "unknown_operators", "fingerprint"];
+    out.write_record(header)?;
+    for (path, graph) in networks.iter() {
+        let s = summary(path, graph, false);
+        out.serialize((
+            s.path,
+            s.parameters,
+            s.macs,
+            s.nodes,
+            s.depth,
+            s.unknown_operators,
+            s.fingerprint,
+        ))?;
+    }
+    Ok(out.flush()?)
+}
+
+fn table_of_operations(path: &str, graph: &ComputationGraph) -> Result<(), Error> {
+    let mut table = Table::new(&["operation", "output", "<kernel", "parameters", "MACs", "<node"]);
+    for node in graph.nodes() {
+        table.row([
+            node.operation.to_string(),
+            node.output.to_string(),
+            window(node),
+            if node.parameters > 0 { si(node.parameters) } else { String::new() },
+            if node.macs > 0 { si(node.macs) } else { String::new() },
+            node.name.to_string(),
+        ]);
+    }
+    let mut out = stdout();
+    table.print(&mut out)?;
+    writeln!(out)?;
+    writeln!(out, "{}", printable(path))?;
+    writeln!(out, "parameters   {}", si(graph.parameters()).trim_end())?;
+    writeln!(out, "MACs         {}", si(graph.macs()).trim_end())?;
+    writeln!(out, "nodes        {}", graph.len())?;
+    writeln!(out, "depth        {}", graph.depth())?;
+    writeln!(out, "fingerprint  {}", graph.fingerprint())?;
+    Ok(out.flush()?)
+}
+
+/// `3x3 /2 d2 g32`: kernel, then stride, dilation and groups where they are not 1.
+fn window(node: &Node) -> String {
+    let window = &node.window;
+    let [kh, kw] = window.kernel;
+    let convolution = matches!(node.operation, O::Conv | O::DepthwiseConv | O::ConvTranspose);
+    let mut text = String::new();
+    if convolution || kh > 1 || kw > 1 {
+        text = format!("{kh}x{kw}");
+    }
+    for (mark, [a, b]) in [('/', window.stride), ('d', window.dilation)] {
+        if a > 1 || b > 1 {
+            text.push_str(&if a == b { format!(" {mark}{a}") } else { format!(" {mark}{a}x{b}") });
+        }
+    }
+    if window.groups > 1 {
+        text.push_str(&format!(" g{}", window.groups));
+    }
+    text.trim_start().to_string()
+}
+
+fn csv_of_operations(graph: &ComputationGraph) -> Result<(), Error> {
+    let mut out = csv_writer();
+    let header = [
+        "index",
+        "operation",
+        "name",
+        "inputs",
+        "output_channels",
+        "output_height",
+        "output_width",
+        "kernel",
+        "stride",
+        "dilation",
+        "groups",
+        "bias",
+        "parameters",
+        "macs",
+    ];
+    out.write_record(header)?;
+    let pair = |[a, b]: [u32; 2]| format!("{a}x{b}");
+    for (i, node) in graph.nodes().enumerate() {
+        let inputs: Vec<String> =
+            sorted(graph.predecessors(i)).iter().map(usize::to_string).collect();
+        out.serialize((
+            i,
+            node.operation.name(),
+            &node.name,
+            inputs.join(" "),
+            list(&node.output),
+            pair(node.window.kernel),
+            pair(node.window.stride),
+            pair(node.window.dilation),
+            node.window.groups,
+            node.bias,
+            node.parameters,
+            node.macs,
+        ))?;
+    }
+    Ok(out.flush()?)
+}

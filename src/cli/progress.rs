@@ -1,0 +1,45 @@
+//! A progress bar for work that turns out to take long.
+
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use std::time::{Duration, Instant};
+
+/// Work shorter than this shows no bar.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// A bar on standard error, when that is a terminal, from the third second on.
+pub(crate) struct Progress {
+    bar: ProgressBar,
+    started: Instant,
+}
+
+impl Progress {
+    /// Progress over `length` steps of `what`.
+    pub fn new(what: &'static str, length: usize) -> Self {
+        let bar = ProgressBar::with_draw_target(
+            Some(length.try_into().unwrap_or(u64::MAX)),
+            ProgressDrawTarget::hidden(),
+        );
+        if let Ok(style) = ProgressStyle::with_template("{msg} {wide_bar} {pos}/{len} {eta}") {
+            bar.set_style(style);
+        }
+        bar.set_message(what);
+        Self { bar, started: Instant::now() }
+    }
+
+    /// One step is done. May be called from several threads.
+    pub fn step(&self) {
+        self.bar.inc(1);
+        if self.bar.is_hidden()
+            && console::user_attended_stderr()
+            && self.started.elapsed() > PATIENCE
+        {
+            self.bar.set_draw_target(ProgressDrawTarget::stderr());
+        }
+    }
+}
+
+impl Drop for Progress {
+    fn drop(&mut self) {
+        self.bar.finish_and_clear();
+    }
+}

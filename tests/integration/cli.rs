@@ -1,0 +1,261 @@
+//! The program as its users meet it: output streams, exit codes, formats, errors and hints.
+
+use serde_json::Value;
+use std::fs;
+use std::io::{Read, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+const RESNET: &str = "data/examples/resnet18.onnx";
+const VIT: &str = "data/examples/vit_b_16.onnx";
+const CELL: &str = "|nor_conv_3x3~0|+|nor_conv_3x3~0|nor_conv_3x3~1|+\
+                    |skip_connect~0|nor_conv_3x3~1|nor_conv_1x1~2|";
+
+struct Outcome {
+    code: Option<i32>,
+    stdout: String,
+    stderr: String,
+}
+
+impl Outcome {
+    #[track_caller]
+    fn succeeds(self) -> Self {
+        assert_eq!(self.code, Some(0), "{}", self.stderr);
+        self
+    }
+
+    #[track_caller]
+    fn fails(self) -> Self {
+        assert_eq!(self.code, Some(1), "{}", self.stderr);
+        assert!(self.stderr.contains("error: "), "{}", self.stderr);
+        self
+    }
+
+    #[track_caller]
+    fn json(&self) -> Value {
+        serde_json::from_str(&self.stdout).unwrap()
+    }
+}
+
+fn command(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_gennape"));
+    command.current_dir(env!("CARGO_MANIFEST_DIR")).args(arguments);
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command
+}
+
+fn gennape(arguments: &[&str]) -> Outcome {
+    gennape_reading(arguments, Vec::new())
+}
+
+fn gennape_reading(arguments: &[&str], input: Vec<u8>) -> Outcome {
+    let mut child = command(arguments).spawn().unwrap();
+    let mut stdin = child.stdin.take().unwrap();
+    let writer = std::thread::spawn(move || stdin.write_all(&input));
+    let output = child.wait_with_output().unwrap();
+    // The program may end without reading what it has no use for.
+    let _ = writer.join();
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    Outcome { code: output.status.code(), stdout: text(output.stdout), stderr: text(output.stderr) }
+}
+
+/// An empty folder for one test.
+fn folder(test: &str) -> PathBuf {
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(test);
+    let _ = fs::remove_dir_all(&folder);
+    fs::create_dir_all(&folder).unwrap();
+    folder
+}
+
+#[test]
+fn predictions_follow_the_json_schema() {
+    let outcome = gennape(&["predict", VIT, RESNET, "--format", "json"]).succeeds();
+    assert_eq!(outcome.stderr, "");
+    let json = outcome.json();
+    assert_eq!(json["schema"], 1);
+    assert!(json["model"].is_string());
+    assert_eq!(json["errors"], Value::Array(vec![]));
+    let results = json["results"].as_array().unwrap();
+    let paths: Vec<&str> = results.iter().map(|r| r["path"].as_str().unwrap()).collect();
+    assert_eq!(paths, [VIT, RESNET], "the order of the arguments");
+    for result in results {
+        let accuracy = result["accuracy"].as_f64().unwrap();
+        let bounds: Vec<f64> =
+            result["interval"].as_array().unwrap().iter().map(|x| x.as_f64().unwrap()).collect();
+        assert!(0.0 <= bounds[0] && bounds[0] <= accuracy);
+        assert!(accuracy <= bounds[1] && bounds[1] <= 100.0);
+        let distance = result["distance"].as_f64().unwrap();
+        assert_eq!(result["in_distribution"].as_bool().unwrap(), distance <= 1.0);
+        for count in ["parameters", "macs", "nodes", "rank"] {
+            assert!(result[count].as_u64().unwrap() > 0);
+        }
+        assert_eq!(result["unknown_operators"], 0);
+        assert_eq!(result["fingerprint"].as_str().unwrap().len(), 32);
+    }
+}
+
+#[test]
+fn formats_agree() {
+    let json = gennape(&["predict", RESNET, VIT, "--format", "json"]).succeeds().json();
+    let csv = gennape(&["predict", RESNET, VIT, "--format", "csv"]).succeeds();
+    let table = gennape(&["predict", RESNET, VIT]).succeeds();
+    assert_eq!(table.stderr, "");
+    let mut rows = csv::Reader::from_reader(csv.stdout.as_bytes());
+    for (result, row) in json["results"].as_array().unwrap().iter().zip(rows.deserialize()) {
+        let row: std::collections::HashMap<String, String> = row.unwrap();
+        for name in ["accuracy", "rank", "distance", "macs", "in_distribution"] {
+            assert_eq!(result[name].to_string(), row[name], "{name}");
+        }
+        assert_eq!(result["interval"][1].to_string(), row["interval_high"]);
+        let line = table.stdout.lines().find(|l| l.contains(&row["path"])).unwrap();
+        let accuracy: f64 = row["accuracy"].parse().unwrap();
+        assert!(line.contains(&format!("{accuracy:.2} %")), "{line}");
+    }
+    let ranks = table.stdout.lines().skip(1).map(|l| l.contains(RESNET)).collect::<Vec<_>>();
+    assert_eq!(ranks[0], json["results"][0]["rank"] == 1, "a table is sorted by rank");
+}
+
+#[test]
+fn a_file_that_fails_does_not_stop_the_others() {
+    let folder = folder("partial");
+    let broken = folder.join("broken.onnx");
+    fs::write(&broken, "not a network").unwrap();
+    let broken = broken.to_str().unwrap();
+    let outcome = gennape(&["predict", broken, RESNET, "--format", "json"]).fails();
+    assert!(outcome.stderr.contains(broken) && outcome.stderr.contains("not an ONNX file"));
+    let json = outcome.json();
+    assert_eq!(json["results"].as_array().unwrap().len(), 1);
+    assert_eq!(json["errors"][0]["path"], broken);
+    assert!(json["errors"][0]["error"].as_str().unwrap().contains("not an ONNX file"));
+
+    let outcome = gennape(&["profile", broken]).fails();
+    assert_eq!(outcome.stdout, "");
+}
+
+#[test]
+fn folders_are_searched_in_order() {
+    let folder = folder("search");
+    fs::create_dir_all(folder.join("b/deep")).unwrap();
+    for name in ["c.onnx", "b/deep/x.ONNX", "a.onnx"] {
+        fs::copy(RESNET, folder.join(name)).unwrap();
+    }
+    fs::write(folder.join("notes.txt"), "").unwrap();
+    let path = folder.to_str().unwrap();
+    let json = gennape(&["profile", path, "--format", "json"]).succeeds().json();
+    let found: Vec<_> = json["results"].as_array().unwrap().iter().map(|r| &r["path"]).collect();
+    let expected = ["a.onnx", "b/deep/x.ONNX", "c.onnx"].map(|n| folder.join(n));
+    assert_eq!(found, expected.each_ref().map(|p| p.to_str().unwrap()));
+}
+
+#[test]
+fn a_folder_without_networks_is_an_error() {
+    let folder = folder("empty");
+    let outcome = gennape(&["predict", folder.to_str().unwrap()]).fails();
+    assert!(outcome.stderr.contains("no .onnx files"), "{}", outcome.stderr);
+    assert_eq!(outcome.stdout, "");
+}
+
+#[test]
+fn standard_input_is_a_file_too() {
+    let bytes = fs::read(RESNET).unwrap();
+    let piped = gennape_reading(&["profile", "-", "--format", "json"], bytes).succeeds().json();
+    let read = gennape(&["profile", RESNET, "--format", "json"]).succeeds().json();
+    assert_eq!(piped["results"][0]["fingerprint"], read["results"][0]["fingerprint"]);
+    assert_eq!(piped["results"][0]["path"], "-");
+    gennape(&["profile", "-", "-"]).fails();
+}
+
+#[test]
+fn profile_adds_up() {
+    let json = gennape(&["profile", RESNET, "--format", "json"]).succeeds().json();
+    let network = &json["results"][0];
+    let operations = network["operations"].as_array().unwrap();
+    assert_eq!(operations.len() as u64, network["nodes"].as_u64().unwrap());
+    for total in ["parameters", "macs"] {
+        let sum: u64 = operations.iter().map(|o| o[total].as_u64().unwrap()).sum();
+        assert_eq!(sum, network[total].as_u64().unwrap());
+    }
+    let csv = gennape(&["profile", RESNET, "--format", "csv"]).succeeds();
+    assert_eq!(csv.stdout.lines().count(), operations.len() + 1);
+    let table = gennape(&["profile", RESNET]).succeeds();
+    assert!(table.stdout.contains("conv") && table.stdout.contains("7x7 /2"));
+    assert!(table.stdout.contains("11.7 M"));
+}
+
+#[test]
+fn drawings_hold_every_operation() {
+    let nodes =
+        gennape(&["profile", RESNET, "--format", "csv"]).succeeds().stdout.lines().count() - 1;
+    let svg = gennape(&["profile", RESNET, "--format", "svg"]).succeeds().stdout;
+    assert!(svg.starts_with("<svg") && svg.ends_with("</svg>\n"));
+    assert_eq!(svg.matches("<title>").count(), nodes);
+    let dot = gennape(&["profile", RESNET, "--format", "dot"]).succeeds().stdout;
+    assert_eq!(dot.matches("shape=box").count(), nodes);
+    gennape(&["profile", RESNET, VIT, "--format", "svg"]).fails();
+}
+
+#[test]
+fn an_exported_cell_is_read_back() {
+    let folder = folder("export");
+    let fingerprint = |extra: &[&str], name: &str| {
+        let file = folder.join(name);
+        let file = file.to_str().unwrap();
+        let arguments = [&["export", "nasbench201", CELL, "-o", file], extra].concat();
+        let outcome = gennape(&arguments).succeeds();
+        assert_eq!(outcome.stdout, "");
+        let json = gennape(&["profile", file, "--format", "json"]).succeeds().json();
+        (fs::read(file).unwrap(), json["results"][0]["fingerprint"].clone())
+    };
+    let (weights, with) = fingerprint(&[], "with.onnx");
+    let (other, _) = fingerprint(&["--seed", "1"], "other.onnx");
+    let (stripped, without) = fingerprint(&["--stripped"], "without.onnx");
+    assert_eq!(with, without);
+    assert!(stripped.len() * 10 < weights.len());
+    assert_ne!(weights, other);
+    let piped = command(&["export", "nasbench201", CELL, "-o", "-"]).output().unwrap();
+    assert_eq!(piped.stdout, weights);
+}
+
+#[test]
+fn wrong_arguments_say_what_is_right() {
+    for (arguments, expected) in [
+        (&["export", "nasbench", "x", "-o", "x"][..], "nasbench101, nasbench201"),
+        (&["export", "nasbench201", "|x|", "-o", "x"], "'|x|' is not a nasbench201 architecture"),
+        (&["predict", RESNET, "--model", "missing"], "hint: "),
+        (&["predict", RESNET, "--input-shape", "1x3"], "NAME=1x3x224x224"),
+        (&["evaluate", "nasbench101", "--data", "missing"], "hint: "),
+        (&["predict"], "Usage:"),
+        (&["predict", "missing.onnx"], "missing.onnx: "),
+    ] {
+        let outcome = gennape(arguments).fails();
+        assert!(outcome.stderr.contains(expected), "{arguments:?}: {}", outcome.stderr);
+        assert_eq!(outcome.stdout, "");
+    }
+    let help = gennape(&["--help"]).succeeds();
+    assert!(help.stdout.contains("predict") && help.stderr.is_empty());
+}
+
+#[cfg(not(feature = "train"))]
+#[test]
+fn training_is_explained_where_it_is_missing() {
+    let outcome = gennape(&["train", "nasbench101", "--epochs", "1"]).fails();
+    assert!(outcome.stderr.contains("hint: ") && outcome.stderr.contains("--features train"));
+}
+
+#[test]
+fn a_reader_that_leaves_is_no_error() {
+    // More than a pipe holds.
+    let arguments = ["profile", "data/examples/densenet121.onnx", "--format", "svg"];
+    let mut child = command(&arguments).spawn().unwrap();
+    let mut first = [0; 4];
+    child.stdout.take().unwrap().read_exact(&mut first).unwrap();
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(0));
+    assert_eq!(String::from_utf8(output.stderr).unwrap(), "");
+}
+
+#[test]
+fn names_cannot_control_the_terminal() {
+    let outcome = gennape(&["profile", "\u{1b}[31m.onnx"]).fails();
+    assert!(!outcome.stderr.contains('\u{1b}'));
+}
