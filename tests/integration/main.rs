@@ -6,3 +6,4 @@ mod malformed;
 mod round_trip;
 mod shapes;
 mod spaces;
+mod zoo;
