@@ -1,0 +1,126 @@
+#!/usr/bin/env python3
+"""Fill the generated sections of README.md, or check with --check that they are current.
+
+A section stands between <!-- begin:NAME --> and <!-- end:NAME -->. What programs print comes from
+running them, figures come from models/*/manifest.json and benches/results.json.
+"""
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+README = ROOT / "README.md"
+PROGRAM = "cargo run --release --"
+
+
+def output(arguments: str) -> list[str]:
+    """What the program prints; `arguments` are the shell's."""
+    command = f"target/release/gennape {arguments}"
+    result = subprocess.run(command, shell=True, cwd=ROOT, check=True, capture_output=True, text=True)
+    return result.stdout.splitlines()
+
+
+def console(command: str, lines: list[str]) -> str:
+    return "\n".join(["```console", f"$ {command}", *lines, "```"])
+
+
+def predict() -> str:
+    arguments = "predict data/examples/*.onnx"
+    return console(f"{PROGRAM} {arguments}", output(arguments))
+
+
+def profile() -> str:
+    lines = output("profile data/examples/resnet18.onnx")
+    return console("gennape profile data/examples/resnet18.onnx", [*lines[:6], "…", *lines[-8:]])
+
+
+def measure(value: dict | None, digits: int = 3) -> str:
+    if value is None:
+        return ""
+    low, high = value["interval"]
+    return f"{value['value']:.{digits}f} ({low:.{digits}f} – {high:.{digits}f})"
+
+
+def accuracy() -> str:
+    rows = [
+        "| model | held-out networks | ranked by | Spearman | Kendall τ-b | mean absolute error |",
+        "| --- | --- | --- | --- | --- | --- |",
+    ]
+    for path in sorted(ROOT.glob("models/*/manifest.json")):
+        manifest = json.loads(path.read_text())
+        data = manifest["data"]
+        order = ["model", "parameters", "macs"]
+        test = manifest["metrics"]["test"]
+        for i, by in enumerate(sorted(test, key=order.index)):
+            error = measure(test[by].get("mean_absolute_error"), 2)
+            row = [
+                f"`{manifest['name']}`" if i == 0 else "",
+                f"{data['test']:,} of {data['benchmark']}" if i == 0 else "",
+                {"model": "the model's estimate", "macs": "MACs"}.get(by, by),
+                measure(test[by]["spearman"]),
+                measure(test[by]["kendall"]),
+                f"{error} %" if error else "",
+            ]
+            rows.append(f"| {' | '.join(row)} |")
+    return "\n".join(rows)
+
+
+def speed() -> str:
+    results = json.loads((ROOT / "benches/results.json").read_text())
+    rows = [
+        "| what | figure |",
+        "| --- | --- |",
+    ]
+    one, all_examples = results["predict_resnet50"], results["predict_examples"]
+    megabytes = results["resnet50_bytes"] / 1e6
+    rows += [
+        f"| `predict` on a ResNet-50 with its {megabytes:.0f} MB of weights, whole process "
+        f"| {one['milliseconds']:.1f} ms, {one['peak_megabytes']:.0f} MB resident |",
+        f"| `predict` on the {results['examples']} example networks, whole process "
+        f"| {all_examples['milliseconds']:.1f} ms, {all_examples['peak_megabytes']:.0f} MB resident |",
+    ]
+    floor = results["floor"]
+    rows += [
+        f"| ONNX file to computation graph, over the examples, one core "
+        f"| {results['imports_per_second']:,} networks/s |",
+        f"| NAS-Bench-101 networks embedded, one core "
+        f"| {results['embeddings_per_second']:,} networks/s |",
+        f"| the same if nothing but its {floor['million_macs']:.1f} M multiply-accumulates a network "
+        f"took time, at the {floor['gflops']:.0f} GFLOP/s of a matrix product "
+        f"| {floor['embeddings_per_second']:,} networks/s |",
+    ]
+    rows += ["", f"Measured on {results['cores']} cores ({results['cpu']}), files in the page cache."]
+    return "\n".join(rows)
+
+
+SECTIONS = {"predict": predict, "profile": profile, "accuracy": accuracy, "speed": speed}
+
+
+def main() -> None:
+    check = sys.argv[1:] == ["--check"]
+    if sys.argv[1:] and not check:
+        sys.exit(__doc__)
+    subprocess.run(["cargo", "build", "--release", "--quiet"], cwd=ROOT, check=True)
+    text = README.read_text()
+    for name, section in SECTIONS.items():
+        begin, end = f"<!-- begin:{name} -->\n", f"\n<!-- end:{name} -->"
+        pattern = re.compile(re.escape(begin) + "(.*?)" + re.escape(end), re.DOTALL)
+        found = pattern.search(text)
+        if not found:
+            sys.exit(f"error: README.md has no section {name}")
+        new = section()
+        if check and found[1] != new:
+            sys.exit(
+                f"error: the section '{name}' of README.md is out of date\n"
+                "hint: python3 scripts/readme.py"
+            )
+        text = text[: found.start(1)] + new + text[found.end(1) :]
+    if not check:
+        README.write_text(text)
+
+
+if __name__ == "__main__":
+    main()
