@@ -14,7 +14,7 @@ const GRAPH_SOURCES: [&str; 8] = [
     "src/lower",
     "src/model_graph",
     "src/onnx",
-    "src/proxies.rs",
+    "src/proxies",
     "src/spaces",
 ];
 

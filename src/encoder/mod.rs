@@ -14,7 +14,7 @@ mod weights;
 
 pub use features::{FEATURES, FeatureGroup, GraphFeatures, columns, features_hash};
 pub use forward::Encoder;
-pub use store::{Costs, GraphStore, default_cache};
+pub use store::{GraphStore, default_cache};
 pub use weights::{WeightError, Weights};
 
 use ndarray::ArrayViewMut1;

@@ -2,7 +2,7 @@
 
 use super::{FEATURES, GraphFeatures};
 use crate::graph::{ComputationGraph, Operation};
-use crate::proxies::log_synflow;
+use crate::proxies::Proxies;
 use ndarray::Array2;
 use rayon::prelude::*;
 use std::collections::HashMap;
@@ -27,28 +27,11 @@ pub struct GraphStore {
     /// Where a graph's edges start; one more entry than graphs.
     edge_starts: Vec<u32>,
     /// Of each graph.
-    costs: Vec<Costs>,
-}
-
-/// What ranks a graph without a model.
-#[derive(Debug, Clone, Copy, Default, PartialEq)]
-pub struct Costs {
-    /// Trained coefficients.
-    pub parameters: u64,
-    /// Multiply-accumulate operations.
-    pub macs: u64,
-    /// [`log_synflow`].
-    pub log_synflow: f64,
-}
-
-impl Costs {
-    fn new(graph: &ComputationGraph) -> Self {
-        Self { parameters: graph.parameters(), macs: graph.macs(), log_synflow: log_synflow(graph) }
-    }
+    proxies: Vec<Proxies>,
 }
 
 /// First bytes of a file; the digit is the version of the format.
-const MAGIC: &[u8; 16] = b"gennape-graphs-2";
+const MAGIC: &[u8; 16] = b"gennape-graphs-3";
 
 /// Hash of the code that turns architectures and files into featurised graphs, from `build.rs`:
 /// what other code has made is never taken from a cache.
@@ -72,12 +55,12 @@ impl GraphStore {
         for start in (0..count).step_by(CHUNK) {
             let featurise = |i| {
                 let graph = graph(i)?;
-                Ok((GraphFeatures::new(&graph), Costs::new(&graph)))
+                Ok((GraphFeatures::new(&graph), Proxies::new(&graph)))
             };
             let chunk: Result<Vec<_>, E> =
                 (start..count.min(start + CHUNK)).into_par_iter().map(featurise).collect();
-            for (features, costs) in chunk? {
-                store.push(&features, costs, &mut index);
+            for (features, proxies) in chunk? {
+                store.push(&features, proxies, &mut index);
             }
             done(store.len());
         }
@@ -112,7 +95,7 @@ impl GraphStore {
         Ok((store, saved.err()))
     }
 
-    fn push(&mut self, graph: &GraphFeatures, costs: Costs, index: &mut HashMap<Row, u32>) {
+    fn push(&mut self, graph: &GraphFeatures, proxies: Proxies, index: &mut HashMap<Row, u32>) {
         for (&code, numeric) in graph.operations.iter().zip(graph.numeric.rows()) {
             let row = (code, std::array::from_fn(|i| numeric[i].to_bits()));
             let next = self.rows.len() as u32;
@@ -125,22 +108,22 @@ impl GraphStore {
         self.edges.extend_from_slice(&graph.edges);
         self.node_starts.push(self.nodes.len() as u32);
         self.edge_starts.push(self.edges.len() as u32);
-        self.costs.push(costs);
+        self.proxies.push(proxies);
     }
 
     /// Number of graphs.
     pub fn len(&self) -> usize {
-        self.costs.len()
+        self.proxies.len()
     }
 
     /// Whether there are no graphs.
     pub fn is_empty(&self) -> bool {
-        self.costs.is_empty()
+        self.proxies.is_empty()
     }
 
     /// What ranks a graph without a model.
-    pub fn costs(&self, graph: usize) -> Costs {
-        self.costs[graph]
+    pub fn proxies(&self, graph: usize) -> &Proxies {
+        &self.proxies[graph]
     }
 
     /// The operations of these graphs, in the order of the vocabulary.
@@ -202,8 +185,8 @@ impl GraphStore {
         words.extend(&self.node_starts);
         words.extend(self.edges.iter().flat_map(|&(a, b)| [a, b]));
         words.extend(&self.edge_starts);
-        let costs = self.costs.iter().map(|c| [c.parameters, c.macs, c.log_synflow.to_bits()]);
-        words.extend(costs.flatten().flat_map(|x| [x as u32, (x >> 32) as u32]));
+        let proxies = self.proxies.iter().flat_map(Proxies::to_words);
+        words.extend(proxies.flat_map(|x| [x as u32, (x >> 32) as u32]));
 
         let mut bytes = Vec::with_capacity(words.len() * 4 + 96);
         bytes.extend_from_slice(MAGIC);
@@ -238,9 +221,9 @@ impl GraphStore {
         let row = |w: &[u32; FEATURES.len() + 1]| {
             Some((u8::try_from(w[0]).ok()?, std::array::from_fn(|i| w[i + 1])))
         };
-        let costs = |w: &[u32; 6]| {
-            let word = |i: usize| u64::from(w[i + 1]) << 32 | u64::from(w[i]);
-            Costs { parameters: word(0), macs: word(2), log_synflow: f64::from_bits(word(4)) }
+        let proxies = |words: &[u32; 2 * Proxies::WORDS]| {
+            let word = |i: usize| u64::from(words[2 * i + 1]) << 32 | u64::from(words[2 * i]);
+            Proxies::from_words(std::array::from_fn(word))
         };
         Some(Self {
             rows: take(rows * (FEATURES.len() + 1))?
@@ -253,7 +236,7 @@ impl GraphStore {
             node_starts: take(graphs + 1)?,
             edges: take(2 * edges)?.as_chunks().0.iter().map(|&[a, b]| (a, b)).collect(),
             edge_starts: take(graphs + 1)?,
-            costs: take(6 * graphs)?.as_chunks::<6>().0.iter().map(costs).collect(),
+            proxies: take(2 * Proxies::WORDS * graphs)?.as_chunks().0.iter().map(proxies).collect(),
         })
     }
 }

@@ -10,10 +10,11 @@ pub use render::{Rows, details, markdown, summary};
 pub use scatter::scatter;
 
 use crate::benchmarks::{BenchmarkError, Networks, few_shot};
-use crate::encoder::{Costs, GraphFeatures, GraphStore};
+use crate::encoder::{GraphFeatures, GraphStore};
 use crate::estimator::{Estimate, Estimator};
 use crate::metrics;
 use crate::predictor::{Adaptation, AdaptationError};
+use crate::proxies::{DESCRIPTORS, Proxies};
 use ndarray::{Array2, ArrayView2, Axis, concatenate};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
@@ -207,7 +208,7 @@ struct Scores {
     truth: Vec<f64>,
     estimates: Vec<Estimate>,
     embeddings: Array2<f64>,
-    costs: Vec<Costs>,
+    proxies: Vec<Proxies>,
 }
 
 impl Scores {
@@ -234,16 +235,23 @@ impl Scores {
             estimates: estimates.into_iter().flatten().collect(),
             // Only fails without any part, and there are networks.
             embeddings: concatenate(Axis(0), &views).unwrap_or_default().mapv(f64::from),
-            costs: (0..store.len()).map(|i| store.costs(i)).collect(),
+            proxies: (0..store.len()).map(|i| *store.proxies(i)).collect(),
         }
     }
 
     /// Logarithms of parameters and MACs.
     fn logarithms(&self) -> Array2<f64> {
-        Array2::from_shape_fn((self.costs.len(), 2), |(i, j)| {
-            let Costs { parameters, macs, .. } = self.costs[i];
+        Array2::from_shape_fn((self.proxies.len(), 2), |(i, j)| {
+            let Proxies { parameters, macs, .. } = self.proxies[i];
             (1.0 + [parameters, macs][j] as f64).ln()
         })
+    }
+
+    /// [`Proxies::descriptors`] of each network.
+    fn descriptors(&self) -> Array2<f64> {
+        let all = self.proxies.iter().flat_map(Proxies::descriptors).collect();
+        // As many as the shape says.
+        Array2::from_shape_vec((self.proxies.len(), DESCRIPTORS), all).unwrap_or_default()
     }
 }
 
@@ -274,12 +282,12 @@ pub fn evaluate(
 
     let predicted: Vec<f64> = scores.estimates.iter().map(|e| e.accuracy).collect();
     let name = estimator.manifest().name.clone();
-    let cost = |of: fn(&Costs) -> f64| scores.costs.iter().map(of).collect::<Vec<f64>>();
+    let proxy = |of: fn(&Proxies) -> f64| scores.proxies.iter().map(of).collect::<Vec<f64>>();
     let columns = [
         (name.as_str(), predicted.clone()),
-        ("parameters", cost(|c| c.parameters as f64)),
-        ("MACs", cost(|c| c.macs as f64)),
-        ("synflow", cost(|c| c.log_synflow)),
+        ("parameters", proxy(|c| c.parameters as f64)),
+        ("MACs", proxy(|c| c.macs as f64)),
+        ("synflow", proxy(|c| c.log_synflow)),
     ];
     let measured = AtomicUsize::new(0);
     let mut rankings: Vec<Ranking> = columns
@@ -366,9 +374,9 @@ fn fitted(
     let drawn = AtomicUsize::new(0);
     let estimates =
         Array2::from_shape_fn((networks.len(), 1), |(i, _)| scores.estimates[i].accuracy);
-    let costs = scores.logarithms();
+    let (costs, descriptors) = (scores.logarithms(), scores.descriptors());
     let methods: [(String, Vec<&Array2<f64>>); 2] = [
-        (format!("{model}, fitted"), vec![&scores.embeddings, &estimates, &costs]),
+        (format!("{model}, fitted"), vec![&scores.embeddings, &estimates, &descriptors]),
         ("parameters and MACs, fitted".to_string(), vec![&costs]),
     ];
     let draw = |seed| -> Result<Vec<Vec<(Measure, f64)>>, AdaptationError> {

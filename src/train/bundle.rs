@@ -2,12 +2,13 @@
 
 use super::twin::Stored;
 use super::{LabelledGraphs, TrainError};
-use crate::encoder::{Costs, GraphStore};
+use crate::encoder::GraphStore;
 use crate::encoder::{Encoder, GraphFeatures, WeightError, Weights};
 use crate::estimator::{Estimator, LoadError, Manifest, Measure, Metrics};
 use crate::graph::Operation;
 use crate::metrics::{self, bootstrap_interval};
 use crate::predictor::{Calibration, Head};
+use crate::proxies::Proxies;
 use linfa::DatasetBase;
 use linfa::traits::{Fit, Transformer};
 use linfa_clustering::KMeans;
@@ -169,8 +170,8 @@ pub fn measure(
         coverage: Some(covered as f64 / truth.len() as f64),
         ..ranking(&scores)
     };
-    let cost = |which: fn(&Costs) -> u64| -> Vec<f64> {
-        graphs.iter().map(|&g| which(&set.store.costs(g)) as f64).collect()
+    let cost = |which: fn(&Proxies) -> u64| -> Vec<f64> {
+        graphs.iter().map(|&g| which(set.store.proxies(g)) as f64).collect()
     };
     Ok(BTreeMap::from([
         ("model".into(), model),

@@ -1,5 +1,6 @@
-//! Training-free proxies: scores of an untrained network.
+//! Synaptic flow.
 
+use super::{fan_in, is_gate, is_weighted};
 use crate::graph::{ComputationGraph, Node, Operation};
 
 /// Expected synaptic flow (Tanaka et al. 2020, arXiv 2006.05467; as a proxy of accuracy Abdelfattah
@@ -61,12 +62,11 @@ fn parts(
     activations: &[f64],
     i: usize,
 ) -> Vec<(usize, f64)> {
-    use Operation::*;
-    if matches!(nodes[i].operation, Sigmoid | HardSigmoid | Softmax | LogSoftmax) {
+    if is_gate(nodes[i]) {
         return Vec::new();
     }
     let part = |p: usize| match nodes[i].operation {
-        Concat => (p, activations[p] + channels(nodes[p])),
+        Operation::Concat => (p, activations[p] + channels(nodes[p])),
         _ => (p, activations[p]),
     };
     graph.predecessors(i).map(part).collect()
@@ -84,19 +84,12 @@ fn channels(node: &Node) -> f64 {
     (node.output.channels.max(1) as f64).ln()
 }
 
-fn is_weighted(node: &Node) -> bool {
-    use Operation::*;
-    matches!(node.operation, Conv | DepthwiseConv | ConvTranspose | Linear)
-}
-
 /// Logarithm of what a node multiplies activations by: fan-in times the mean absolute weight.
 fn log_gain(node: &Node) -> f64 {
     if !is_weighted(node) {
         return 0.0;
     }
-    let kernel = node.window.kernel.map(f64::from);
-    let fan_in = node.input.channels as f64 / f64::from(node.window.groups) * kernel[0] * kernel[1];
-    (fan_in.max(1.0).sqrt() / 2.0).ln()
+    (fan_in(node).max(1.0).sqrt() / 2.0).ln()
 }
 
 #[cfg(test)]
