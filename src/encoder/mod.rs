@@ -5,6 +5,7 @@
 //! readout over all nodes. One architecture with a few switches covers both our encoder and the
 //! k-GNN baseline of GENNAPE (arXiv 2211.17226).
 
+mod batch;
 mod features;
 mod forward;
 mod store;
@@ -12,10 +13,11 @@ mod store;
 pub(crate) mod testing;
 mod weights;
 
+pub use batch::GraphBatch;
 pub use features::{FEATURES, FeatureGroup, GraphFeatures, columns, features_hash};
 pub use forward::Encoder;
 pub use store::{GraphStore, default_cache};
-pub use weights::{WeightError, Weights};
+pub use weights::{Element, WeightError, WeightFile, Weights};
 
 use ndarray::ArrayViewMut1;
 use serde::{Deserialize, Serialize};

@@ -1,6 +1,7 @@
 //! What a trained model says about itself.
 
 use crate::encoder::Config;
+use crate::predictor::Kind;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -32,6 +33,50 @@ pub struct Manifest {
     /// Measures by split ("validation", "test"), then by what ranks the networks ("model",
     /// "parameters", "macs").
     pub metrics: BTreeMap<String, BTreeMap<String, Metrics>>,
+    /// How it was adapted to labels of the user's own, if it was; all the above but name, command,
+    /// version and operations is about the model that this started from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fine_tuning: Option<FineTuning>,
+}
+
+/// How a model was adapted to a user's own labels.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct FineTuning {
+    /// Name of the model that it started from.
+    pub base: String,
+    /// blake3 of that model's file of weights.
+    pub base_hash: String,
+    /// What the labels measure.
+    pub target: String,
+    /// The labels. Those for validation chose what was kept; after that it was fitted again to all,
+    /// unless [`refitted`](Self::refitted) says otherwise.
+    pub data: Data,
+    /// What was kept.
+    pub kept: Kept,
+    /// Whether what was kept was fitted again to all labels.
+    pub refitted: bool,
+    /// What turns the model's output into ranks of the labels.
+    pub adaptation: Kind,
+    /// The model as it was and what was kept, fitted without the labels for validation, on those.
+    pub metrics: Comparison<Metrics>,
+}
+
+/// What fine-tuning makes of a model.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Kept {
+    /// Other values in the same order.
+    Recalibrated,
+    /// A regression on its estimate, its embedding and proxies.
+    Adapted,
+}
+
+/// A thing before and after.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[allow(missing_docs)]
+pub struct Comparison<T> {
+    pub before: T,
+    pub after: T,
 }
 
 /// Labelled networks that a model was trained on.

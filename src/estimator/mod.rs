@@ -16,18 +16,22 @@
 
 mod manifest;
 
-pub use manifest::{Data, Epoch, Manifest, Measure, Metrics, Recipe, Training};
+pub use manifest::{
+    Comparison, Data, Epoch, FineTuning, Kept, Manifest, Measure, Metrics, Recipe, Training,
+};
 
-use crate::encoder::{Encoder, GraphFeatures, WeightError, Weights, features_hash};
+use crate::encoder::{Encoder, GraphBatch, GraphFeatures, WeightError, Weights, features_hash};
 use crate::graph::{ComputationGraph, Operation};
-use crate::predictor::{Calibration, Head, Territory};
-use ndarray::{Array2, ArrayView1, Axis, concatenate};
+use crate::predictor::{Adaptation, Calibration, Head, Territory};
+use ndarray::{Array2, Axis, concatenate};
 use rayon::prelude::*;
 use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 
-/// Version of the format of model folders.
-pub const SCHEMA: u32 = 1;
+/// Version of the format of model folders. Since 2 a model may be [fine-tuned](FineTuning); what
+/// came before is read as well.
+pub const SCHEMA: u32 = 2;
 
 /// Largest file of a model folder that is read.
 const MAX_BYTES: u64 = 1 << 30;
@@ -38,14 +42,16 @@ const GRAPHS_PER_TASK: usize = 32;
 /// What is estimated of one network.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Estimate {
-    /// Accuracy in per cent, on the data set that the model was trained for.
+    /// Accuracy in per cent, on the data set that the model was trained for; of a fine-tuned model,
+    /// the target in the unit of its labels.
     pub accuracy: f64,
-    /// Lower and upper bound in per cent. For networks like those in training it covers 90 %;
+    /// Lower and upper bound, in the same unit. For networks like those in training it covers 90 %;
     /// beyond, it widens with the distance (see [`Calibration::interval`]).
     pub interval: [f64; 2],
     /// Distance from the training distribution: 1 is where the nearest 99 % of the networks held
     /// out in training end. It is at least 1 plus the share of nodes whose operation was not met
-    /// in training, if there are any.
+    /// in training, if there are any. Of a fine-tuned model, training means its labelled networks,
+    /// each held out in turn.
     pub distance: f64,
     /// Whether the distance is at most 1.
     pub in_distribution: bool,
@@ -88,14 +94,27 @@ pub enum LoadError {
     Weights(#[from] WeightError),
 }
 
+/// A model folder can't be written.
+#[derive(Debug, thiserror::Error)]
+#[error("{}: {source}", path.display())]
+pub struct WriteError {
+    /// The file or folder.
+    pub path: PathBuf,
+    /// Why not.
+    pub source: io::Error,
+}
+
 /// A trained model, ready to estimate.
 #[derive(Debug, Clone)]
 pub struct Estimator {
     manifest: Manifest,
+    /// The file of weights.
+    weights: Vec<u8>,
     encoder: Encoder,
     head: Head,
     calibration: Calibration,
     territory: Territory,
+    adaptation: Option<Adaptation>,
 }
 
 impl Estimator {
@@ -135,8 +154,8 @@ impl Estimator {
         }
         let fail = |e: serde_json::Error| LoadError::Manifest(e.to_string());
         let schema = serde_json::from_slice::<Versioned>(manifest).map_err(fail)?.schema;
-        if schema != SCHEMA {
-            return Err(LoadError::Manifest(format!("schema {schema}, expected {SCHEMA}")));
+        if !(1..=SCHEMA).contains(&schema) {
+            return Err(LoadError::Manifest(format!("schema {schema}, expected 1 to {SCHEMA}")));
         }
         let manifest: Manifest = serde_json::from_slice(manifest).map_err(fail)?;
         if manifest.features != features_hash() {
@@ -153,19 +172,51 @@ impl Estimator {
         let operations: Vec<Operation> =
             manifest.operations.iter().map(operation).collect::<Result<_, _>>()?;
 
+        let file = weights.to_vec();
         let weights = Weights::parse(weights)?;
+        let adaptation =
+            |f: &FineTuning| Adaptation::load(f.adaptation, config.embedding(), &weights);
         Ok(Self {
             encoder: Encoder::new(config, &operations, &weights)?,
             head: Head::new(config, &weights)?,
             calibration: Calibration::load(&weights)?,
             territory: Territory::new(config.embedding(), &weights)?,
+            adaptation: manifest.fine_tuning.as_ref().map(adaptation).transpose()?,
             manifest,
+            weights: file,
         })
+    }
+
+    /// Writes `manifest.json` and `weights.safetensors` into `folder`, which is made if needed.
+    ///
+    /// # Errors
+    /// When one of them can't be written.
+    pub fn save(&self, folder: &Path) -> Result<(), WriteError> {
+        let fail = |path: &Path, source| WriteError { path: path.into(), source };
+        let mut json = serde_json::to_vec_pretty(&self.manifest)
+            .map_err(|e| fail(&folder.join("manifest.json"), e.into()))?;
+        json.push(b'\n');
+        fs::create_dir_all(folder).map_err(|e| fail(folder, e))?;
+        for (name, bytes) in [("weights.safetensors", &self.weights), ("manifest.json", &json)] {
+            let path = folder.join(name);
+            fs::write(&path, bytes).map_err(|e| fail(&path, e))?;
+        }
+        Ok(())
     }
 
     /// What the model says about itself.
     pub fn manifest(&self) -> &Manifest {
         &self.manifest
+    }
+
+    /// The file of weights.
+    pub fn weights(&self) -> &[u8] {
+        &self.weights
+    }
+
+    /// The region that counts as known.
+    pub fn territory(&self) -> &Territory {
+        &self.territory
     }
 
     /// The encoder by itself, for one thread.
@@ -188,38 +239,50 @@ impl Estimator {
 
     /// Estimates for `graphs`, in order, on all cores.
     pub fn estimate(&self, graphs: &[ComputationGraph]) -> Vec<Estimate> {
-        let estimate = |graphs: &[ComputationGraph]| {
-            let features: Vec<_> = graphs.iter().map(GraphFeatures::new).collect();
-            self.estimate_features(&features)
-        };
+        let estimate = |graphs: &[ComputationGraph]| self.estimate_batch(&GraphBatch::new(graphs));
         graphs.par_chunks(GRAPHS_PER_TASK).flat_map_iter(estimate).collect()
     }
 
-    /// Estimates for graphs whose features are known already, on the calling thread.
-    pub fn estimate_features(&self, graphs: &[GraphFeatures]) -> Vec<Estimate> {
-        self.estimate_embedded(graphs, &self.encoder.embed(graphs))
+    /// Estimates for graphs that are featurised already, on the calling thread.
+    pub fn estimate_batch(&self, graphs: &GraphBatch) -> Vec<Estimate> {
+        self.estimate_embedded(graphs, &self.encoder.embed(graphs.features()))
     }
 
-    /// Estimates for graphs whose features and embeddings are known already.
+    /// Estimates for graphs whose embeddings are known already.
     pub(crate) fn estimate_embedded(
         &self,
-        graphs: &[GraphFeatures],
+        graphs: &GraphBatch,
         embeddings: &Array2<f32>,
     ) -> Vec<Estimate> {
         let scores = self.head.scores(embeddings.view());
-        let rows = embeddings.rows().into_iter();
-        let estimate = |((graph, embedding), score): ((&GraphFeatures, ArrayView1<f32>), f32)| {
-            let unknown = f64::from(self.encoder.unknown_share(graph));
-            let distance = self.territory.distance(embedding);
-            let distance = if unknown > 0.0 { distance.max(1.0 + unknown) } else { distance };
-            Estimate {
-                accuracy: self.calibration.accuracy(score.into()),
-                interval: self.calibration.interval(score.into(), distance),
-                distance,
-                in_distribution: distance <= 1.0,
-            }
+        let distances =
+            graphs.features().iter().zip(embeddings.rows()).map(|(graph, embedding)| {
+                let unknown = f64::from(self.encoder.unknown_share(graph));
+                let distance = self.territory.distance(embedding);
+                if unknown > 0.0 { distance.max(1.0 + unknown) } else { distance }
+            });
+        let estimate = |accuracy, interval, distance| Estimate {
+            accuracy,
+            interval,
+            distance,
+            in_distribution: distance <= 1.0,
         };
-        graphs.iter().zip(rows).zip(scores).map(estimate).collect()
+        let accuracy = |score: &f32| self.calibration.accuracy(f64::from(*score));
+        let Some(adaptation) = &self.adaptation else {
+            let of = |(score, distance): (&f32, f64)| {
+                let interval = self.calibration.interval(f64::from(*score), distance);
+                estimate(accuracy(score), interval, distance)
+            };
+            return scores.iter().zip(distances).map(of).collect();
+        };
+        let accuracies: Vec<f64> = scores.iter().map(accuracy).collect();
+        let features = Adaptation::features(&accuracies, embeddings.view(), graphs.proxies());
+        let groups = features.each_ref().map(Array2::view);
+        let of = |(i, distance): (usize, f64)| {
+            let rank = adaptation.rank(&groups, i);
+            estimate(adaptation.value(rank), adaptation.interval(rank, distance), distance)
+        };
+        distances.enumerate().map(of).collect()
     }
 }
 
@@ -236,7 +299,7 @@ mod tests {
             features: features_hash(),
             operations: testing::OPERATIONS.map(|o| o.name().to_string()).to_vec(),
             config: Config::encoder(),
-            ..Estimator::embedded().manifest
+            ..Estimator::embedded().manifest().clone()
         }
     }
 

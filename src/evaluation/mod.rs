@@ -10,11 +10,11 @@ pub use render::{Rows, details, markdown, summary};
 pub use scatter::scatter;
 
 use crate::benchmarks::{BenchmarkError, Networks, few_shot};
-use crate::encoder::{GraphFeatures, GraphStore};
+use crate::encoder::{GraphBatch, GraphStore};
 use crate::estimator::{Estimate, Estimator};
 use crate::metrics;
 use crate::predictor::{Adaptation, AdaptationError};
-use crate::proxies::{DESCRIPTORS, Proxies};
+use crate::proxies::Proxies;
 use ndarray::{Array2, ArrayView2, Axis, concatenate};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
@@ -207,7 +207,7 @@ pub type Observer<'a> = dyn Fn(&'static str, usize, usize) + Sync + 'a;
 struct Scores {
     truth: Vec<f64>,
     estimates: Vec<Estimate>,
-    embeddings: Array2<f64>,
+    embeddings: Array2<f32>,
     proxies: Vec<Proxies>,
 }
 
@@ -221,10 +221,10 @@ impl Scores {
         let finished = AtomicUsize::new(0);
         let chunk = |start: usize| {
             let end = store.len().min(start + CHUNK);
-            let features: Vec<GraphFeatures> = (start..end).map(|i| store.features(i)).collect();
-            let embeddings = estimator.encoder().embed(&features);
+            let graphs = GraphBatch::stored(store, start..end);
+            let embeddings = estimator.encoder().embed(graphs.features());
             done(finished.fetch_add(end - start, Ordering::Relaxed) + end - start);
-            (estimator.estimate_embedded(&features, &embeddings), embeddings)
+            (estimator.estimate_embedded(&graphs, &embeddings), embeddings)
         };
         let starts: Vec<usize> = (0..store.len()).step_by(CHUNK).collect();
         let (estimates, embeddings): (Vec<_>, Vec<_>) =
@@ -234,7 +234,7 @@ impl Scores {
             truth: (0..networks.len()).map(|i| networks.target(i)).collect(),
             estimates: estimates.into_iter().flatten().collect(),
             // Only fails without any part, and there are networks.
-            embeddings: concatenate(Axis(0), &views).unwrap_or_default().mapv(f64::from),
+            embeddings: concatenate(Axis(0), &views).unwrap_or_default(),
             proxies: (0..store.len()).map(|i| *store.proxies(i)).collect(),
         }
     }
@@ -245,13 +245,6 @@ impl Scores {
             let Proxies { parameters, macs, .. } = self.proxies[i];
             (1.0 + [parameters, macs][j] as f64).ln()
         })
-    }
-
-    /// [`Proxies::descriptors`] of each network.
-    fn descriptors(&self) -> Array2<f64> {
-        let all = self.proxies.iter().flat_map(Proxies::descriptors).collect();
-        // As many as the shape says.
-        Array2::from_shape_vec((self.proxies.len(), DESCRIPTORS), all).unwrap_or_default()
     }
 }
 
@@ -372,21 +365,20 @@ fn fitted(
     observe: &Observer,
 ) -> Result<Vec<Ranking>, AdaptationError> {
     let drawn = AtomicUsize::new(0);
-    let estimates =
-        Array2::from_shape_fn((networks.len(), 1), |(i, _)| scores.estimates[i].accuracy);
-    let (costs, descriptors) = (scores.logarithms(), scores.descriptors());
-    let methods: [(String, Vec<&Array2<f64>>); 2] = [
-        (format!("{model}, fitted"), vec![&scores.embeddings, &estimates, &descriptors]),
-        ("parameters and MACs, fitted".to_string(), vec![&costs]),
+    let estimates: Vec<f64> = scores.estimates.iter().map(|e| e.accuracy).collect();
+    let features = Adaptation::features(&estimates, scores.embeddings.view(), &scores.proxies);
+    let methods: [(String, &[Array2<f64>]); 2] = [
+        (format!("{model}, fitted"), &features),
+        ("parameters and MACs, fitted".to_string(), &[scores.logarithms()]),
     ];
     let draw = |seed| -> Result<Vec<Vec<(Measure, f64)>>, AdaptationError> {
         let (labelled, rest) = few_shot(networks, setting.labels, seed);
-        let select = |features: &[&Array2<f64>], rows: &[usize]| -> Vec<Array2<f64>> {
+        let select = |features: &[Array2<f64>], rows: &[usize]| -> Vec<Array2<f64>> {
             features.iter().map(|f| f.select(Axis(0), rows)).collect()
         };
         let targets = |rows: &[usize]| rows.iter().map(|&i| scores.truth[i]).collect::<Vec<f64>>();
         let truth = targets(&rest);
-        let method = |(_, features): &(String, Vec<&Array2<f64>>)| {
+        let method = |(_, features): &(String, &[Array2<f64>])| {
             let (train, test) = (select(features, &labelled), select(features, &rest));
             let adaptation = Adaptation::fit(&views(&train), &targets(&labelled))?;
             let predicted = adaptation.predict(&views(&test));
@@ -399,7 +391,7 @@ fn fitted(
         measured
     };
     let draws = (0..setting.seeds).into_par_iter().map(draw).collect::<Result<Vec<_>, _>>()?;
-    let summary = |(i, (name, _)): (usize, &(String, Vec<_>))| {
+    let summary = |(i, (name, _)): (usize, &(String, &[_]))| {
         let measured = |measure: Measure| {
             let of = |draw: &Vec<Vec<(Measure, f64)>>| {
                 draw[i].iter().find(|(m, _)| *m == measure).map(|(_, value)| *value)

@@ -1,8 +1,13 @@
 //! Fitting predictions to a few labels of the user's own, in closed form.
 
+use super::calibration::{pool_adjacent, quantile};
+use crate::encoder::{WeightError, WeightFile, Weights};
 use crate::metrics::mean_ranks;
+use crate::proxies::{DESCRIPTORS, Proxies};
 use linfa_linalg::eigh::EighInto;
-use ndarray::{Array1, Array2, ArrayView2, Axis, Zip};
+use ndarray::{Array1, Array2, ArrayView1, ArrayView2, Axis, Zip};
+use rayon::prelude::*;
+use serde::{Deserialize, Serialize};
 
 /// Why labels can't be fitted.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -27,24 +32,126 @@ const WEIGHTS: [f64; 3] = [0.0, 0.3, 3.0];
 /// Ridges that are tried, relative to a kernel whose mean diagonal is 1.
 const RIDGES: [f64; 6] = [0.003, 0.01, 0.03, 0.1, 0.3, 1.0];
 
-/// Kernel ridge regression on groups of features, such as an embedding, a score and costs.
+/// Labels in a bin of an increasing curve, and the most and fewest bins.
+const BIN: usize = 5;
+const BINS: (usize, usize) = (2, 20);
+/// Part of the whole range of ranks by which an increasing curve rises at least.
+const RISE: f64 = 0.01;
+
+/// What turns features into ranks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Kind {
+    /// An increasing function of the first feature, whose ranking it keeps.
+    Increasing,
+    /// Ridge regression.
+    Linear,
+    /// Kernel ridge regression with a Gaussian kernel.
+    Gaussian,
+}
+
+/// A regression of a few labels on groups of features, such as an estimate, an embedding and proxies.
+///
+/// What is fitted are the ranks of the labels, and predicted ranks are turned back into values by
+/// interpolation: accuracies have a long tail of networks that failed to train, which would decide
+/// everything otherwise. Beyond the labels values go on with the mean slope.
+#[derive(Debug, Clone)]
+pub struct Adaptation {
+    regression: Regression,
+    /// Ranks, from -1 to 1, and values of the labels.
+    values: Curve,
+    /// 90 % of the labels' ranks lie within this of what is predicted when each is left out.
+    radius: f64,
+}
+
+#[derive(Debug, Clone)]
+enum Regression {
+    Increasing(Curve),
+    Kernel(Kernel),
+}
+
+/// A strictly increasing function through points, of which there are two at least.
+#[derive(Debug, Clone)]
+struct Curve(Vec<(f64, f64)>);
+
+impl Curve {
+    fn new(points: Vec<(f64, f64)>) -> Option<Self> {
+        let increasing = points.windows(2).all(|w| w[0].0 < w[1].0 && w[0].1 < w[1].1);
+        (points.len() >= 2 && increasing).then_some(Self(points))
+    }
+
+    fn ends(&self) -> ((f64, f64), (f64, f64)) {
+        (self.0[0], self.0[self.0.len() - 1])
+    }
+
+    /// Linear between the points; beyond them it goes on with the mean slope.
+    fn at(&self, x: f64) -> f64 {
+        let (first, last) = self.ends();
+        let above = self.0.partition_point(|p| p.0 <= x);
+        let (from, to) = match above {
+            0 => return first.1 + (x - first.0) * (last.1 - first.1) / (last.0 - first.0),
+            _ if above == self.0.len() => {
+                return last.1 + (x - last.0) * (last.1 - first.1) / (last.0 - first.0);
+            }
+            _ => (self.0[above - 1], self.0[above]),
+        };
+        from.1 + (x - from.0) / (to.0 - from.0) * (to.1 - from.1)
+    }
+
+    /// Means of bins of `points`, which ascend, made monotone by pooling adjacent violators and
+    /// tilted so that they rise everywhere.
+    fn increasing(points: &[(f64, f64)]) -> Option<Self> {
+        let count = (points.len() / BIN).clamp(BINS.0, BINS.1);
+        let mean = |bin: &[(f64, f64)], of: fn(&(f64, f64)) -> f64| {
+            bin.iter().map(of).sum::<f64>() / bin.len() as f64
+        };
+        // Points on top of one another are one value.
+        let mut flat: Vec<(f64, f64)> = Vec::with_capacity(points.len());
+        for tied in points.chunk_by(|a, b| a.0 == b.0) {
+            flat.resize(flat.len() + tied.len(), (tied[0].0, mean(tied, |p| p.1)));
+        }
+        let bin = |i| &flat[i * flat.len() / count..(i + 1) * flat.len() / count];
+        let mut bins: Vec<(f64, f64)> =
+            (0..count).map(bin).map(|b| (mean(b, |p| p.0), mean(b, |p| p.1))).collect();
+        bins.dedup_by(|later, earlier| later.0 <= earlier.0);
+        if let [only] = bins[..] {
+            // Any curve will do where nothing tells networks apart.
+            bins.push((only.0 + 1.0, only.1));
+        }
+        let mut levels: Vec<f64> = bins.iter().map(|b| b.1).collect();
+        pool_adjacent(&mut levels);
+        let (first, last) = (bins.first()?.0, bins.last()?.0);
+        let tilt = |x: f64| 2.0 * RISE * ((x - first) / (last - first) - 0.5);
+        Self::new(bins.iter().zip(levels).map(|(b, level)| (b.0, level + tilt(b.0))).collect())
+    }
+
+    fn store(&self, name: &str, file: &mut WeightFile) {
+        file.put(name, &[self.0.len(), 2], self.0.iter().flat_map(|(x, y)| [x, y]));
+    }
+
+    fn load(name: &str, weights: &Weights) -> Result<Self, WeightError> {
+        let points = weights.matrix(name, None, 2)?;
+        Self::new(points.rows().into_iter().map(|row| (row[0], row[1])).collect()).ok_or_else(
+            || {
+                let reason = "it is not an increasing function through at least two points".into();
+                WeightError::Invalid { name: name.into(), reason }
+            },
+        )
+    }
+}
+
+/// Kernel ridge regression.
 ///
 /// The kernel is the weighted sum of the groups' linear kernels, or a Gaussian of the distance
 /// that this sum defines. Weights, kind and ridge are those with the least squared error when each
 /// label is left out in turn, which the eigenvectors of the kernel give without fitting again
 /// (Rasmussen and Williams 2006, equation 5.12).
-///
-/// What is fitted are the ranks of the labels, and predicted ranks are turned back into values by
-/// interpolation: accuracies have a long tail of networks that failed to train, which would decide
-/// everything otherwise.
 #[derive(Debug, Clone)]
-pub struct Adaptation {
+struct Kernel {
     groups: Vec<Group>,
     gaussian: bool,
     /// Of each label.
     coefficients: Array1<f64>,
-    /// Rank, from -1 to 1, and value of each label, ascending.
-    ranks: Vec<(f64, f64)>,
 }
 
 /// Features that are weighted together.
@@ -66,126 +173,262 @@ impl Group {
         Self { mean, scale, features: features * scale }
     }
 
-    fn weighted(&self, weight: f64) -> Self {
+    fn weighted(self, weight: f64) -> Self {
         let factor = weight.sqrt();
-        Self {
-            mean: self.mean.clone(),
-            scale: self.scale * factor,
-            features: &self.features * factor,
-        }
+        Self { mean: self.mean, scale: self.scale * factor, features: self.features * factor }
+    }
+}
+
+impl Kernel {
+    /// Fits centred ranks; also how far each label is from what is predicted without it.
+    fn fit(
+        groups: &[ArrayView2<f64>],
+        ranks: &Array1<f64>,
+    ) -> Result<(Self, Array1<f64>), AdaptationError> {
+        let groups: Vec<Group> = groups.iter().map(|g| Group::centred(g.view())).collect();
+        let products: Vec<Array2<f64>> =
+            groups.iter().map(|g| g.features.dot(&g.features.t())).collect();
+        let weight = |choice: usize, g: usize| {
+            WEIGHTS[choice / 2 / WEIGHTS.len().pow(g as u32) % WEIGHTS.len()]
+        };
+        let fit = |choice: usize| -> Result<Fitted, AdaptationError> {
+            let mut kernel = Array2::zeros((ranks.len(), ranks.len()));
+            for (g, products) in products.iter().enumerate() {
+                kernel.scaled_add(weight(choice, g), products);
+            }
+            if choice % 2 == 1 {
+                let lengths = kernel.diag().to_owned();
+                Zip::indexed(&mut kernel)
+                    .for_each(|(i, j), k| *k = (*k - 0.5 * (lengths[i] + lengths[j])).exp());
+            }
+            leave_one_out(kernel, ranks)
+        };
+        let choices = 2 * WEIGHTS.len().pow(groups.len() as u32);
+        // The first two have no weights.
+        let fits: Vec<Fitted> = (2..choices).into_par_iter().map(fit).collect::<Result<_, _>>()?;
+        let least = (2..choices).zip(fits).reduce(|a, b| if b.1.error < a.1.error { b } else { a });
+        let (choice, Fitted { coefficients, residuals, .. }) =
+            least.ok_or(AdaptationError::Constant)?;
+        let weighted = groups.into_iter().enumerate().map(|(g, x)| x.weighted(weight(choice, g)));
+        let kernel = Self { groups: weighted.collect(), gaussian: choice % 2 == 1, coefficients };
+        Ok((kernel, residuals))
     }
 
-    /// Products with the labelled networks, `[networks, labels]`, and squared lengths.
-    fn kernel(&self, features: ArrayView2<f64>) -> (Array2<f64>, Array1<f64>) {
-        let features = (&features - &self.mean) * self.scale;
-        let lengths = (&features * &features).sum_axis(Axis(1));
-        (features.dot(&self.features.t()), lengths)
+    fn rank(&self, groups: &[ArrayView1<f64>]) -> f64 {
+        let mut kernel = Array1::<f64>::zeros(self.coefficients.len());
+        for (labelled, features) in self.groups.iter().zip(groups) {
+            let features = (features - &labelled.mean) * labelled.scale;
+            if self.gaussian {
+                for (k, row) in kernel.iter_mut().zip(labelled.features.rows()) {
+                    let squares = row.iter().zip(&features).map(|(a, b)| (a - b).powi(2));
+                    *k -= 0.5 * squares.sum::<f64>();
+                }
+            } else {
+                kernel += &labelled.features.dot(&features);
+            }
+        }
+        if self.gaussian {
+            kernel.mapv_inplace(f64::exp);
+        }
+        kernel.dot(&self.coefficients)
     }
 }
 
 impl Adaptation {
-    /// Fits `targets` from groups of features, `[labels, features]` each.
+    /// Names of the groups of [`features`](Self::features).
+    pub const GROUPS: [&str; 3] = ["estimate", "embedding", "proxies"];
+
+    /// What a model's estimates are adapted by: its estimate of each network, its embedding and
+    /// [`Proxies::descriptors`]; `[networks, features]` each.
+    pub fn features(
+        estimates: &[f64],
+        embeddings: ArrayView2<f32>,
+        proxies: &[Proxies],
+    ) -> [Array2<f64>; 3] {
+        let descriptors = proxies.iter().flat_map(Proxies::descriptors).collect();
+        [
+            Array2::from_shape_fn((estimates.len(), 1), |(i, _)| estimates[i]),
+            embeddings.mapv(f64::from),
+            // As many as the shape says.
+            Array2::from_shape_vec((proxies.len(), DESCRIPTORS), descriptors).unwrap_or_default(),
+        ]
+    }
+
+    /// Fits `targets` from groups of features, `[labels, features]` each, by kernel ridge
+    /// regression. It takes time cubic in the number of labels.
     ///
     /// # Errors
     /// With fewer than five labels, or labels that are all the same.
     pub fn fit(groups: &[ArrayView2<f64>], targets: &[f64]) -> Result<Self, AdaptationError> {
-        let count = targets.len();
-        if count < MINIMUM {
-            return Err(AdaptationError::Few(count));
+        let (ranks, values) = ranks(targets)?;
+        let (kernel, residuals) = Kernel::fit(groups, &ranks)?;
+        let radius = quantile(residuals.iter().map(|r| r.abs()).collect());
+        Ok(Self { regression: Regression::Kernel(kernel), values, radius })
+    }
+
+    /// Fits `targets` by an increasing function of `estimates`: other values in the same order,
+    /// however bad that is.
+    ///
+    /// # Errors
+    /// With fewer than five labels, labels that are all the same, or estimates that are not finite.
+    pub fn recalibrate(estimates: &[f64], targets: &[f64]) -> Result<Self, AdaptationError> {
+        let (ranks, values) = ranks(targets)?;
+        let mut points: Vec<(f64, f64)> = estimates.iter().copied().zip(ranks).collect();
+        points.sort_by(|a, b| a.0.total_cmp(&b.0));
+        let curve = Curve::increasing(&points).ok_or(AdaptationError::Constant)?;
+        let residual = |i: usize| {
+            let others = [&points[..i], &points[i + 1..]].concat();
+            Curve::increasing(&others).map(|curve| (curve.at(points[i].0) - points[i].1).abs())
+        };
+        let residuals: Option<_> = (0..points.len()).into_par_iter().map(residual).collect();
+        let radius = quantile(residuals.ok_or(AdaptationError::Constant)?);
+        Ok(Self { regression: Regression::Increasing(curve), values, radius })
+    }
+
+    /// What turns features into ranks.
+    pub fn kind(&self) -> Kind {
+        match &self.regression {
+            Regression::Increasing(_) => Kind::Increasing,
+            Regression::Kernel(kernel) if kernel.gaussian => Kind::Gaussian,
+            Regression::Kernel(_) => Kind::Linear,
         }
-        let spread = targets.iter().any(|t| *t != targets[0]);
-        if !spread || !targets.iter().all(|t| t.is_finite()) {
-            return Err(AdaptationError::Constant);
-        }
-        let middle = (count + 1) as f64 / 2.0;
-        let centred: Array1<f64> =
-            mean_ranks(targets).into_iter().map(|r| (r - middle) / middle).collect();
-        let mut ranks: Vec<(f64, f64)> =
-            centred.iter().copied().zip(targets.iter().copied()).collect();
-        ranks.sort_unstable_by(|a, b| a.0.total_cmp(&b.0));
-        ranks.dedup_by(|a, b| a.0 == b.0);
-        let whole: Vec<Group> = groups.iter().map(|g| Group::centred(g.view())).collect();
-        let mut best: Option<(f64, Self)> = None;
-        for choice in 0..WEIGHTS.len().pow(whole.len() as u32) {
-            let weight = |g: usize| WEIGHTS[choice / WEIGHTS.len().pow(g as u32) % WEIGHTS.len()];
-            if (0..whole.len()).all(|g| weight(g) == 0.0) {
-                continue;
-            }
-            let weighted: Vec<Group> =
-                whole.iter().enumerate().map(|(g, group)| group.weighted(weight(g))).collect();
-            for gaussian in [false, true] {
-                let (error, coefficients) =
-                    leave_one_out(&kernel_of(&weighted, groups, gaussian), &centred)?;
-                if best.as_ref().is_none_or(|(least, _)| error < *least) {
-                    let groups = weighted.clone();
-                    let ranks = ranks.clone();
-                    best = Some((error, Self { groups, gaussian, coefficients, ranks }));
-                }
-            }
-        }
-        best.map(|(_, adaptation)| adaptation).ok_or(AdaptationError::Constant)
     }
 
     /// Predictions for networks with these features, in the unit of the targets.
     pub fn predict(&self, groups: &[ArrayView2<f64>]) -> Vec<f64> {
-        let kernel = kernel_of(&self.groups, groups, self.gaussian);
-        kernel.dot(&self.coefficients).into_iter().map(|rank| self.value(rank)).collect()
+        let networks = groups.first().map_or(0, |g| g.nrows());
+        (0..networks).into_par_iter().map(|i| self.value(self.rank(groups, i))).collect()
     }
 
-    /// The value that a rank stands for; beyond the labels the curve goes on as it ends.
-    fn value(&self, rank: f64) -> f64 {
-        // Labels have a spread, so there are two at least.
-        let above = self.ranks.partition_point(|r| r.0 < rank).clamp(1, self.ranks.len() - 1);
-        let ((low, from), (high, to)) = (self.ranks[above - 1], self.ranks[above]);
-        from + (rank - low) / (high - low) * (to - from)
-    }
-}
-
-/// Kernel between networks and labelled ones, `[networks, labels]`.
-fn kernel_of(labelled: &[Group], groups: &[ArrayView2<f64>], gaussian: bool) -> Array2<f64> {
-    let mut parts = labelled.iter().zip(groups).map(|(l, g)| (l, l.kernel(g.view())));
-    let labels = labelled.first().map_or(0, |l| l.features.nrows());
-    let networks = groups.first().map_or(0, |g| g.nrows());
-    let mut kernel = Array2::zeros((networks, labels));
-    let (mut own, mut others) = (Array1::<f64>::zeros(networks), Array1::<f64>::zeros(labels));
-    for (group, (products, lengths)) in parts.by_ref() {
-        kernel += &products;
-        own += &lengths;
-        others += &(&group.features * &group.features).sum_axis(Axis(1));
-    }
-    if gaussian {
-        for (mut row, own) in kernel.rows_mut().into_iter().zip(own) {
-            Zip::from(&mut row)
-                .and(&others)
-                .for_each(|k, other| *k = (*k - 0.5 * (own + other)).exp());
+    /// Rank of the network in this row of the groups of features: from -1 to 1 among the labels,
+    /// beyond for those that are better or worse than all of them.
+    pub fn rank(&self, groups: &[ArrayView2<f64>], row: usize) -> f64 {
+        match &self.regression {
+            Regression::Increasing(curve) => curve.at(groups[0][[row, 0]]),
+            // One network at a time, so that it doesn't matter which others are with it.
+            Regression::Kernel(kernel) => {
+                kernel.rank(&groups.iter().map(|g| g.row(row)).collect::<Vec<_>>())
+            }
         }
     }
-    kernel
+
+    /// The value that a rank stands for.
+    pub fn value(&self, rank: f64) -> f64 {
+        self.values.at(rank)
+    }
+
+    /// Interval around the [value](Self::value) of a network of this predicted rank, at this
+    /// [distance](super::Territory::distance) from the labelled networks.
+    ///
+    /// Within distance 1, it covers 90 % of the labels when each is predicted from the others
+    /// (the jackknife of Barber et al. 2021, of ranks). Beyond, it grows by the whole range of the
+    /// labels for each unit of distance, as [`Calibration::interval`](super::Calibration::interval)
+    /// does.
+    pub fn interval(&self, rank: f64, distance: f64) -> [f64; 2] {
+        let ((_, low), (_, high)) = self.values.ends();
+        let beyond = (high - low) * (distance - 1.0).max(0.0);
+        [self.value(rank - self.radius) - beyond, self.value(rank + self.radius) + beyond]
+    }
+
+    /// Adds its tensors to a model file: all in 64 bits, so that it predicts the same when it is
+    /// loaded.
+    pub fn store(&self, file: &mut WeightFile) {
+        self.values.store("adaptation.values", file);
+        file.put("adaptation.radius", &[1], [&self.radius]);
+        match &self.regression {
+            Regression::Increasing(curve) => curve.store("adaptation.curve", file),
+            Regression::Kernel(kernel) => {
+                let labels = kernel.coefficients.len();
+                file.put("adaptation.coefficients", &[labels, 1], &kernel.coefficients);
+                for (name, group) in Self::GROUPS.iter().zip(&kernel.groups) {
+                    let features = group.mean.len();
+                    file.put(format!("adaptation.{name}.mean"), &[features], &group.mean);
+                    file.put(format!("adaptation.{name}.scale"), &[1], [&group.scale]);
+                    let shape = [labels, features];
+                    file.put(format!("adaptation.{name}.labels"), &shape, &group.features);
+                }
+            }
+        }
+    }
+
+    /// The adaptation that a model file holds, of a model whose embeddings have `embedding`
+    /// dimensions.
+    ///
+    /// # Errors
+    /// When a tensor is missing, has the wrong shape, or holds numbers that make no sense.
+    pub fn load(kind: Kind, embedding: usize, weights: &Weights) -> Result<Self, WeightError> {
+        let values = Curve::load("adaptation.values", weights)?;
+        let radius: f64 = weights.vector("adaptation.radius", 1)?[0];
+        if radius < 0.0 {
+            let (name, reason) = ("adaptation.radius".into(), "it is negative".into());
+            return Err(WeightError::Invalid { name, reason });
+        }
+        if kind == Kind::Increasing {
+            let regression = Regression::Increasing(Curve::load("adaptation.curve", weights)?);
+            return Ok(Self { regression, values, radius });
+        }
+        let coefficients = weights.matrix("adaptation.coefficients", None, 1)?.column(0).to_owned();
+        let labels = Some(coefficients.len());
+        let group = |(name, features): (&str, usize)| {
+            let tensor = |part: &str| format!("adaptation.{name}.{part}");
+            Ok(Group {
+                mean: weights.vector(&tensor("mean"), features)?,
+                scale: weights.vector(&tensor("scale"), 1)?[0],
+                features: weights.matrix(&tensor("labels"), labels, features)?,
+            })
+        };
+        let groups = Self::GROUPS.into_iter().zip([1, embedding, DESCRIPTORS]).map(group);
+        let groups = groups.collect::<Result<_, WeightError>>()?;
+        let kernel = Kernel { groups, gaussian: kind == Kind::Gaussian, coefficients };
+        Ok(Self { regression: Regression::Kernel(kernel), values, radius })
+    }
 }
 
-/// Least mean squared error with each label left out in turn, over all ridges, and the coefficients
-/// with that ridge.
-fn leave_one_out(
-    kernel: &Array2<f64>,
-    targets: &Array1<f64>,
-) -> Result<(f64, Array1<f64>), AdaptationError> {
+/// Ranks of the targets, from -1 to 1, and the curve from ranks to values.
+fn ranks(targets: &[f64]) -> Result<(Array1<f64>, Curve), AdaptationError> {
+    if targets.len() < MINIMUM {
+        return Err(AdaptationError::Few(targets.len()));
+    }
+    if !targets.iter().all(|t| t.is_finite()) {
+        return Err(AdaptationError::Constant);
+    }
+    let middle = (targets.len() + 1) as f64 / 2.0;
+    let ranks: Array1<f64> =
+        mean_ranks(targets).into_iter().map(|r| (r - middle) / middle).collect();
+    let mut points: Vec<(f64, f64)> = ranks.iter().copied().zip(targets.iter().copied()).collect();
+    points.sort_unstable_by(|a, b| a.0.total_cmp(&b.0));
+    points.dedup_by(|a, b| a.0 == b.0);
+    Ok((ranks, Curve::new(points).ok_or(AdaptationError::Constant)?))
+}
+
+/// A fit with the ridge that errs least.
+struct Fitted {
+    /// Mean squared error with each label left out in turn.
+    error: f64,
+    coefficients: Array1<f64>,
+    /// Of each label, left out.
+    residuals: Array1<f64>,
+}
+
+fn leave_one_out(kernel: Array2<f64>, targets: &Array1<f64>) -> Result<Fitted, AdaptationError> {
     let count = targets.len() as f64;
     let scale = kernel.diag().sum() / count;
     // Rounding leaves it a little asymmetric.
-    let symmetric = (kernel + &kernel.t()) * 0.5;
+    let symmetric = (&kernel + &kernel.t()) * 0.5;
     let (values, vectors) =
         symmetric.eigh_into().map_err(|e| AdaptationError::Decomposition(e.to_string()))?;
     let projected = vectors.t().dot(targets);
     let squares = &vectors * &vectors;
-    let mut best = (f64::INFINITY, Array1::zeros(targets.len()));
+    let none = Array1::zeros(targets.len());
+    let mut best =
+        Fitted { error: f64::INFINITY, coefficients: none, residuals: targets.to_owned() };
     for ridge in RIDGES {
         let inverse = values.mapv(|v| (v.max(0.0) + ridge * scale.max(1e-12)).recip());
         let coefficients = vectors.dot(&(&projected * &inverse));
-        let diagonal = squares.dot(&inverse);
-        let residuals = &coefficients / &diagonal;
+        let residuals = &coefficients / &squares.dot(&inverse);
         let error = residuals.dot(&residuals) / count;
-        if error < best.0 {
-            best = (error, coefficients);
+        if error < best.error {
+            best = Fitted { error, coefficients, residuals };
         }
     }
     Ok(best)
@@ -223,7 +466,7 @@ mod tests {
         let features = random(12, 3, 3);
         let targets: Array1<f64> = random(12, 1, 4).column(0).to_owned();
         let kernel = features.dot(&features.t());
-        let (error, _) = leave_one_out(&kernel, &targets).unwrap();
+        let error = leave_one_out(kernel.clone(), &targets).unwrap().error;
         let direct = |ridge: f64| -> f64 {
             let scale = kernel.diag().sum() / 12.0;
             let squared = |out: usize| {
@@ -240,6 +483,83 @@ mod tests {
         };
         let expected = RIDGES.into_iter().map(direct).fold(f64::INFINITY, f64::min);
         assert!((error - expected).abs() < 1e-9, "{error}, not {expected}");
+    }
+
+    /// Networks whose estimate says less than one of their two costs.
+    fn networks(count: usize) -> ([Array2<f64>; 3], Vec<f64>) {
+        let groups = [random(count, 1, 6), random(count, 4, 7), random(count, DESCRIPTORS, 8)];
+        let targets = (0..count).map(|i| 90.0 + groups[0][[i, 0]] + 2.0 * groups[2][[i, 1]]);
+        let targets = targets.collect();
+        (groups, targets)
+    }
+
+    fn views(groups: &[Array2<f64>], rows: std::ops::Range<usize>) -> Vec<ArrayView2<'_, f64>> {
+        groups.iter().map(|g| g.slice(s![rows.clone(), ..])).collect()
+    }
+
+    #[test]
+    fn what_is_stored_predicts_the_same() {
+        let (groups, targets) = networks(120);
+        let (train, test) = (views(&groups, 0..40), views(&groups, 40..120));
+        let estimates: Vec<f64> = groups[0].column(0).to_vec();
+        let adaptations = [
+            Adaptation::fit(&train, &targets[..40]).unwrap(),
+            Adaptation::recalibrate(&estimates[..40], &targets[..40]).unwrap(),
+        ];
+        assert_ne!(adaptations[0].kind(), Kind::Increasing);
+        for adaptation in adaptations {
+            let mut file = WeightFile::default();
+            adaptation.store(&mut file);
+            let bytes = file.to_bytes().unwrap();
+            let weights = Weights::parse(&bytes).unwrap();
+            let loaded = Adaptation::load(adaptation.kind(), 4, &weights).unwrap();
+            assert_eq!(loaded.predict(&test), adaptation.predict(&test));
+            assert_eq!(loaded.interval(0.3, 1.5), adaptation.interval(0.3, 1.5));
+        }
+    }
+
+    #[test]
+    fn intervals_cover_networks_without_labels() {
+        let (groups, targets) = networks(2000);
+        let adaptation = Adaptation::fit(&views(&groups, 0..100), &targets[..100]).unwrap();
+        let test = views(&groups, 100..2000);
+        let covered = (0..1900).filter(|&i| {
+            let rank = adaptation.rank(&test, i);
+            let [low, high] = adaptation.interval(rank, 0.7);
+            assert!(low <= adaptation.value(rank) && adaptation.value(rank) <= high);
+            (low..=high).contains(&targets[100 + i])
+        });
+        let coverage = covered.count() as f64 / 1900.0;
+        assert!((0.8..0.97).contains(&coverage), "{coverage}");
+        let width = |distance| {
+            let [low, high] = adaptation.interval(0.0, distance);
+            high - low
+        };
+        assert_eq!(width(0.0), width(1.0));
+        assert!(width(1.0) < width(1.1) && width(1.1) < width(3.0));
+    }
+
+    /// Also when the estimates have it the wrong way round, or say nothing.
+    #[test]
+    fn recalibration_keeps_the_order() {
+        for seed in 0..20 {
+            let estimates = random(30, 1, seed).into_raw_vec_and_offset().0;
+            let noise = random(30, 1, 100 + seed).into_raw_vec_and_offset().0;
+            let sign = [-1.0, 0.0, 1.0][seed as usize % 3];
+            let targets: Vec<f64> =
+                estimates.iter().zip(noise).map(|(e, n)| 1e-4 * (sign * e + n)).collect();
+            let adaptation = Adaptation::recalibrate(&estimates, &targets).unwrap();
+            let ascending: Vec<f64> = (-40..40).map(|i| f64::from(i) / 10.0).collect();
+            let column = Array2::from_shape_vec((80, 1), ascending).unwrap();
+            let predicted = adaptation.predict(&[column.view()]);
+            assert!(predicted.windows(2).all(|w| w[0] < w[1]), "{predicted:?}");
+        }
+        let same = Adaptation::recalibrate(&[91.0; 9], &[1., 2., 3., 4., 5., 6., 7., 8., 9.]);
+        let at = |estimate| {
+            same.as_ref().unwrap().predict(&[Array2::from_elem((1, 1), estimate).view()])[0]
+        };
+        assert!(at(90.0) < at(91.0) && at(91.0) < at(92.0));
+        assert!((at(91.0) - 5.0).abs() < 0.1, "{}", at(91.0));
     }
 
     #[test]

@@ -102,15 +102,8 @@ impl Calibration {
             let low = if i == 0 { 0 } else { errors.partition_point(|e| e.0 < edges[i - 1]) };
             let high =
                 edges.get(i).map_or(errors.len(), |edge| errors.partition_point(|e| e.0 < *edge));
-            let mut inside: Vec<f64> = errors[low..high]
-                .iter()
-                .map(|(score, accuracy)| (fitted.accuracy(*score) - accuracy).abs())
-                .collect();
-            inside.sort_by(f64::total_cmp);
-            let rank = (COVERAGE * (inside.len() + 1) as f64).ceil() as usize;
-            // With too few errors in a bin nothing finite covers; the largest is what is known.
-            fitted.0[i].radius =
-                inside.get(rank.saturating_sub(1)).or(inside.last()).copied().unwrap_or(0.0);
+            let error = |(score, accuracy): &(f64, f64)| (fitted.accuracy(*score) - accuracy).abs();
+            fitted.0[i].radius = quantile(errors[low..high].iter().map(error).collect());
         }
         Ok(fitted)
     }
@@ -170,13 +163,19 @@ impl Calibration {
     }
 }
 
-/// Pools adjacent violators, then tilts the curve so that it rises everywhere.
-fn make_increasing(bins: &mut Vec<Bin>) {
-    // Bins of equal scores (a head that cannot tell networks apart) become one.
-    bins.dedup_by(|later, earlier| later.score <= earlier.score);
+/// What 90 % of further absolute errors are at most, by these: the ⌈0.9 (n + 1)⌉-th smallest of n.
+pub(super) fn quantile(mut errors: Vec<f64>) -> f64 {
+    errors.sort_by(f64::total_cmp);
+    let rank = (COVERAGE * (errors.len() + 1) as f64).ceil() as usize;
+    // With too few errors nothing finite covers; the largest is what is known.
+    errors.get(rank.saturating_sub(1)).or(errors.last()).copied().unwrap_or(0.0)
+}
+
+/// Makes `levels` never fall, by the mean of neighbours that do (pool adjacent violators).
+pub(super) fn pool_adjacent(levels: &mut [f64]) {
     let mut pools: Vec<(f64, usize)> = Vec::new();
-    for bin in bins.iter() {
-        pools.push((bin.accuracy, 1));
+    for level in levels.iter() {
+        pools.push((*level, 1));
         while let [.., a, b] = pools[..]
             && a.0 >= b.0
         {
@@ -185,7 +184,16 @@ fn make_increasing(bins: &mut Vec<Bin>) {
             pools.push(((a.0 * a.1 as f64 + b.0 * b.1 as f64) / count as f64, count));
         }
     }
-    let levels = pools.iter().flat_map(|&(level, count)| std::iter::repeat_n(level, count));
+    let pooled = pools.iter().flat_map(|&(level, count)| std::iter::repeat_n(level, count));
+    levels.iter_mut().zip(pooled).for_each(|(level, pooled)| *level = pooled);
+}
+
+/// Pools adjacent violators, then tilts the curve so that it rises everywhere.
+fn make_increasing(bins: &mut Vec<Bin>) {
+    // Bins of equal scores (a head that cannot tell networks apart) become one.
+    bins.dedup_by(|later, earlier| later.score <= earlier.score);
+    let mut levels: Vec<f64> = bins.iter().map(|b| b.accuracy).collect();
+    pool_adjacent(&mut levels);
     bins.iter_mut().zip(levels).for_each(|(bin, level)| bin.accuracy = level);
     let (Some(first), Some(last)) = (bins.first().copied(), bins.last().copied()) else { return };
     let slope = (last.accuracy - first.accuracy) / (last.score - first.score);

@@ -11,7 +11,7 @@ mod calibration;
 mod head;
 mod territory;
 
-pub use adaptation::{Adaptation, AdaptationError};
+pub use adaptation::{Adaptation, AdaptationError, Kind};
 pub use calibration::{Bin, Calibration, CalibrationError};
 pub use head::Head;
 pub use territory::Territory;

@@ -1,7 +1,11 @@
 //! How far an embedding lies from those of the networks that a model was trained on.
 
-use crate::encoder::{WeightError, Weights};
-use ndarray::{Array1, Array2, ArrayView1};
+use crate::encoder::{WeightError, WeightFile, Weights};
+use ndarray::{Array1, Array2, ArrayView1, ArrayView2};
+use rayon::prelude::*;
+
+/// Share of networks that count as inside.
+const INSIDE: f64 = 0.99;
 
 /// The region of embedding space that training covered, as k-means centroids.
 #[derive(Debug, Clone)]
@@ -27,6 +31,35 @@ impl Territory {
         Ok(Self { scale, centroids })
     }
 
+    /// The neighbourhood of other networks in the same space: distance 1 is the 99 % quantile of
+    /// their distances from the nearest other of them that is not the same.
+    pub fn around(&self, embeddings: ArrayView2<f32>) -> Self {
+        let mut centroids = &embeddings * &self.scale;
+        let squared = |a: ArrayView1<f32>, b: ArrayView1<f32>| -> f64 {
+            a.iter().zip(b).map(|(a, b)| f64::from(a - b).powi(2)).sum()
+        };
+        let nearest = |i: usize| {
+            let own = centroids.row(i);
+            let others = centroids.rows().into_iter().map(|other| squared(own, other));
+            others.filter(|d| *d > 0.0).fold(f64::INFINITY, f64::min)
+        };
+        let mut distances: Vec<f64> = (0..centroids.nrows()).into_par_iter().map(nearest).collect();
+        distances.retain(|d| d.is_finite());
+        distances.sort_by(f64::total_cmp);
+        let rank = (INSIDE * distances.len() as f64) as usize;
+        // Networks that are all the same have no scale of their own.
+        let reach = distances.get(rank).map_or(1.0, |d| d.sqrt() as f32).max(f32::MIN_POSITIVE);
+        centroids /= reach;
+        Self { scale: &self.scale / reach, centroids }
+    }
+
+    /// Adds its tensors to a model file, in place of another territory's.
+    pub fn store(&self, file: &mut WeightFile) {
+        file.put("territory.scale", &[self.scale.len()], &self.scale);
+        let (rows, columns) = self.centroids.dim();
+        file.put("territory.centroids", &[rows, columns], &self.centroids);
+    }
+
     /// Distance to the nearest centroid; 1 is the 99 % quantile among validation networks.
     pub fn distance(&self, embedding: ArrayView1<f32>) -> f64 {
         let scaled = &embedding * &self.scale;
@@ -34,5 +67,28 @@ impl Territory {
             centroid.iter().zip(&scaled).map(|(c, e)| f64::from(c - e).powi(2)).sum()
         };
         self.centroids.rows().into_iter().map(squared).fold(f64::INFINITY, f64::min).sqrt()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ndarray::array;
+
+    #[test]
+    fn the_neighbourhood_of_networks_has_their_own_scale() {
+        let base = Territory { scale: array![1.0, 2.0], centroids: array![[0.0, 0.0]] };
+        // Twice the same network, and steps of 5 along the second dimension.
+        let labelled = array![[9.0, 0.0], [9.0, 0.0], [9.0, 2.5], [9.0, 5.0]];
+        let territory = base.around(labelled.view());
+        assert!(base.distance(array![9.0, 1.0].view()) > 8.0);
+        for (network, distance) in
+            [([9.0, 2.5], 0.0), ([9.0, 7.5], 1.0), ([9.0, 10.0], 2.0), ([14.0, 5.0], 1.0)]
+        {
+            let found = territory.distance(array![network[0], network[1]].view());
+            assert!((found - distance).abs() < 1e-6, "{network:?}: {found}");
+        }
+        let alone = base.around(array![[9.0, 0.0], [9.0, 0.0]].view());
+        assert_eq!(alone.distance(array![9.0, 1.0].view()), 2.0);
     }
 }

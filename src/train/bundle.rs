@@ -2,8 +2,7 @@
 
 use super::twin::Stored;
 use super::{LabelledGraphs, TrainError};
-use crate::encoder::GraphStore;
-use crate::encoder::{Encoder, GraphFeatures, WeightError, Weights};
+use crate::encoder::{Encoder, GraphBatch, GraphFeatures, GraphStore, WeightFile, Weights};
 use crate::estimator::{Estimator, LoadError, Manifest, Measure, Metrics};
 use crate::graph::Operation;
 use crate::metrics::{self, bootstrap_interval};
@@ -16,10 +15,8 @@ use ndarray::{Array1, Array2, Axis, concatenate};
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 use rayon::prelude::*;
-use safetensors::tensor::{Dtype, TensorView};
 use std::collections::BTreeMap;
 use std::ops::Range;
-use std::path::Path;
 
 /// Centroids that stand for the training embeddings.
 const CENTROIDS: usize = 64;
@@ -117,18 +114,11 @@ fn features(store: &GraphStore, graphs: &[usize]) -> Vec<GraphFeatures> {
 }
 
 fn serialise(tensors: &BTreeMap<String, Stored>) -> Result<Vec<u8>, TrainError> {
-    let bytes =
-        |elements: &[f32]| -> Vec<u8> { elements.iter().flat_map(|x| x.to_le_bytes()).collect() };
-    let data: Vec<Vec<u8>> = tensors.values().map(|(_, elements)| bytes(elements)).collect();
-    let views: Result<Vec<_>, _> = tensors
-        .iter()
-        .zip(&data)
-        .map(|((name, (shape, _)), bytes)| {
-            TensorView::new(Dtype::F32, shape.clone(), bytes).map(|view| (name, view))
-        })
-        .collect();
-    let serialised = views.and_then(|views| safetensors::serialize(views, None));
-    serialised.map_err(|e| LoadError::Weights(WeightError::Format(e)).into())
+    let mut file = WeightFile::default();
+    for (name, (shape, elements)) in tensors {
+        file.put(name, shape, elements);
+    }
+    Ok(file.to_bytes().map_err(LoadError::from)?)
 }
 
 /// Measures of the finished model on `part`, beside those of ranking by parameters and by MACs.
@@ -143,7 +133,9 @@ pub fn measure(
     let graphs: Vec<usize> = part.clone().collect();
     let estimates: Vec<_> = graphs
         .par_chunks(256)
-        .flat_map_iter(|graphs| estimator.estimate_features(&features(&set.store, graphs)))
+        .flat_map_iter(|graphs| {
+            estimator.estimate_batch(&GraphBatch::stored(&set.store, graphs.iter().copied()))
+        })
         .collect();
     let truth = &set.accuracies[part];
     let of = |scores: &[f64], measure: fn(&[f64], &[f64]) -> Option<f64>| {
@@ -178,18 +170,4 @@ pub fn measure(
         ("parameters".into(), ranking(&cost(|c| c.parameters))),
         ("macs".into(), ranking(&cost(|c| c.macs))),
     ]))
-}
-
-/// Writes `manifest.json` and `weights.safetensors` into `folder`, which is made if needed.
-pub fn write(folder: &Path, manifest: &Manifest, weights: &[u8]) -> Result<(), TrainError> {
-    let mut json =
-        serde_json::to_vec_pretty(manifest).map_err(|e| LoadError::Manifest(e.to_string()))?;
-    json.push(b'\n');
-    std::fs::create_dir_all(folder)
-        .map_err(|source| TrainError::Write { path: folder.into(), source })?;
-    for (name, bytes) in [("weights.safetensors", weights), ("manifest.json", &json)] {
-        let path = folder.join(name);
-        std::fs::write(&path, bytes).map_err(|source| TrainError::Write { path, source })?;
-    }
-    Ok(())
 }

@@ -12,7 +12,9 @@ pub use twin::Twin;
 
 use crate::benchmarks::{self, BenchmarkError, Networks, Split, nasbench101};
 use crate::encoder::{Config, GraphStore, features_hash};
-use crate::estimator::{Data, LoadError, Manifest, Recipe, SCHEMA, Training};
+use crate::estimator::{
+    Data, Estimator, LoadError, Manifest, Recipe, SCHEMA, Training, WriteError,
+};
 use crate::graph::Operation;
 use crate::predictor::CalibrationError;
 use crate::spaces::Architecture;
@@ -34,14 +36,9 @@ pub enum TrainError {
     /// The embeddings can't be clustered.
     #[error("clustering the embeddings: {0}")]
     Clustering(String),
-    /// A file can't be written.
-    #[error("{path}: {source}")]
-    Write {
-        /// The file.
-        path: PathBuf,
-        /// Why not.
-        source: std::io::Error,
-    },
+    /// The model can't be written.
+    #[error(transparent)]
+    Write(#[from] WriteError),
     /// The model doesn't load: an error of the program.
     #[error("the trained model does not load: {0}")]
     Load(#[from] LoadError),
@@ -199,12 +196,14 @@ fn train(
             epochs: fitted.epochs,
         },
         metrics: BTreeMap::new(),
+        fine_tuning: None,
     };
     let weights = bundle::weights(set, &manifest, fitted.tensors)?;
     for (name, part) in [("validation", &set.validation), ("test", &set.test)] {
         let metrics = bundle::measure(set, part.clone(), &manifest, &weights)?;
         manifest.metrics.insert(name.into(), metrics);
     }
-    bundle::write(&options.output, &manifest, &weights)?;
+    let json = serde_json::to_vec(&manifest).map_err(|e| LoadError::Manifest(e.to_string()))?;
+    Estimator::from_bytes(&json, &weights)?.save(&options.output)?;
     Ok(manifest)
 }
