@@ -52,20 +52,20 @@ def accuracy() -> str:
     ]
     for path in sorted(ROOT.glob("models/*/manifest.json")):
         manifest = json.loads(path.read_text())
-        data = manifest["data"]
-        order = ["model", "parameters", "macs"]
-        test = manifest["metrics"]["test"]
-        for i, by in enumerate(sorted(test, key=order.index)):
-            error = measure(test[by].get("mean_absolute_error"), 2)
-            row = [
-                f"`{manifest['name']}`" if i == 0 else "",
-                f"{data['test']:,} of {data['benchmark']}" if i == 0 else "",
-                {"model": "the model's estimate", "macs": "MACs"}.get(by, by),
-                measure(test[by]["spearman"]),
-                measure(test[by]["kendall"]),
-                f"{error} %" if error else "",
-            ]
-            rows.append(f"| {' | '.join(row)} |")
+        for n, data in enumerate(manifest["data"]):
+            order = ["model", "parameters", "macs"]
+            test = manifest["metrics"][f"{data['set']} test"]
+            for i, by in enumerate(sorted(test, key=order.index)):
+                error = measure(test[by].get("mean_absolute_error"), 2)
+                row = [
+                    f"`{manifest['name']}`" if n + i == 0 else "",
+                    f"{data['test']:,} of {data['set']}" if i == 0 else "",
+                    {"model": "the model's estimate", "macs": "MACs"}.get(by, by),
+                    measure(test[by]["spearman"]),
+                    measure(test[by]["kendall"]),
+                    f"{error} %" if error else "",
+                ]
+                rows.append(f"| {' | '.join(row)} |")
     return "\n".join(rows)
 
 

@@ -17,7 +17,7 @@ mod split;
 mod table;
 mod tfrecord;
 
-pub use sets::Set;
+pub use sets::{CIFAR10, Set};
 pub use split::{Split, few_shot};
 
 use crate::graph::ComputationGraph;

@@ -14,6 +14,7 @@ use crate::spaces::Space;
 use clap::ValueEnum;
 use clap::builder::{PossibleValue, PossibleValuesParser};
 use serde::{Deserialize, Serialize};
+use std::collections::HashSet;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
@@ -36,9 +37,7 @@ use std::sync::{Mutex, PoisonError};
 )]
 pub(crate) struct Arguments {
     /// A labelled set.
-    #[arg(value_parser = PossibleValuesParser::new(
-        Set::ALL.iter().map(|s| PossibleValue::new(s.name).help(format!("{}: {}", s.about, s.target)))
-    ))]
+    #[arg(value_parser = set_parser())]
     set: Option<String>,
 
     /// Every labelled set that is there.
@@ -91,6 +90,15 @@ pub(crate) struct Arguments {
     /// How to print.
     #[arg(long, value_enum, default_value_t = Format::Table)]
     format: Format,
+}
+
+/// Takes the name of a labelled set.
+pub(super) fn set_parser() -> PossibleValuesParser {
+    PossibleValuesParser::new(
+        Set::ALL
+            .iter()
+            .map(|s| PossibleValue::new(s.name).help(format!("{}: {}", s.about, s.target))),
+    )
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -217,13 +225,8 @@ fn evaluate(arguments: &Arguments) -> Result<(Report, bool), Error> {
         }
         for set in sets {
             let whole = set.load(&folder)?;
-            let seen = estimator.manifest().data.benchmark == set.name;
-            let wanted = arguments.split.unwrap_or(if seen { Part::Test } else { Part::All });
-            let whole = match wanted {
-                Part::All => Subset::at_least(whole.as_ref(), f64::NEG_INFINITY),
-                _ => Subset::at_least(whole.as_ref(), set.minimum),
-            };
-            let (networks, split) = part(&whole, wanted, set.sample, &estimator);
+            let (networks, split) =
+                part_of_set(set, whole.as_ref(), arguments.split, &folder, &estimator)?;
             let (name, target) = (set.name.into(), set.target.into());
             let family = Family { name, target, split, networks: &networks };
             families.push(measure(&family, &estimator, arguments)?);
@@ -290,6 +293,35 @@ fn labels(path: &Path, arguments: &Arguments) -> Result<(Box<dyn Networks>, Stri
     }
     let complete = errors.is_empty();
     Ok((networks, target.to_string(), complete))
+}
+
+/// The part of a named set that was asked for and its name; unless asked otherwise, the test part
+/// if the model has seen others of the same networks, else all.
+fn part_of_set<'a>(
+    set: &Set,
+    whole: &'a dyn Networks,
+    wanted: Option<Part>,
+    folder: &Path,
+    estimator: &Estimator,
+) -> Result<(Subset<'a>, String), Error> {
+    let trained = &estimator.manifest().data;
+    let seen = |other: &&Set| other.file == set.file && trained.iter().any(|d| d.set == other.name);
+    let seen = Set::ALL.iter().find(seen);
+    let wanted = wanted.unwrap_or(if seen.is_some() { Part::Test } else { Part::All });
+    let minimum = if wanted == Part::All { f64::NEG_INFINITY } else { set.minimum };
+    let mut networks = Subset::at_least(whole, minimum);
+    let Some(seen) = seen.filter(|other| other.name != set.name && wanted != Part::All) else {
+        let (chosen, name) = part(&networks, wanted, set.sample, estimator);
+        let positions = chosen.positions.iter().map(|&i| networks.positions[i]).collect();
+        return Ok((Subset { whole, positions }, name));
+    };
+    // Other labels of the same networks: their parts are those of the set that the model knows.
+    let other = seen.load(folder)?;
+    let other = Subset::at_least(other.as_ref(), seen.minimum);
+    let (chosen, name) = part(&other, wanted, seen.sample, estimator);
+    let classes: HashSet<String> = chosen.positions.iter().map(|&i| other.class(i)).collect();
+    networks.positions.retain(|&i| classes.contains(&whole.class(i)));
+    Ok((networks, name))
 }
 
 /// The part of a set that was asked for, out of about `sample` networks, and its name.

@@ -3,28 +3,29 @@
 use super::error::Error;
 use super::stdout;
 use super::table::Table;
-use crate::benchmarks;
+use crate::benchmarks::{self, CIFAR10, Set};
 use crate::encoder::{Config, default_cache};
 use crate::estimator::{Manifest, Recipe};
 use crate::train::{self, Options};
 use clap::ValueEnum;
+use std::collections::HashSet;
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-/// Train an estimator on a labelled set of architectures.
+/// Train an estimator on labelled sets of architectures.
 ///
 /// Progress goes to standard error, the measures of the finished model to standard output.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
-    /// The labelled set.
+    /// What to train on.
     #[arg(value_enum)]
     set: TrainingSet,
     /// Folder with the labelled sets [default: $GENNAPE_DATA].
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
-    /// Architecture and recipe.
-    #[arg(long, value_enum, default_value_t = ModelKind::Encoder)]
-    model: ModelKind,
+    /// A labelled set to leave out.
+    #[arg(long, value_name = "SET", value_parser = super::evaluate::set_parser())]
+    without: Option<String>,
     /// Passes over the training networks [default: as the recipe says].
     #[arg(long)]
     epochs: Option<usize>,
@@ -39,42 +40,51 @@ pub(crate) struct Arguments {
     output: PathBuf,
 }
 
-/// Labelled sets that there is a training protocol for.
-#[derive(Debug, Clone, Copy, clap::ValueEnum)]
+/// What to train on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 enum TrainingSet {
     /// 50,000 networks of at least 80 % on CIFAR-10.
     Nasbench101,
+    /// Every set with CIFAR-10 accuracies after full training.
+    Cifar10,
+    /// Every set; those with another target only say which of two networks is better.
+    All,
 }
 
-/// Architectures with their recipes.
-#[derive(Debug, Clone, Copy, clap::ValueEnum)]
-enum ModelKind {
-    /// Residual message passing along both directions of the edges, trained to rank.
-    Encoder,
-    /// GENNAPE's k-GNN baseline.
-    KGnn,
+impl TrainingSet {
+    /// The sets that are there; of those with the same networks, the first.
+    fn sets(self, folder: &Path, without: Option<&str>) -> Vec<&'static Set> {
+        let mut files = HashSet::new();
+        let wanted = |set: &&Set| match self {
+            Self::Nasbench101 => set.name == "nasbench101",
+            Self::Cifar10 => set.target == CIFAR10 && folder.join(set.file).exists(),
+            Self::All => folder.join(set.file).exists(),
+        };
+        let sets = Set::ALL.iter().filter(wanted).filter(|set| files.insert(set.file));
+        sets.filter(|set| without != Some(set.name)).collect()
+    }
 }
 
 pub(crate) fn run(arguments: &Arguments) -> Result<(), Error> {
-    let (config, mut recipe) = match arguments.model {
-        ModelKind::Encoder => (Config::encoder(), Recipe::encoder()),
-        ModelKind::KGnn => (Config::k_gnn(), Recipe::k_gnn()),
-    };
+    let mut recipe = Recipe::encoder();
     recipe.epochs = arguments.epochs.unwrap_or(recipe.epochs);
+    let data = benchmarks::data_folder(arguments.data.as_deref())?;
+    let sets = arguments.set.sets(&data, arguments.without.as_deref());
+    if !sets.iter().any(|set| set.target == CIFAR10) {
+        return Err(Error::user(format!("{} holds no set to train on", data.display()))
+            .hint("gennape data list"));
+    }
     let options = Options {
-        data: benchmarks::data_folder(arguments.data.as_deref())?,
+        data,
         cache: arguments.cache.clone().unwrap_or_else(default_cache),
         output: arguments.output.clone(),
-        config,
+        config: Config::encoder(),
         recipe,
         seed: arguments.seed,
         command: command(arguments),
     };
     let mut report = |line: &str| eprintln!("{line}");
-    let manifest = match arguments.set {
-        TrainingSet::Nasbench101 => train::nasbench101(&options, &mut report)?,
-    };
-    print(&manifest)
+    print(&train::train(&sets, &options, &mut report)?)
 }
 
 /// The name that a value has on the command line.
@@ -84,10 +94,11 @@ fn name(value: impl ValueEnum) -> String {
 
 /// The command line that repeats the run, without what depends on the machine.
 fn command(arguments: &Arguments) -> String {
-    let Arguments { set, model, epochs, seed, output, .. } = arguments;
+    let Arguments { set, without, epochs, seed, output, .. } = arguments;
     let epochs = epochs.map_or_else(String::new, |epochs| format!(" --epochs {epochs}"));
-    let (set, model) = (name(*set), name(*model));
-    format!("gennape train {set} --model {model}{epochs} --seed {seed} -o {}", output.display())
+    let without = without.as_ref().map_or_else(String::new, |set| format!(" --without {set}"));
+    let set = name(*set);
+    format!("gennape train {set}{without}{epochs} --seed {seed} -o {}", output.display())
 }
 
 fn print(manifest: &Manifest) -> Result<(), Error> {

@@ -185,7 +185,7 @@ impl GraphStore {
         words.extend(&self.node_starts);
         words.extend(self.edges.iter().flat_map(|&(a, b)| [a, b]));
         words.extend(&self.edge_starts);
-        let proxies = self.proxies.iter().flat_map(Proxies::to_words);
+        let proxies = self.proxies.iter().flat_map(|p| p.to_words());
         words.extend(proxies.flat_map(|x| [x as u32, (x >> 32) as u32]));
 
         let mut bytes = Vec::with_capacity(words.len() * 4 + 96);

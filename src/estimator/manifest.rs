@@ -19,7 +19,7 @@ pub struct Manifest {
     /// Seed of the split, the initial weights and the order of training.
     pub seed: u64,
     /// What it was trained on.
-    pub data: Data,
+    pub data: Vec<Data>,
     /// [`Operation::vocabulary_hash`](crate::graph::Operation::vocabulary_hash) at training.
     pub vocabulary: String,
     /// [`features_hash`](crate::encoder::features_hash) at training; must equal the program's.
@@ -30,7 +30,7 @@ pub struct Manifest {
     pub config: Config,
     /// How training went.
     pub training: Training,
-    /// Measures by split ("validation", "test"), then by what ranks the networks ("model",
+    /// Measures by set and split ("nasbench101 test"), then by what ranks the networks ("model",
     /// "parameters", "macs").
     pub metrics: BTreeMap<String, BTreeMap<String, Metrics>>,
     /// How it was adapted to labels of the user's own, if it was; all the above but name, command,
@@ -82,8 +82,8 @@ pub struct Comparison<T> {
 /// Labelled networks that a model was trained on.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Data {
-    /// Name of the benchmark.
-    pub benchmark: String,
+    /// Name of the [set](crate::benchmarks::Set).
+    pub set: String,
     /// Networks with labels in the file.
     pub rows: usize,
     /// blake3 over all architectures and labels of the three splits, in order.

@@ -23,6 +23,7 @@ pub use manifest::{
 use crate::encoder::{Encoder, GraphBatch, GraphFeatures, WeightError, Weights, features_hash};
 use crate::graph::{ComputationGraph, Operation};
 use crate::predictor::{Adaptation, Calibration, Head, Territory};
+use crate::proxies::Proxies;
 use ndarray::{Array2, Axis, concatenate};
 use rayon::prelude::*;
 use std::fs;
@@ -49,7 +50,7 @@ pub struct Estimate {
     /// beyond, it widens with the distance (see [`Calibration::interval`]).
     pub interval: [f64; 2],
     /// Distance from the training distribution: 1 is where the nearest 99 % of the networks held
-    /// out in training end. It is at least 1 plus the share of nodes whose operation was not met
+    /// out in training end. It is at least 2 plus the share of nodes whose operation was not met
     /// in training, if there are any. Of a fine-tuned model, training means its labelled networks,
     /// each held out in turn.
     pub distance: f64,
@@ -113,6 +114,8 @@ pub struct Estimator {
     encoder: Encoder,
     head: Head,
     calibration: Calibration,
+    /// Of the proxies' score, for networks unlike those in training.
+    prior: Calibration,
     territory: Territory,
     adaptation: Option<Adaptation>,
 }
@@ -120,8 +123,8 @@ pub struct Estimator {
 impl Estimator {
     /// The model that is part of the program: NAS-Bench-101's CIFAR-10 accuracies.
     pub fn embedded() -> Self {
-        let manifest = include_bytes!("../../models/nasbench101/manifest.json");
-        let weights = include_bytes!("../../models/nasbench101/weights.safetensors");
+        let manifest = include_bytes!("../../models/gennape-nb101/manifest.json");
+        let weights = include_bytes!("../../models/gennape-nb101/weights.safetensors");
         // Not data but part of the program; a test loads it.
         Self::from_bytes(manifest, weights).expect("the embedded model is valid")
     }
@@ -154,8 +157,8 @@ impl Estimator {
         }
         let fail = |e: serde_json::Error| LoadError::Manifest(e.to_string());
         let schema = serde_json::from_slice::<Versioned>(manifest).map_err(fail)?.schema;
-        if !(1..=SCHEMA).contains(&schema) {
-            return Err(LoadError::Manifest(format!("schema {schema}, expected 1 to {SCHEMA}")));
+        if schema != SCHEMA {
+            return Err(LoadError::Manifest(format!("schema {schema}, expected {SCHEMA}")));
         }
         let manifest: Manifest = serde_json::from_slice(manifest).map_err(fail)?;
         if manifest.features != features_hash() {
@@ -179,7 +182,8 @@ impl Estimator {
         Ok(Self {
             encoder: Encoder::new(config, &operations, &weights)?,
             head: Head::new(config, &weights)?,
-            calibration: Calibration::load(&weights)?,
+            calibration: Calibration::load("calibration", &weights)?,
+            prior: Calibration::load("prior", &weights)?,
             territory: Territory::new(config.embedding(), &weights)?,
             adaptation: manifest.fine_tuning.as_ref().map(adaptation).transpose()?,
             manifest,
@@ -259,7 +263,7 @@ impl Estimator {
             graphs.features().iter().zip(embeddings.rows()).map(|(graph, embedding)| {
                 let unknown = f64::from(self.encoder.unknown_share(graph));
                 let distance = self.territory.distance(embedding);
-                if unknown > 0.0 { distance.max(1.0 + unknown) } else { distance }
+                if unknown > 0.0 { distance.max(2.0 + unknown) } else { distance }
             });
         let estimate = |accuracy, interval, distance| Estimate {
             accuracy,
@@ -267,22 +271,26 @@ impl Estimator {
             distance,
             in_distribution: distance <= 1.0,
         };
-        let accuracy = |score: &f32| self.calibration.accuracy(f64::from(*score));
-        let Some(adaptation) = &self.adaptation else {
-            let of = |(score, distance): (&f32, f64)| {
-                let interval = self.calibration.interval(f64::from(*score), distance);
-                estimate(accuracy(score), interval, distance)
-            };
-            return scores.iter().zip(distances).map(of).collect();
+        let general = |((score, proxies), distance): ((&f32, &Proxies), f64)| {
+            let (score, prior) = (f64::from(*score), proxies.score());
+            let known = Territory::membership(distance);
+            let mix = |of_score: f64, of_prior: f64| known * of_score + (1.0 - known) * of_prior;
+            let accuracy = mix(self.calibration.accuracy(score), self.prior.accuracy(prior));
+            let [low, high] = self.calibration.interval(score, distance);
+            let [prior_low, prior_high] = self.prior.interval(prior, distance);
+            estimate(accuracy, [mix(low, prior_low), mix(high, prior_high)], distance)
         };
-        let accuracies: Vec<f64> = scores.iter().map(accuracy).collect();
+        let estimates: Vec<Estimate> =
+            scores.iter().zip(graphs.proxies()).zip(distances).map(general).collect();
+        let Some(adaptation) = &self.adaptation else { return estimates };
+        let accuracies: Vec<f64> = estimates.iter().map(|e| e.accuracy).collect();
         let features = Adaptation::features(&accuracies, embeddings.view(), graphs.proxies());
         let groups = features.each_ref().map(Array2::view);
         let of = |(i, distance): (usize, f64)| {
             let rank = adaptation.rank(&groups, i);
             estimate(adaptation.value(rank), adaptation.interval(rank, distance), distance)
         };
-        distances.enumerate().map(of).collect()
+        estimates.iter().map(|e| e.distance).enumerate().map(of).collect()
     }
 }
 

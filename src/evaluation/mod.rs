@@ -281,6 +281,7 @@ pub fn evaluate(
         ("parameters", proxy(|c| c.parameters as f64)),
         ("MACs", proxy(|c| c.macs as f64)),
         ("synflow", proxy(|c| c.log_synflow)),
+        ("training-free", proxy(Proxies::score)),
     ];
     let measured = AtomicUsize::new(0);
     let mut rankings: Vec<Ranking> = columns
@@ -367,31 +368,37 @@ fn fitted(
     let drawn = AtomicUsize::new(0);
     let estimates: Vec<f64> = scores.estimates.iter().map(|e| e.accuracy).collect();
     let features = Adaptation::features(&estimates, scores.embeddings.view(), &scores.proxies);
-    let methods: [(String, &[Array2<f64>]); 2] = [
-        (format!("{model}, fitted"), &features),
-        ("parameters and MACs, fitted".to_string(), &[scores.logarithms()]),
-    ];
+    let costs = [scores.logarithms()];
+    let names = [format!("{model}, fitted"), "parameters and MACs, fitted".to_string()];
     let draw = |seed| -> Result<Vec<Vec<(Measure, f64)>>, AdaptationError> {
         let (labelled, rest) = few_shot(networks, setting.labels, seed);
-        let select = |features: &[Array2<f64>], rows: &[usize]| -> Vec<Array2<f64>> {
-            features.iter().map(|f| f.select(Axis(0), rows)).collect()
-        };
         let targets = |rows: &[usize]| rows.iter().map(|&i| scores.truth[i]).collect::<Vec<f64>>();
         let truth = targets(&rest);
-        let method = |(_, features): &(String, &[Array2<f64>])| {
-            let (train, test) = (select(features, &labelled), select(features, &rest));
-            let adaptation = Adaptation::fit(&views(&train), &targets(&labelled))?;
-            let predicted = adaptation.predict(&views(&test));
+        let rows = |of: &Array2<f64>, rows: &[usize]| of.select(Axis(0), rows);
+        let method = |train: &[Array2<f64>], test: &[Array2<f64>]| {
+            let adaptation = Adaptation::fit(&views(train), &targets(&labelled))?;
+            let predicted = adaptation.predict(&views(test));
             let value = |m: Measure| Some((m, m.of(&truth, &predicted)?));
             Ok(Measure::ALL.into_iter().filter_map(value).collect())
         };
-        let measured = methods.iter().map(method).collect();
+        let distances: Vec<f64> = labelled.iter().map(|&i| scores.estimates[i].distance).collect();
+        let train =
+            Adaptation::labelled(features.each_ref().map(|f| rows(f, &labelled)), &distances);
+        let measured = [
+            method(&train, &features.each_ref().map(|f| rows(f, &rest))),
+            method(
+                &costs.each_ref().map(|f| rows(f, &labelled)),
+                &costs.each_ref().map(|f| rows(f, &rest)),
+            ),
+        ]
+        .into_iter()
+        .collect();
         let count = drawn.fetch_add(1, Ordering::Relaxed) + 1;
         observe("fitting", count, usize::try_from(setting.seeds).unwrap_or(usize::MAX));
         measured
     };
     let draws = (0..setting.seeds).into_par_iter().map(draw).collect::<Result<Vec<_>, _>>()?;
-    let summary = |(i, (name, _)): (usize, &(String, &[_]))| {
+    let summary = |(i, name): (usize, &String)| {
         let measured = |measure: Measure| {
             let of = |draw: &Vec<Vec<(Measure, f64)>>| {
                 draw[i].iter().find(|(m, _)| *m == measure).map(|(_, value)| *value)
@@ -409,5 +416,5 @@ fn fitted(
             measures: Measure::ALL.into_iter().filter_map(measured).collect(),
         }
     };
-    Ok(methods.iter().enumerate().map(summary).collect())
+    Ok(names.iter().enumerate().map(summary).collect())
 }

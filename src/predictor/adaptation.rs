@@ -1,5 +1,6 @@
 //! Fitting predictions to a few labels of the user's own, in closed form.
 
+use super::Territory;
 use super::calibration::{pool_adjacent, quantile};
 use crate::encoder::{WeightError, WeightFile, Weights};
 use crate::metrics::mean_ranks;
@@ -252,6 +253,19 @@ impl Adaptation {
             // As many as the shape says.
             Array2::from_shape_vec((proxies.len(), DESCRIPTORS), descriptors).unwrap_or_default(),
         ]
+    }
+
+    /// [`features`](Self::features) of labelled networks at these
+    /// [distances](super::Territory::distance), to fit from: without their embeddings where these
+    /// mean little, because the networks are unlike most that the encoder was trained on.
+    pub fn labelled(features: [Array2<f64>; 3], distances: &[f64]) -> [Array2<f64>; 3] {
+        let [estimates, mut embeddings, proxies] = features;
+        let known: f64 = distances.iter().map(|&d| Territory::membership(d)).sum();
+        if known < 0.5 * distances.len() as f64 {
+            // A group that does not vary is not used.
+            embeddings.fill(0.0);
+        }
+        [estimates, embeddings, proxies]
     }
 
     /// Fits `targets` from groups of features, `[labels, features]` each, by kernel ridge

@@ -1,6 +1,6 @@
 //! Scores to accuracies with intervals.
 
-use crate::encoder::{WeightError, Weights};
+use crate::encoder::{WeightError, WeightFile, Weights};
 
 /// One range of scores.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -32,8 +32,8 @@ pub enum CalibrationError {
 /// A strictly increasing map from scores to accuracies, so that it never changes a ranking, with
 /// the error to expect at each score.
 ///
-/// Between the bins' scores the accuracy is interpolated linearly; beyond them it goes on with
-/// the mean slope and stays within 0 and 100.
+/// Between the bins' scores the accuracy is interpolated linearly; beyond them it sets out with
+/// the mean slope and approaches 0 or 100.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Calibration(Vec<Bin>);
 
@@ -108,24 +108,25 @@ impl Calibration {
         Ok(fitted)
     }
 
-    /// The calibration stored in a file.
+    /// The calibration that a file holds under `name`.
     ///
     /// # Errors
     /// When the tensor is missing, has the wrong shape, or holds no calibration.
-    pub fn load(weights: &Weights) -> Result<Self, WeightError> {
-        let table = weights.matrix("calibration", None, 3)?;
+    pub fn load(name: &str, weights: &Weights) -> Result<Self, WeightError> {
+        let table = weights.matrix(name, None, 3)?;
         let bin = |row: ndarray::ArrayView1<f32>| Bin {
             score: row[0].into(),
             accuracy: row[1].into(),
             radius: row[2].into(),
         };
         Self::new(table.rows().into_iter().map(bin).collect())
-            .map_err(|e| WeightError::Invalid { name: "calibration".into(), reason: e.to_string() })
+            .map_err(|e| WeightError::Invalid { name: name.into(), reason: e.to_string() })
     }
 
-    /// The bins, by ascending score.
-    pub fn bins(&self) -> &[Bin] {
-        &self.0
+    /// Adds its tensor to a model file.
+    pub fn store(&self, name: &str, file: &mut WeightFile) {
+        let rows = self.0.iter().flat_map(|b| [b.score, b.accuracy, b.radius].map(|x| x as f32));
+        file.put(name, &[self.0.len(), 3], &rows.collect::<Vec<f32>>());
     }
 
     fn slope(a: &Bin, b: &Bin) -> f64 {
@@ -136,12 +137,19 @@ impl Calibration {
     pub fn accuracy(&self, score: f64) -> f64 {
         let (first, last) = (&self.0[0], &self.0[self.0.len() - 1]);
         let right = self.0.partition_point(|b| b.score <= score);
-        let (from, slope) = if right == 0 || right == self.0.len() {
-            (if right == 0 { first } else { last }, Self::slope(first, last))
+        let slope = Self::slope(first, last);
+        // From `accuracy` towards a bound that is `room` away.
+        let towards = |room: f64, beyond: f64| room * -(-slope * beyond / room).exp_m1();
+        if right == 0 {
+            let room = first.accuracy.max(f64::MIN_POSITIVE);
+            first.accuracy - towards(room, first.score - score)
+        } else if right == self.0.len() {
+            let room = (100.0 - last.accuracy).max(f64::MIN_POSITIVE);
+            last.accuracy + towards(room, score - last.score)
         } else {
-            (&self.0[right - 1], Self::slope(&self.0[right - 1], &self.0[right]))
-        };
-        (from.accuracy + slope * (score - from.score)).clamp(0.0, 100.0)
+            let from = &self.0[right - 1];
+            from.accuracy + Self::slope(from, &self.0[right]) * (score - from.score)
+        }
     }
 
     /// Interval around the accuracy at `score`, per cent, for a network at this

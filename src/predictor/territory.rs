@@ -60,6 +60,13 @@ impl Territory {
         file.put("territory.centroids", &[rows, columns], &self.centroids);
     }
 
+    /// Membership of a network at this [distance](Self::distance) in what training covered; the
+    /// rest is its membership in everything else. That is noise clustering (Davé 1991) with the
+    /// noise at distance 1 and fuzzifier 5/4, sharp enough to leave networks well inside alone.
+    pub fn membership(distance: f64) -> f64 {
+        1.0 / (1.0 + distance.powi(8))
+    }
+
     /// Distance to the nearest centroid; 1 is the 99 % quantile among validation networks.
     pub fn distance(&self, embedding: ArrayView1<f32>) -> f64 {
         let scaled = &embedding * &self.scale;

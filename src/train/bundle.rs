@@ -16,7 +16,6 @@ use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 use rayon::prelude::*;
 use std::collections::BTreeMap;
-use std::ops::Range;
 
 /// Centroids that stand for the training embeddings.
 const CENTROIDS: usize = 64;
@@ -37,7 +36,7 @@ pub fn weights(
     manifest: &Manifest,
     mut tensors: BTreeMap<String, Stored>,
 ) -> Result<Vec<u8>, TrainError> {
-    let bytes = serialise(&tensors)?;
+    let bytes = file(&tensors).to_bytes().map_err(LoadError::from)?;
     let parsed = Weights::parse(&bytes).map_err(LoadError::from)?;
     let operations: Vec<Operation> =
         manifest.operations.iter().filter_map(|name| Operation::from_name(name)).collect();
@@ -46,14 +45,17 @@ pub fn weights(
 
     let validation: Vec<usize> = set.validation.clone().collect();
     let embeddings = embed(&set.store, &validation, &encoder);
-    let scores: Vec<f64> = head.scores(embeddings.view()).into_iter().map(f64::from).collect();
-    let calibration = Calibration::fit(&scores, &set.accuracies[set.validation.clone()])?;
-    let table: Vec<f32> = calibration
-        .bins()
-        .iter()
-        .flat_map(|b| [b.score as f32, b.accuracy as f32, b.radius as f32])
-        .collect();
-    tensors.insert("calibration".into(), (vec![table.len() / 3, 3], table));
+    // What other families' labels mean is not known here.
+    let comparable: Vec<usize> =
+        (0..validation.len()).filter(|&i| set.comparable(validation[i])).collect();
+    let of = |scores: &dyn Fn(usize) -> f64| -> Vec<f64> {
+        comparable.iter().map(|&i| scores(i)).collect()
+    };
+    let scores = head.scores(embeddings.view());
+    let accuracies = of(&|i| set.accuracies[validation[i]]);
+    let calibration = Calibration::fit(&of(&|i| f64::from(scores[i])), &accuracies)?;
+    let prior = of(&|i| set.store.proxies(validation[i]).score());
+    let prior = Calibration::fit(&prior, &accuracies)?;
 
     let step = set.training.len().div_ceil(CLUSTERED);
     let sample: Vec<usize> = set.training.clone().step_by(step).collect();
@@ -65,7 +67,10 @@ pub fn weights(
         "territory.centroids".into(),
         (vec![rows, columns], centroids.into_raw_vec_and_offset().0),
     );
-    serialise(&tensors)
+    let mut file = file(&tensors);
+    calibration.store("calibration", &mut file);
+    prior.store("prior", &mut file);
+    Ok(file.to_bytes().map_err(LoadError::from)?)
 }
 
 /// Scale and centroids of a [`Territory`](crate::predictor::Territory): k-means over the training
@@ -113,31 +118,30 @@ fn features(store: &GraphStore, graphs: &[usize]) -> Vec<GraphFeatures> {
     graphs.iter().map(|&g| store.features(g)).collect()
 }
 
-fn serialise(tensors: &BTreeMap<String, Stored>) -> Result<Vec<u8>, TrainError> {
+fn file(tensors: &BTreeMap<String, Stored>) -> WeightFile {
     let mut file = WeightFile::default();
     for (name, (shape, elements)) in tensors {
         file.put(name, shape, elements);
     }
-    Ok(file.to_bytes().map_err(LoadError::from)?)
+    file
 }
 
 /// Measures of the finished model on `part`, beside those of ranking by parameters and by MACs.
 pub fn measure(
     set: &LabelledGraphs,
-    part: Range<usize>,
+    graphs: &[usize],
     manifest: &Manifest,
     weights: &[u8],
 ) -> Result<BTreeMap<String, Metrics>, TrainError> {
     let json = serde_json::to_vec(manifest).map_err(|e| LoadError::Manifest(e.to_string()))?;
     let estimator = Estimator::from_bytes(&json, weights)?;
-    let graphs: Vec<usize> = part.clone().collect();
     let estimates: Vec<_> = graphs
         .par_chunks(256)
         .flat_map_iter(|graphs| {
             estimator.estimate_batch(&GraphBatch::stored(&set.store, graphs.iter().copied()))
         })
         .collect();
-    let truth = &set.accuracies[part];
+    let truth: &[f64] = &graphs.iter().map(|&g| set.accuracies[g]).collect::<Vec<f64>>();
     let of = |scores: &[f64], measure: fn(&[f64], &[f64]) -> Option<f64>| {
         let interval = bootstrap_interval(truth, scores, measure, RESAMPLES, 0.95, manifest.seed);
         // A measure without a value (all scores equal) says nothing about the ranking.

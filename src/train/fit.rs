@@ -2,6 +2,7 @@
 
 use super::LabelledGraphs;
 use super::twin::{Batcher, Stored, Twin};
+use crate::benchmarks::nasbench101::MINIMUM_ACCURACY;
 use crate::encoder::Config;
 use crate::estimator::{Epoch, Recipe};
 use crate::graph::Operation;
@@ -30,10 +31,12 @@ pub struct Fitted {
 const EVALUATION_BATCH: usize = 250;
 
 /// Pairwise logistic ranking loss (RankNet, Burges et al. 2005): the mean of
-/// log(1 + exp(-(sᵢ - sⱼ))) over all pairs of a batch in which i is truly better than j.
-fn ranking_loss(scores: &Tensor, targets: &Tensor) -> Tensor {
+/// log(1 + exp(-(sᵢ - sⱼ))) over all pairs of a batch from one family in which i is truly better
+/// than j.
+fn ranking_loss(scores: &Tensor, targets: &Tensor, families: &Tensor) -> Tensor {
     let difference = |x: &Tensor| x.unsqueeze(1) - x.unsqueeze(0);
-    let better = difference(targets).gt(0.0).to_kind(Kind::Float);
+    let related = families.unsqueeze(1).eq_tensor(&families.unsqueeze(0));
+    let better = difference(targets).gt(0.0).logical_and(&related).to_kind(Kind::Float);
     let loss = (-difference(scores)).softplus() * &better;
     loss.sum(Kind::Float) / better.sum(Kind::Float).clamp_min(1.0)
 }
@@ -53,7 +56,7 @@ fn learning_rate(recipe: &Recipe, step: usize, steps: usize) -> f64 {
 }
 
 /// Trains a fresh twin and keeps the weights of the epoch with the highest Kendall's τ-b on
-/// the validation graphs. Each epoch reports a line of progress.
+/// the validation graphs, the mean over families. Each epoch reports a line of progress.
 pub fn fit(
     set: &LabelledGraphs,
     operations: &[Operation],
@@ -73,10 +76,16 @@ pub fn fit(
         .unwrap_or_else(|e| unreachable!("{e}"));
 
     let count = set.training.len();
-    let accuracies = &set.accuracies[set.training.clone()];
-    let mean = accuracies.iter().sum::<f64>() / count as f64;
-    let variance = accuracies.iter().map(|a| (a - mean).powi(2)).sum::<f64>() / count as f64;
-    let spread = variance.sqrt().max(f64::MIN_POSITIVE);
+    // Networks that hardly trained would decide the squared error; their order still counts.
+    let accuracy = |g: usize| set.accuracies[g].max(MINIMUM_ACCURACY);
+    let accuracies: Vec<f64> =
+        set.training.clone().filter(|&g| set.comparable(g)).map(accuracy).collect();
+    let mean = accuracies.iter().sum::<f64>() / accuracies.len() as f64;
+    let squares = accuracies.iter().map(|a| (a - mean).powi(2)).sum::<f64>();
+    let spread = (squares / accuracies.len() as f64).sqrt().max(f64::MIN_POSITIVE);
+    let column = |of: &dyn Fn(usize) -> f64, graphs: &[usize]| {
+        Tensor::from_slice(&graphs.iter().map(|&g| of(g) as f32).collect::<Vec<f32>>())
+    };
 
     let started = Instant::now();
     let steps_per_epoch = count.div_ceil(recipe.batch);
@@ -90,13 +99,15 @@ pub fn fit(
         order.shuffle(&mut rng);
         let mut total = 0.0;
         for (step, graphs) in order.chunks(recipe.batch).enumerate() {
-            let target = |&g: &usize| ((set.accuracies[g] - mean) / spread) as f32;
-            let targets: Vec<f32> = graphs.iter().map(target).collect();
-            let targets = Tensor::from_slice(&targets);
+            let targets = column(&|g| (accuracy(g) - mean) / spread, graphs);
+            let comparable = column(&|g| f64::from(u8::from(set.comparable(g))), graphs);
             let scores = twin.scores(&batcher.batch(graphs), true);
-            let mut loss = scores.mse_loss(&targets, tch::Reduction::Mean);
+            let squares = (&scores - targets).square() * &comparable;
+            let mut loss = squares.sum(Kind::Float) / comparable.sum(Kind::Float).clamp_min(1.0);
             if recipe.ranking > 0.0 {
-                loss += ranking_loss(&scores, &targets) * recipe.ranking;
+                let families = column(&|g| set.families[g] as f64, graphs);
+                let accuracies = column(&|g| set.accuracies[g], graphs);
+                loss += ranking_loss(&scores, &accuracies, &families) * recipe.ranking;
             }
             optimiser.set_lr(learning_rate(recipe, epoch * steps_per_epoch + step, steps));
             optimiser.backward_step_clip_norm(&loss, recipe.clip);
@@ -107,10 +118,8 @@ pub fn fit(
             .flat_map(|graphs| scores(&twin, &batcher, graphs))
             .map(f64::from)
             .collect();
-        let truth = &set.accuracies[set.validation.clone()];
-        let kendall = metrics::kendall_tau_b(truth, &scores);
         let loss = total / steps_per_epoch as f64;
-        let validation_kendall = kendall.unwrap_or(f64::NEG_INFINITY);
+        let validation_kendall = mean_kendall(set, &validation, &scores);
         fitted.epochs.push(Epoch { loss, validation_kendall });
         if validation_kendall > best {
             best = validation_kendall;
@@ -128,6 +137,20 @@ pub fn fit(
         ));
     }
     fitted
+}
+
+/// Mean of Kendall's τ-b over the families among these graphs.
+fn mean_kendall(set: &LabelledGraphs, graphs: &[usize], scores: &[f64]) -> f64 {
+    let mut families: BTreeMap<u32, (Vec<f64>, Vec<f64>)> = BTreeMap::new();
+    for (&g, &score) in graphs.iter().zip(scores) {
+        let (truth, ranked) = families.entry(set.families[g]).or_default();
+        truth.push(set.accuracies[g]);
+        ranked.push(score);
+    }
+    let kendall = |(truth, scores): &(Vec<f64>, Vec<f64>)| {
+        metrics::kendall_tau_b(truth, scores).unwrap_or(f64::NEG_INFINITY)
+    };
+    families.values().map(kendall).sum::<f64>() / families.len() as f64
 }
 
 /// Scores of the graphs at these positions, with the weights as they are.
