@@ -118,7 +118,8 @@ fn features(store: &GraphStore, graphs: &[usize]) -> Vec<GraphFeatures> {
     graphs.iter().map(|&g| store.features(g)).collect()
 }
 
-fn file(tensors: &BTreeMap<String, Stored>) -> WeightFile {
+/// The tensors of a model file.
+pub fn file(tensors: &BTreeMap<String, Stored>) -> WeightFile {
     let mut file = WeightFile::default();
     for (name, (shape, elements)) in tensors {
         file.put(name, shape, elements);

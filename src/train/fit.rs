@@ -46,13 +46,18 @@ fn learning_rate(recipe: &Recipe, step: usize, steps: usize) -> f64 {
     if !recipe.one_cycle {
         return recipe.learning_rate;
     }
-    let progress = step as f64 / steps as f64;
+    recipe.learning_rate * one_cycle(step as f64 / steps as f64)
+}
+
+/// Share of the highest learning rate after this share of the steps: rises over the first tenth
+/// and falls along a cosine over the rest.
+pub fn one_cycle(progress: f64) -> f64 {
     let factor = if progress < 0.1 {
         progress / 0.1
     } else {
         (1.0 + (std::f64::consts::PI * (progress - 0.1) / 0.9).cos()) / 2.0
     };
-    recipe.learning_rate * factor.max(1e-3)
+    factor.max(1e-3)
 }
 
 /// Trains a fresh twin and keeps the weights of the epoch with the highest Kendall's τ-b on

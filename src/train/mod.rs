@@ -2,9 +2,10 @@
 //!
 //! [`train()`] turns labelled sets into a model folder: graphs are built, lowered and featurised
 //! once (and cached), a [`Twin`] of the encoder is fitted, and what inference needs besides the
-//! weights is measured on the validation networks.
+//! weights is measured on the validation networks. [`contrastive`] trains an encoder without labels.
 
 mod bundle;
+pub mod contrastive;
 mod fit;
 mod twin;
 
@@ -241,4 +242,12 @@ fn fit(
     let json = serde_json::to_vec(&manifest).map_err(|e| LoadError::Manifest(e.to_string()))?;
     Estimator::from_bytes(&json, &weights)?.save(&options.output)?;
     Ok(manifest)
+}
+
+/// Keeps other tests from libtorch's random numbers, of which a process has one source.
+#[cfg(test)]
+fn seeded() -> std::sync::MutexGuard<'static, ()> {
+    static SOURCE: std::sync::Mutex<()> = std::sync::Mutex::new(());
+    // A test that failed leaves nothing half done here.
+    SOURCE.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
 }

@@ -20,11 +20,13 @@ pub struct Twin {
     input: Linear,
     layers: Vec<Linear>,
     head: Vec<Linear>,
+    /// Share of what a round of message passing gives that is dropped in training.
+    dropout: f64,
 }
 
 /// A matrix product, optionally followed by batch normalisation.
 #[derive(Debug)]
-struct Linear {
+pub(super) struct Linear {
     /// `[inputs, outputs]`
     weight: Tensor,
     bias: Tensor,
@@ -32,7 +34,7 @@ struct Linear {
 }
 
 impl Linear {
-    fn new(path: &Path, inputs: usize, outputs: usize, norm: bool) -> Self {
+    pub(super) fn new(path: &Path, inputs: usize, outputs: usize, norm: bool) -> Self {
         let bound = 1.0 / (inputs as f64).sqrt();
         let norm_config =
             BatchNormConfig { ws_init: tch::nn::Init::Const(1.0), ..Default::default() };
@@ -43,7 +45,7 @@ impl Linear {
         }
     }
 
-    fn forward(&self, x: &Tensor, train: bool) -> Tensor {
+    pub(super) fn forward(&self, x: &Tensor, train: bool) -> Tensor {
         self.normalise(&self.bias.addmm(x, &self.weight), train)
     }
 
@@ -176,7 +178,13 @@ impl Twin {
                 .map(|(i, (&a, &b))| Linear::new(&(path / "head" / i), a, b, false))
                 .collect(),
             config: config.clone(),
+            dropout: 0.0,
         }
+    }
+
+    /// Drops this share of what each round of message passing gives, in training only.
+    pub fn with_dropout(self, dropout: f64) -> Self {
+        Self { dropout, ..self }
     }
 
     /// Embeddings, `[graphs, config.embedding()]`.
@@ -204,7 +212,10 @@ impl Twin {
             };
             let mut parts = vec![&states];
             parts.extend(&heard);
-            let update = activate(layer.forward(&Tensor::cat(&parts, 1), train));
+            let mut update = activate(layer.forward(&Tensor::cat(&parts, 1), train));
+            if train && self.dropout > 0.0 {
+                update = update.dropout(self.dropout, train);
+            }
             states = if self.config.residual { states + update } else { update };
         }
         let shape = [batch.graphs, width];
@@ -275,6 +286,7 @@ mod tests {
     /// operation that training did not meet.
     #[test]
     fn both_forwards_agree() {
+        let _guard = crate::train::seeded();
         let store =
             GraphStore::build(60, |i| Ok::<_, ()>(testing::graph(i as u64)), &|_| ()).unwrap();
         let operations = &testing::OPERATIONS[..5];

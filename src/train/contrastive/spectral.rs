@@ -1,0 +1,238 @@
+//! How alike two computation graphs are in their connections: spectra of their Laplacians.
+
+use crate::encoder::GraphStore;
+use linfa_linalg::eigh::EigValshInto;
+use ndarray::{Array2, Axis};
+use rayon::prelude::*;
+use std::collections::HashMap;
+use std::io::{self, Read, Write};
+use std::path::Path;
+
+/// First bytes of a file; the digit is the version of format and arithmetic.
+const MAGIC: &[u8; 16] = b"gennape-spectra1";
+
+/// Upper bound of the eigenvalues (Chung 1997, *Spectral Graph Theory*, lemma 1.7).
+const LARGEST: f64 = 2.0;
+
+/// Undirected, without loops and parallel edges: pairs in ascending order, the lower node first.
+type SimpleEdges = Vec<(u32, u32)>;
+
+fn simple(edges: &[(u32, u32)]) -> SimpleEdges {
+    let mut edges: SimpleEdges =
+        edges.iter().filter(|(a, b)| a != b).map(|&(a, b)| (a.min(b), a.max(b))).collect();
+    edges.sort_unstable();
+    edges.dedup();
+    edges
+}
+
+/// The `count` smallest eigenvalues, ascending, of the normalised Laplacian
+/// I − D^(−1/2) A D^(−1/2) of the undirected simple graph that has these edges between its
+/// `nodes` nodes. A node without edges has a row of zeros, so that there are as many eigenvalues
+/// of 0 as components.
+///
+/// A graph with fewer than `count` nodes is filled up with 2, which no eigenvalue exceeds: the
+/// vector stays ascending, and a graph that lacks an eigenvalue is next to those in which it is
+/// large. Zeros would look like further components.
+///
+/// Takes time in proportion to the cube of `nodes`.
+///
+/// # Panics
+/// When an edge names a node that does not exist.
+pub fn eigenvalues(nodes: usize, edges: &[(u32, u32)], count: usize) -> Vec<f64> {
+    let edges = simple(edges);
+    let mut degrees = vec![0f64; nodes];
+    for &(a, b) in &edges {
+        degrees[a as usize] += 1.0;
+        degrees[b as usize] += 1.0;
+    }
+    // The solver compares off-diagonal elements with the diagonal to see that it is done, and with
+    // several eigenvalues at zero would compare rounding errors. So all are moved up by one.
+    let mut shifted = Array2::from_diag_elem(nodes, 1.0);
+    for (degree, element) in degrees.iter().zip(shifted.diag_mut()) {
+        *element += f64::from(u8::from(*degree > 0.0));
+    }
+    for (a, b) in edges.into_iter().map(|(a, b)| (a as usize, b as usize)) {
+        let element = -(degrees[a] * degrees[b]).sqrt().recip();
+        shifted[[a, b]] = element;
+        shifted[[b, a]] = element;
+    }
+    // Only fails for matrices that are not square.
+    let values = shifted.eigvalsh_into().unwrap_or_else(|e| unreachable!("{e}"));
+    let mut values: Vec<f64> = values.into_iter().map(|v| (v - 1.0).clamp(0.0, LARGEST)).collect();
+    values.sort_unstable_by(f64::total_cmp);
+    values.resize(values.len().max(count), LARGEST);
+    values.truncate(count);
+    values
+}
+
+/// [`eigenvalues`] of these graphs of a store, `[graphs, count]`, on all cores; once for all
+/// graphs with the same edges.
+pub fn spectra(store: &GraphStore, graphs: &[usize], count: usize) -> Array2<f32> {
+    let mut positions = HashMap::new();
+    let mut distinct = Vec::new();
+    let mut row = |&graph: &usize| {
+        let (nodes, edges) = (store.nodes(graph).len(), store.edges(graph));
+        *positions.entry((nodes, simple(edges))).or_insert_with(|| {
+            distinct.push((nodes, edges));
+            distinct.len() - 1
+        })
+    };
+    let rows: Vec<usize> = graphs.iter().map(&mut row).collect();
+    let values: Vec<f32> = distinct
+        .par_iter()
+        .flat_map_iter(|&(nodes, edges)| eigenvalues(nodes, edges, count))
+        .map(|value| value as f32)
+        .collect();
+    // There are `count` values for each.
+    let values = Array2::from_shape_vec((distinct.len(), count), values)
+        .unwrap_or_else(|e| unreachable!("{e}"));
+    values.select(Axis(0), &rows)
+}
+
+/// [`spectra`], or what an earlier run has left of the same graphs in the folder `cache`. Also why
+/// the result can't be left there, if so.
+pub fn cached(
+    cache: &Path,
+    store: &GraphStore,
+    graphs: &[usize],
+    count: usize,
+) -> (Array2<f32>, Option<io::Error>) {
+    let mut key = blake3::Hasher::new();
+    key.update(&(count as u64).to_le_bytes());
+    for &graph in graphs {
+        let edges = store.edges(graph);
+        for length in [store.nodes(graph).len(), edges.len()] {
+            key.update(&(length as u64).to_le_bytes());
+        }
+        let bytes: Vec<u8> =
+            edges.iter().flat_map(|&(a, b)| [a, b]).flat_map(u32::to_le_bytes).collect();
+        key.update(&bytes);
+    }
+    let key = key.finalize();
+    let path = cache.join(format!("spectra-{}.bin", &key.to_hex()[..16]));
+    if let Some(values) = load(&path, key.as_bytes(), (graphs.len(), count)) {
+        return (values, None);
+    }
+    let values = spectra(store, graphs, count);
+    let saved = std::fs::create_dir_all(cache).and_then(|()| save(&path, key.as_bytes(), &values));
+    (values, saved.err())
+}
+
+/// Writes magic, `key`, values (little-endian) and a blake3 checksum of everything before.
+fn save(path: &Path, key: &[u8; 32], values: &Array2<f32>) -> io::Result<()> {
+    let mut bytes = Vec::with_capacity(values.len() * 4 + 96);
+    bytes.extend_from_slice(MAGIC);
+    bytes.extend_from_slice(key);
+    values.iter().for_each(|v| bytes.extend_from_slice(&v.to_le_bytes()));
+    let checksum = blake3::hash(&bytes);
+    bytes.extend_from_slice(checksum.as_bytes());
+    // Another process may be reading or writing the same file.
+    let partial = path.with_extension(format!("{}.partial", std::process::id()));
+    std::fs::File::create(&partial)?.write_all(&bytes)?;
+    std::fs::rename(&partial, path)
+}
+
+/// Reads the values of this shape that were saved under `key`; `None` when there are none, or the
+/// file is damaged or belongs to another key.
+fn load(path: &Path, key: &[u8; 32], shape: (usize, usize)) -> Option<Array2<f32>> {
+    let mut bytes = Vec::new();
+    std::fs::File::open(path).ok()?.read_to_end(&mut bytes).ok()?;
+    let (content, checksum) = bytes.split_last_chunk::<32>()?;
+    let words = content.strip_prefix(MAGIC)?.strip_prefix(key)?;
+    if blake3::hash(content) != *checksum {
+        return None;
+    }
+    let (words, []) = words.as_chunks::<4>() else { return None };
+    Array2::from_shape_vec(shape, words.iter().map(|w| f32::from_le_bytes(*w)).collect()).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::encoder::testing;
+    use rand::seq::SliceRandom;
+    use rand::{SeedableRng, rngs::StdRng};
+    use serde::Deserialize;
+    use std::collections::BTreeMap;
+
+    /// One case of `tests/fixtures/spectra.json`, which `scripts/spectral_fixtures.py` made.
+    #[derive(Deserialize)]
+    struct Case {
+        nodes: usize,
+        edges: Vec<(u32, u32)>,
+        eigenvalues: Vec<f64>,
+    }
+
+    fn assert_close(ours: &[f64], expected: &[f64], of: &str) {
+        assert_eq!(ours.len(), expected.len(), "{of}");
+        for (a, b) in ours.iter().zip(expected) {
+            assert!((a - b).abs() < 1e-9, "{of}: {ours:?}, not {expected:?}");
+        }
+    }
+
+    #[test]
+    fn eigenvalues_are_those_of_scipy() {
+        let cases = include_str!("../../../tests/fixtures/spectra.json");
+        let cases: BTreeMap<String, Case> = serde_json::from_str(cases).unwrap();
+        for (name, case) in cases {
+            let ours = eigenvalues(case.nodes, &case.edges, case.nodes);
+            assert_close(&ours, &case.eigenvalues, &name);
+            let mut filled = case.eigenvalues.clone();
+            filled.resize(21.max(case.nodes), 2.0);
+            assert_close(&eigenvalues(case.nodes, &case.edges, 21), &filled[..21], &name);
+        }
+    }
+
+    #[test]
+    fn eigenvalues_do_not_depend_on_the_order_of_nodes() {
+        let mut rng = StdRng::seed_from_u64(0);
+        for seed in 0..50 {
+            let (nodes, edges) = testing::parts(seed);
+            let edges: Vec<_> = edges.iter().map(|&(a, b)| (a as u32, b as u32)).collect();
+            let mut places: Vec<u32> = (0..nodes.len() as u32).collect();
+            places.shuffle(&mut rng);
+            let renumbered: Vec<_> =
+                edges.iter().map(|&(a, b)| (places[a as usize], places[b as usize])).collect();
+            let original = eigenvalues(nodes.len(), &edges, 40);
+            assert_close(&eigenvalues(nodes.len(), &renumbered, 40), &original, "renumbered");
+            assert!(original.is_sorted());
+            assert!(original.iter().all(|v| (0.0..=2.0).contains(v)), "{original:?}");
+        }
+    }
+
+    #[test]
+    fn a_cache_gives_the_same_and_damage_or_other_graphs_are_noticed() {
+        let store =
+            GraphStore::build(30, |i| Ok::<_, ()>(testing::graph(i as u64)), &|_| ()).unwrap();
+        let cache = std::env::temp_dir().join(format!("gennape-spectra-{}", std::process::id()));
+        let graphs: Vec<usize> = (0..20).chain([3, 3]).collect();
+        let expected = spectra(&store, &graphs, 21);
+        for (row, &graph) in expected.rows().into_iter().zip(&graphs) {
+            let direct = eigenvalues(store.nodes(graph).len(), store.edges(graph), 21);
+            assert!(row.iter().zip(direct).all(|(a, b)| (f64::from(*a) - b).abs() < 1e-6));
+        }
+        let of = |graphs: &[usize], count| {
+            let (values, unsaved) = cached(&cache, &store, graphs, count);
+            assert!(unsaved.is_none());
+            values
+        };
+        let files = || -> Vec<_> {
+            std::fs::read_dir(&cache).unwrap().map(|entry| entry.unwrap().path()).collect()
+        };
+        assert_eq!(of(&graphs, 21), expected);
+        let [file] = &files()[..] else { panic!("one file") };
+        let bytes = std::fs::read(file).unwrap();
+        assert_eq!(of(&graphs, 21), expected);
+        let mut damaged = bytes.clone();
+        damaged[bytes.len() / 2] ^= 1;
+        for damaged in [&damaged, &bytes[..bytes.len() - 1], &[]] {
+            std::fs::write(file, damaged).unwrap();
+            assert_eq!(of(&graphs, 21), expected);
+            assert_eq!(std::fs::read(file).unwrap(), bytes, "written again");
+        }
+        assert_eq!(of(&graphs[1..], 21), expected.slice(ndarray::s![1.., ..]));
+        assert_eq!(of(&graphs, 7), expected.slice(ndarray::s![.., ..7]));
+        assert_eq!(files().len(), 3);
+        std::fs::remove_dir_all(&cache).unwrap();
+    }
+}
