@@ -170,7 +170,7 @@ pub fn pretrain(
     let mut losses = Vec::new();
     for epoch in 0..recipe.epochs {
         order.shuffle(&mut rng);
-        let mut total = 0.0;
+        let (mut total, mut least) = (0.0, 0.0);
         for (step, members) in order.chunks(recipe.batch).enumerate() {
             let both: Vec<usize> = [members, members].concat();
             let pick = |of: &[usize]| -> Vec<usize> { both.iter().map(|&m| of[m]).collect() };
@@ -186,12 +186,13 @@ pub fn pretrain(
             optimiser.set_lr(recipe.learning_rate * one_cycle(progress));
             optimiser.backward_step_clip_norm(&loss, CLIP);
             total += loss.double_value(&[]) * members.len() as f64;
+            least += targets.entropy() * members.len() as f64;
         }
-        let loss = total / graphs.len() as f64;
+        let [loss, least] = [total, least].map(|sum| sum / graphs.len() as f64);
         losses.push(loss);
         let per_epoch = started.elapsed().as_secs_f64() / (epoch + 1) as f64;
         report(&format!(
-            "epoch {}/{}: contrastive loss {loss:.4}, {:.0} graphs/s, {:.0} s left",
+            "epoch {}/{}: contrastive loss {loss:.4} (at best {least:.4}), {:.0} graphs/s, {:.0} s left",
             epoch + 1,
             recipe.epochs,
             graphs.len() as f64 / per_epoch,
@@ -267,6 +268,12 @@ impl Targets {
         Self { apart, shares }
     }
 
+    /// What the loss can't fall below: the mean entropy of the targets.
+    fn entropy(&self) -> f64 {
+        let terms = Tensor::xlogy(&self.shares, &self.shares);
+        -terms.sum(Kind::Float).double_value(&[]) / self.shares.size()[0] as f64
+    }
+
     /// The loss of rows of length one, `[rows, length]`.
     fn loss(&self, projected: &Tensor, temperature: f64) -> Tensor {
         let similarities = projected.matmul(&projected.tr()) / temperature;
@@ -286,16 +293,16 @@ mod tests {
     use rand::Rng;
     use std::path::PathBuf;
 
-    /// The loss as the module documentation writes it.
+    /// The loss as the module documentation writes it, and the entropy of its targets.
     fn direct(
         z: &Array2<f64>,
         spectra: &Array2<f64>,
         families: &[usize],
         [temperature, target_temperature]: [f64; 2],
         variant: Variant,
-    ) -> f64 {
+    ) -> [f64; 2] {
         let rows = z.nrows();
-        let mut loss = 0.0;
+        let (mut loss, mut entropy) = (0.0, 0.0);
         for i in 0..rows {
             let others: Vec<usize> = (0..rows)
                 .filter(|&l| l != i)
@@ -309,10 +316,12 @@ mod tests {
             let all: f64 = others.iter().map(|&l| similarity(l)).sum();
             let closenesses: f64 = others.iter().map(|&l| closeness(l)).sum();
             for &l in &others {
-                loss -= closeness(l) / closenesses * (similarity(l) / all).ln();
+                let target = closeness(l) / closenesses;
+                loss -= target * (similarity(l) / all).ln();
+                entropy -= target * target.ln();
             }
         }
-        loss / rows as f64
+        [loss, entropy].map(|sum| sum / rows as f64)
     }
 
     #[test]
@@ -334,7 +343,9 @@ mod tests {
             let targets = Targets::new(spectra.mapv(|x| x as f32), &families, 0.05, variant);
             let loss = targets.loss(&projected, 0.2).double_value(&[]);
             let expected = direct(&z, &spectra, &families, [0.2, 0.05], variant);
-            assert!((loss - expected).abs() < 1e-5, "{loss}, not {expected}");
+            for (ours, expected) in [loss, targets.entropy()].into_iter().zip(expected) {
+                assert!((ours - expected).abs() < 1e-5, "{ours}, not {expected}");
+            }
             losses.push(loss);
         }
         assert!((losses[0] - losses[1]).abs() > 0.1, "{losses:?}");

@@ -130,7 +130,8 @@ impl Tridiagonal {
                 let middle = (from + to) / 2.0;
                 if self.below(middle) > rank { to = middle } else { from = middle }
             }
-            (from + to) / 2.0
+            // Not the middle, which could be less than the eigenvalue before.
+            from
         };
         (0..count.min(self.diagonal.len())).map(bisect).collect()
     }
