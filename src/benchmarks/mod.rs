@@ -18,7 +18,7 @@ mod table;
 mod tfrecord;
 
 pub use sets::{CIFAR10, Set};
-pub use split::{Split, few_shot};
+pub use split::{Split, few_shot, hold_out};
 
 use crate::graph::ComputationGraph;
 use crate::lower::lower;

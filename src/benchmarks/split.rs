@@ -63,6 +63,19 @@ pub fn few_shot(set: &dyn Networks, labels: usize, seed: u64) -> (Vec<usize>, Ve
     (drawn, classes.flatten().map(|&(_, i)| i).collect())
 }
 
+/// Holds out a fifth of the networks, at least `least`; returns the positions of the others and
+/// theirs, each in a random order. Networks of one class are never separated.
+pub fn hold_out(set: &dyn Networks, least: usize, seed: u64) -> (Vec<usize>, Vec<usize>) {
+    let order = shuffled(set, seed);
+    let wanted = least.max(order.len() / 5);
+    let (mut kept, mut held) = (Vec::new(), Vec::new());
+    for class in order.chunk_by(|a, b| a.0 == b.0) {
+        let part = if held.len() < wanted { &mut held } else { &mut kept };
+        part.extend(class.iter().map(|&(_, i)| i));
+    }
+    (kept, held)
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::Labelled;
@@ -106,6 +119,20 @@ mod tests {
         let all: HashSet<String> = (0..cells.len()).map(|i| class(&i)).collect();
         assert_eq!(rest.iter().map(class).collect::<HashSet<_>>().len(), all.len() - 500);
         assert_ne!(drawn, few_shot(&cells, 500, 2).0);
+    }
+
+    #[test]
+    fn networks_held_out_share_no_class_with_the_rest() {
+        let cells = cells();
+        for (count, expected) in [(12, 5), (300, 60)] {
+            let few = cells[..count].to_vec();
+            let (kept, held) = hold_out(&few, 5, 1);
+            assert_eq!(kept.len() + held.len(), count);
+            assert!((expected..expected + 8).contains(&held.len()), "{}", held.len());
+            let class = |&i: &usize| few[i].architecture.canonical();
+            let classes: HashSet<String> = held.iter().map(class).collect();
+            assert!(kept.iter().all(|i| !classes.contains(&class(i))));
+        }
     }
 
     #[test]

@@ -154,7 +154,9 @@ macro_rules! from_library {
 from_library!(
     crate::benchmarks::BenchmarkError,
     crate::estimator::LoadError,
+    crate::estimator::WriteError,
     crate::evaluation::EvaluationError,
+    crate::fine_tuning::FineTuneError,
     crate::lower::LowerError,
     crate::spaces::ParseError,
 );

@@ -1,15 +1,14 @@
 //! `gennape evaluate`: a model's ranking of labelled networks, beside the trivial baselines.
 
 use super::error::{Error, note};
-use super::progress::Progress;
+use super::labels::Labels;
+use super::progress::Stages;
 use super::table::Table;
 use super::{model, print_json, stdout};
-use crate::benchmarks::labels::{self, LabelTable};
 use crate::benchmarks::{self, Networks, Set, Split, Subset};
 use crate::encoder::default_cache;
 use crate::estimator::Estimator;
 use crate::evaluation::{self, Family, FamilyReport, FewShot};
-use crate::onnx::ReadOptions;
 use crate::spaces::Space;
 use clap::ValueEnum;
 use clap::builder::{PossibleValue, PossibleValuesParser};
@@ -17,7 +16,6 @@ use serde::{Deserialize, Serialize};
 use std::collections::HashSet;
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
 
 /// Measure how well a model ranks labelled networks, beside trivial baselines.
 ///
@@ -206,12 +204,17 @@ fn evaluate(arguments: &Arguments) -> Result<(Report, bool), Error> {
     let mut families = Vec::new();
     let mut complete = true;
     if let Some(path) = &arguments.labels {
-        let (networks, target, all_read) = labels(path, arguments)?;
-        complete = all_read;
+        let folder = arguments.onnx_dir.as_deref();
+        let labels = Labels::read(path, arguments.space, folder, arguments.target.as_deref())?;
+        complete = labels.complete;
         let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
-        let (networks, split) =
-            part(networks.as_ref(), arguments.split.unwrap_or(Part::All), usize::MAX, &estimator);
-        let family = Family { name, target, split, networks: &networks };
+        let (networks, split) = part(
+            labels.networks.as_ref(),
+            arguments.split.unwrap_or(Part::All),
+            usize::MAX,
+            &estimator,
+        );
+        let family = Family { name, target: labels.target.clone(), split, networks: &networks };
         families.push(measure(&family, &estimator, arguments)?);
     } else {
         let folder = benchmarks::data_folder(arguments.data.as_deref())?;
@@ -243,56 +246,13 @@ fn measure(
 ) -> Result<FamilyReport, Error> {
     let few_shot = arguments.fine_tune.map(|labels| FewShot { labels, seeds: arguments.seeds });
     let cache = arguments.cache.clone().unwrap_or_else(default_cache);
-    // A bar for each stage, which begins when the one before has ended.
-    let bar: Mutex<Option<(&str, Progress)>> = Mutex::new(None);
-    let observe = |stage: &'static str, done: usize, of: usize| {
-        let mut bar = bar.lock().unwrap_or_else(PoisonError::into_inner);
-        if bar.as_ref().is_none_or(|(current, _)| *current != stage) {
-            *bar = Some((stage, Progress::new(format!("{}: {stage}", family.name), of)));
-        }
-        if let Some((_, bar)) = bar.as_ref() {
-            bar.reach(done as u64);
-        }
-    };
+    let stages = Stages::new(family.name.clone());
+    let observe = |stage, done, of| stages.reach(stage, done, of);
     let (report, unsaved) = evaluation::evaluate(family, estimator, few_shot, &cache, &observe)?;
     if let Some(error) = unsaved {
         note(&format!("graphs can't be kept in {}: {error}", cache.display()));
     }
     Ok(report)
-}
-
-/// Rows with errors that are told one by one.
-const TOLD_ERRORS: usize = 20;
-
-/// The user's labelled networks, the target's name, and whether every row could be used. Rows that
-/// can't are reported.
-fn labels(path: &Path, arguments: &Arguments) -> Result<(Box<dyn Networks>, String, bool), Error> {
-    let table = LabelTable::read(path)?;
-    let target = table.target(arguments.target.as_deref())?;
-    let (networks, errors): (Box<dyn Networks>, _) = match arguments.space {
-        Some(space) => table.networks(space, target)?,
-        None => {
-            let folder = arguments.onnx_dir.as_deref();
-            let (files, errors) = table.onnx_files(target, folder, ReadOptions::default())?;
-            (Box::new(files), errors)
-        }
-    };
-    for error in errors.iter().take(TOLD_ERRORS) {
-        Error::user(error.to_string()).report();
-    }
-    if errors.len() > TOLD_ERRORS {
-        note(&format!("{} more rows have errors", errors.len() - TOLD_ERRORS));
-    }
-    let repeated = labels::repeated(networks.as_ref());
-    if !errors.is_empty() || repeated > 0 {
-        note(&format!(
-            "{} of {} rows are used; {repeated} of them repeat an architecture",
-            networks.len(),
-            table.rows()
-        ));
-    }
-    let complete = errors.is_empty();
-    Ok((networks, target.to_string(), complete))
 }
 
 /// The part of a named set that was asked for and its name; unless asked otherwise, the test part

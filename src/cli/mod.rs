@@ -8,7 +8,9 @@ mod embed;
 mod error;
 mod evaluate;
 mod export;
+mod finetune;
 mod input;
+mod labels;
 mod model;
 mod predict;
 mod profile;
@@ -38,6 +40,7 @@ enum Command {
     Embed(embed::Arguments),
     Export(export::Arguments),
     Evaluate(evaluate::Arguments),
+    Finetune(finetune::Arguments),
     Data(data::Arguments),
     #[cfg(feature = "train")]
     Train(train::Arguments),
@@ -58,6 +61,7 @@ impl Command {
             Self::Embed(arguments) => embed::run(&arguments),
             Self::Export(arguments) => export::run(&arguments),
             Self::Evaluate(arguments) => evaluate::run(&arguments),
+            Self::Finetune(arguments) => finetune::run(&arguments),
             Self::Data(arguments) => data::run(&arguments),
             #[cfg(feature = "train")]
             Self::Train(arguments) => train::run(&arguments),

@@ -13,10 +13,15 @@ pub(crate) struct ModelArguments {
 }
 
 impl ModelArguments {
+    /// The folder that the model is in, if it isn't part of the program.
+    pub fn folder(&self) -> Option<&Path> {
+        self.model.as_deref().filter(|path| path.is_dir())
+    }
+
     /// Loads the model.
     pub fn load(&self) -> Result<Estimator, Error> {
         let Some(path) = &self.model else { return Ok(Estimator::embedded()) };
-        if path.is_dir() {
+        if self.folder().is_some() {
             let about = |e| Error::from(e).about(&path.display().to_string());
             return Estimator::load(path).map_err(about);
         }

@@ -4,12 +4,14 @@ use super::error::{Error, note};
 use super::input::{self, Networks, ReadFailure};
 use super::table::{Table, si};
 use super::{Format, csv_writer, model, print_json, stdout};
-use crate::estimator::{Estimate, Estimator};
+use crate::estimator::{Estimate, Estimator, Manifest};
 use crate::graph::ComputationGraph;
 use serde::Serialize;
 use std::io::Write;
 
 /// Estimate the accuracy that networks reach when they are trained on CIFAR-10.
+///
+/// A fine-tuned model estimates the target of its labels instead, in their unit.
 ///
 /// Only the architecture is read, never the weights. Networks are ranked by the estimate. A
 /// distance above 1 means that a network lies outside what the model was trained on; the further
@@ -39,9 +41,9 @@ struct Report<'a> {
 #[derive(Serialize)]
 struct Answer<'a> {
     path: &'a str,
-    /// Per cent.
+    /// Per cent; of a fine-tuned model in the unit of its labels.
     accuracy: f64,
-    /// Per cent.
+    /// In the same unit.
     interval: [f64; 2],
     /// Position by accuracy, from 1.
     rank: usize,
@@ -67,11 +69,11 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Error> {
         })?,
         Format::Csv => print_csv(&answers)?,
         Format::Table if answers.is_empty() => {}
-        Format::Table => print_table(&answers)?,
+        Format::Table => print_table(&answers, estimator.manifest())?,
     }
     let outside = answers.iter().filter(|a| !a.in_distribution).count();
     if outside > 0 && console::user_attended_stderr() {
-        let sets: Vec<&str> = estimator.manifest().data.iter().map(|d| d.set.as_str()).collect();
+        let sets: Vec<&str> = estimator.manifest().labels().iter().map(|d| d.set.as_str()).collect();
         note(&format!(
             "{outside} of {} networks lie outside what the model was trained on ({}): their \
              estimates rest on training-free measures, of use for a rough order at best",
@@ -85,11 +87,13 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Error> {
 fn answers<'a>(networks: &'a Networks, estimator: &Estimator) -> Vec<Answer<'a>> {
     let estimates = estimator.estimate(&networks.graphs);
     let rank = ranks(&estimates);
+    let in_per_cent = estimator.manifest().fine_tuning.is_none();
+    let round_value = |value| if in_per_cent { round(value) } else { significant(value, 6) };
     type Network<'a> = (&'a str, &'a ComputationGraph);
     let answer = |(((path, graph), estimate), rank): ((Network<'a>, &Estimate), usize)| Answer {
         path,
-        accuracy: round(estimate.accuracy),
-        interval: estimate.interval.map(round),
+        accuracy: round_value(estimate.accuracy),
+        interval: estimate.interval.map(round_value),
         rank,
         in_distribution: estimate.in_distribution,
         distance: round(estimate.distance),
@@ -118,10 +122,16 @@ fn round(value: f64) -> f64 {
     (value * 1e4).round() / 1e4
 }
 
-fn print_table(answers: &[Answer]) -> Result<(), Error> {
+/// So many significant digits, for values in a unit that only the user knows.
+fn significant(value: f64, digits: usize) -> f64 {
+    format!("{value:.*e}", digits - 1).parse().unwrap_or(value)
+}
+
+fn print_table(answers: &[Answer], manifest: &Manifest) -> Result<(), Error> {
+    let target = manifest.fine_tuning.as_ref().map(|f| f.target.as_str());
     let mut table = Table::new(&[
         "network",
-        "accuracy",
+        target.unwrap_or("accuracy"),
         "90 % interval",
         "rank",
         "parameters",
@@ -138,8 +148,14 @@ fn print_table(answers: &[Answer]) -> Result<(), Error> {
                 0 => a.path.to_string(),
                 n => format!("{} ({n} unknown)", a.path),
             },
-            format!("{:.2} %", a.accuracy),
-            format!("{:.1} – {:.1}", a.interval[0], a.interval[1]),
+            match target {
+                None => format!("{:.2} %", a.accuracy),
+                Some(_) => significant(a.accuracy, 4).to_string(),
+            },
+            match target {
+                None => format!("{:.1} – {:.1}", a.interval[0], a.interval[1]),
+                Some(_) => a.interval.map(|bound| significant(bound, 3).to_string()).join(" – "),
+            },
             a.rank.to_string(),
             si(a.parameters),
             si(a.macs),

@@ -3,6 +3,7 @@
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
 use std::borrow::Cow;
 use std::fmt;
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 /// Work shorter than this shows no bar.
@@ -59,5 +60,29 @@ impl Progress {
 impl Drop for Progress {
     fn drop(&mut self) {
         self.bar.finish_and_clear();
+    }
+}
+
+/// A bar for each stage of some work, which begins when the one before has ended.
+pub(crate) struct Stages {
+    what: String,
+    bar: Mutex<Option<(&'static str, Progress)>>,
+}
+
+impl Stages {
+    /// Stages of `what`.
+    pub fn new(what: String) -> Self {
+        Self { what, bar: Mutex::new(None) }
+    }
+
+    /// So many steps of the current stage are done.
+    pub fn reach(&self, stage: &'static str, done: usize, of: usize) {
+        let mut bar = self.bar.lock().unwrap_or_else(PoisonError::into_inner);
+        if bar.as_ref().is_none_or(|(current, _)| *current != stage) {
+            *bar = Some((stage, Progress::new(format!("{}: {stage}", self.what), of)));
+        }
+        if let Some((_, bar)) = bar.as_ref() {
+            bar.reach(done as u64);
+        }
     }
 }

@@ -1,6 +1,8 @@
 //! What a trained model says about itself.
 
+use super::Estimate;
 use crate::encoder::Config;
+use crate::metrics;
 use crate::predictor::Kind;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -39,6 +41,13 @@ pub struct Manifest {
     pub fine_tuning: Option<FineTuning>,
 }
 
+impl Manifest {
+    /// The labels that estimates are about.
+    pub fn labels(&self) -> &[Data] {
+        self.fine_tuning.as_ref().map_or(&self.data, |f| std::slice::from_ref(&f.data))
+    }
+}
+
 /// How a model was adapted to a user's own labels.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct FineTuning {
@@ -48,13 +57,12 @@ pub struct FineTuning {
     pub base_hash: String,
     /// What the labels measure.
     pub target: String,
-    /// The labels. Those for validation chose what was kept; after that it was fitted again to all,
-    /// unless [`refitted`](Self::refitted) says otherwise.
+    /// The labels; those for validation chose what was kept.
     pub data: Data,
     /// What was kept.
-    pub kept: Kept,
-    /// Whether what was kept was fitted again to all labels.
-    pub refitted: bool,
+    pub kept: Method,
+    /// Number of labels that this was fitted to in the end.
+    pub fitted: usize,
     /// What turns the model's output into ranks of the labels.
     pub adaptation: Kind,
     /// The model as it was and what was kept, fitted without the labels for validation, on those.
@@ -64,11 +72,16 @@ pub struct FineTuning {
 /// What fine-tuning makes of a model.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Kept {
+pub enum Method {
     /// Other values in the same order.
     Recalibrated,
     /// A regression on its estimate, its embedding and proxies.
     Adapted,
+}
+
+impl Method {
+    /// All of them, the most cautious first.
+    pub const ALL: [Self; 2] = [Self::Recalibrated, Self::Adapted];
 }
 
 /// A thing before and after.
@@ -159,6 +172,48 @@ pub struct Metrics {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub coverage: Option<f64>,
 }
+
+impl Metrics {
+    /// How well `scores` rank networks with these true accuracies.
+    pub fn ranking(truth: &[f64], scores: &[f64], seed: u64) -> Self {
+        Self {
+            spearman: Measure::of(metrics::spearman, truth, scores, seed),
+            kendall: Measure::of(metrics::kendall_tau_b, truth, scores, seed),
+            mean_absolute_error: None,
+            coverage: None,
+        }
+    }
+
+    /// How well `estimates` agree with these true accuracies.
+    pub fn estimates(truth: &[f64], estimates: &[Estimate], seed: u64) -> Self {
+        let scores: Vec<f64> = estimates.iter().map(|e| e.accuracy).collect();
+        let covers = |(e, t): &(&Estimate, &f64)| (e.interval[0]..=e.interval[1]).contains(*t);
+        let covered = estimates.iter().zip(truth).filter(covers).count();
+        let error = Measure::of(metrics::mean_absolute_error, truth, &scores, seed);
+        Self {
+            mean_absolute_error: Some(error),
+            coverage: Some(covered as f64 / truth.len() as f64),
+            ..Self::ranking(truth, &scores, seed)
+        }
+    }
+}
+
+impl Measure {
+    fn of(
+        measure: fn(&[f64], &[f64]) -> Option<f64>,
+        truth: &[f64],
+        scores: &[f64],
+        seed: u64,
+    ) -> Self {
+        let interval = metrics::bootstrap_interval(truth, scores, measure, RESAMPLES, 0.95, seed);
+        // A measure without a value (all scores equal) says nothing about the ranking.
+        let value = measure(truth, scores).unwrap_or(0.0);
+        Self { value, interval: interval.unwrap_or([value; 2]) }
+    }
+}
+
+/// Resamples of a bootstrap interval.
+const RESAMPLES: usize = 1000;
 
 /// A measured value with its 95 % bootstrap interval.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]

@@ -17,10 +17,12 @@
 mod manifest;
 
 pub use manifest::{
-    Comparison, Data, Epoch, FineTuning, Kept, Manifest, Measure, Metrics, Recipe, Training,
+    Comparison, Data, Epoch, FineTuning, Manifest, Measure, Method, Metrics, Recipe, Training,
 };
 
-use crate::encoder::{Encoder, GraphBatch, GraphFeatures, WeightError, Weights, features_hash};
+use crate::encoder::{
+    Encoder, GraphBatch, GraphFeatures, GraphStore, WeightError, Weights, features_hash,
+};
 use crate::graph::{ComputationGraph, Operation};
 use crate::predictor::{Adaptation, Calibration, Head, Territory};
 use crate::proxies::Proxies;
@@ -29,6 +31,7 @@ use rayon::prelude::*;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// Version of the format of model folders. Since 2 a model may be [fine-tuned](FineTuning); what
 /// came before is read as well.
@@ -235,10 +238,7 @@ impl Estimator {
             self.encoder.embed(&features)
         };
         let parts: Vec<Array2<f32>> = graphs.par_chunks(GRAPHS_PER_TASK).map(embed).collect();
-        let views: Vec<_> = parts.iter().map(Array2::view).collect();
-        // Fails only without any part; all have the same number of columns.
-        concatenate(Axis(0), &views)
-            .unwrap_or_else(|_| Array2::zeros((0, self.manifest.config.embedding())))
+        self.stacked(&parts)
     }
 
     /// Estimates for `graphs`, in order, on all cores.
@@ -252,12 +252,37 @@ impl Estimator {
         self.estimate_embedded(graphs, &self.encoder.embed(graphs.features()))
     }
 
-    /// Estimates for graphs whose embeddings are known already.
-    pub(crate) fn estimate_embedded(
+    /// Estimates for all graphs of `store`, in order, and their embeddings, on all cores; `done`
+    /// hears how many there are.
+    pub(crate) fn estimate_store(
         &self,
-        graphs: &GraphBatch,
-        embeddings: &Array2<f32>,
-    ) -> Vec<Estimate> {
+        store: &GraphStore,
+        done: &(dyn Fn(usize) + Sync),
+    ) -> (Vec<Estimate>, Array2<f32>) {
+        let finished = AtomicUsize::new(0);
+        let part = |start: usize| {
+            let end = store.len().min(start + GRAPHS_PER_TASK);
+            let graphs = GraphBatch::stored(store, start..end);
+            let embeddings = self.encoder.embed(graphs.features());
+            done(finished.fetch_add(end - start, Ordering::Relaxed) + end - start);
+            (self.estimate_embedded(&graphs, &embeddings), embeddings)
+        };
+        let starts: Vec<usize> = (0..store.len()).step_by(GRAPHS_PER_TASK).collect();
+        let parts: Vec<(Vec<Estimate>, Array2<f32>)> = starts.into_par_iter().map(part).collect();
+        let (estimates, embeddings): (Vec<_>, Vec<_>) = parts.into_iter().unzip();
+        (estimates.into_iter().flatten().collect(), self.stacked(&embeddings))
+    }
+
+    /// Embeddings one below the other.
+    fn stacked(&self, parts: &[Array2<f32>]) -> Array2<f32> {
+        let views: Vec<_> = parts.iter().map(Array2::view).collect();
+        // Fails only without any part; all have the same number of columns.
+        concatenate(Axis(0), &views)
+            .unwrap_or_else(|_| Array2::zeros((0, self.manifest.config.embedding())))
+    }
+
+    /// Estimates for graphs whose embeddings are known already.
+    fn estimate_embedded(&self, graphs: &GraphBatch, embeddings: &Array2<f32>) -> Vec<Estimate> {
         let scores = self.head.scores(embeddings.view());
         let distances =
             graphs.features().iter().zip(embeddings.rows()).map(|(graph, embedding)| {

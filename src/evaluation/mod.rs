@@ -10,12 +10,12 @@ pub use render::{Rows, details, markdown, summary};
 pub use scatter::scatter;
 
 use crate::benchmarks::{BenchmarkError, Networks, few_shot};
-use crate::encoder::{GraphBatch, GraphStore};
+use crate::encoder::GraphStore;
 use crate::estimator::{Estimate, Estimator};
 use crate::metrics;
 use crate::predictor::{Adaptation, AdaptationError};
 use crate::proxies::Proxies;
-use ndarray::{Array2, ArrayView2, Axis, concatenate};
+use ndarray::{Array2, ArrayView2, Axis};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 use std::io;
@@ -197,8 +197,6 @@ pub enum EvaluationError {
 
 /// Resamples behind an interval.
 const RESAMPLES: usize = 1000;
-/// Graphs that one thread takes at a time.
-const CHUNK: usize = 64;
 
 /// Hears what is being done, how many networks it is done for, and for how many it has to be.
 pub type Observer<'a> = dyn Fn(&'static str, usize, usize) + Sync + 'a;
@@ -218,23 +216,11 @@ impl Scores {
         estimator: &Estimator,
         done: &(dyn Fn(usize) + Sync),
     ) -> Self {
-        let finished = AtomicUsize::new(0);
-        let chunk = |start: usize| {
-            let end = store.len().min(start + CHUNK);
-            let graphs = GraphBatch::stored(store, start..end);
-            let embeddings = estimator.encoder().embed(graphs.features());
-            done(finished.fetch_add(end - start, Ordering::Relaxed) + end - start);
-            (estimator.estimate_embedded(&graphs, &embeddings), embeddings)
-        };
-        let starts: Vec<usize> = (0..store.len()).step_by(CHUNK).collect();
-        let (estimates, embeddings): (Vec<_>, Vec<_>) =
-            starts.into_par_iter().map(chunk).collect::<Vec<_>>().into_iter().unzip();
-        let views: Vec<ArrayView2<f32>> = embeddings.iter().map(Array2::view).collect();
+        let (estimates, embeddings) = estimator.estimate_store(store, done);
         Self {
             truth: (0..networks.len()).map(|i| networks.target(i)).collect(),
-            estimates: estimates.into_iter().flatten().collect(),
-            // Only fails without any part, and there are networks.
-            embeddings: concatenate(Axis(0), &views).unwrap_or_default(),
+            estimates,
+            embeddings,
             proxies: (0..store.len()).map(|i| *store.proxies(i)).collect(),
         }
     }
@@ -321,7 +307,7 @@ pub fn evaluate(
 }
 
 /// What tells the networks from others in a cache.
-fn contents(networks: &dyn Networks) -> String {
+pub(crate) fn contents(networks: &dyn Networks) -> String {
     let mut hasher = blake3::Hasher::new();
     for i in 0..networks.len() {
         // A file may have changed under its name, which its class tells.

@@ -6,7 +6,7 @@ use crate::encoder::{WeightError, WeightFile, Weights};
 use crate::metrics::mean_ranks;
 use crate::proxies::{DESCRIPTORS, Proxies};
 use linfa_linalg::eigh::EighInto;
-use ndarray::{Array1, Array2, ArrayView1, ArrayView2, Axis, Zip};
+use ndarray::{Array1, Array2, ArrayView1, ArrayView2, Axis, Zip, s};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
@@ -32,6 +32,10 @@ const MINIMUM: usize = 5;
 const WEIGHTS: [f64; 3] = [0.0, 0.3, 3.0];
 /// Ridges that are tried, relative to a kernel whose mean diagonal is 1.
 const RIDGES: [f64; 6] = [0.003, 0.01, 0.03, 0.1, 0.3, 1.0];
+
+/// Labels that the weights and the kind of kernel are chosen by, at most: each choice takes time
+/// cubic in their number.
+const CHOOSING: usize = 200;
 
 /// Labels in a bin of an increasing curve, and the most and fewest bins.
 const BIN: usize = 5;
@@ -192,24 +196,27 @@ impl Kernel {
         let weight = |choice: usize, g: usize| {
             WEIGHTS[choice / 2 / WEIGHTS.len().pow(g as u32) % WEIGHTS.len()]
         };
-        let fit = |choice: usize| -> Result<Fitted, AdaptationError> {
-            let mut kernel = Array2::zeros((ranks.len(), ranks.len()));
+        // By the first so many labels.
+        let fit = |choice: usize, labels: usize| -> Result<Fitted, AdaptationError> {
+            let mut kernel = Array2::zeros((labels, labels));
             for (g, products) in products.iter().enumerate() {
-                kernel.scaled_add(weight(choice, g), products);
+                kernel.scaled_add(weight(choice, g), &products.slice(s![..labels, ..labels]));
             }
             if choice % 2 == 1 {
                 let lengths = kernel.diag().to_owned();
                 Zip::indexed(&mut kernel)
                     .for_each(|(i, j), k| *k = (*k - 0.5 * (lengths[i] + lengths[j])).exp());
             }
-            leave_one_out(kernel, ranks)
+            leave_one_out(kernel, &ranks.slice(s![..labels]).to_owned())
         };
         let choices = 2 * WEIGHTS.len().pow(groups.len() as u32);
+        let few = ranks.len().min(CHOOSING);
+        let error = |choice| fit(choice, few).map(|fitted| (fitted.error, choice));
         // The first two have no weights.
-        let fits: Vec<Fitted> = (2..choices).into_par_iter().map(fit).collect::<Result<_, _>>()?;
-        let least = (2..choices).zip(fits).reduce(|a, b| if b.1.error < a.1.error { b } else { a });
-        let (choice, Fitted { coefficients, residuals, .. }) =
-            least.ok_or(AdaptationError::Constant)?;
+        let errors = (2..choices).into_par_iter().map(error).collect::<Result<Vec<_>, _>>()?;
+        let least = errors.into_iter().reduce(|a, b| if b.0 < a.0 { b } else { a });
+        let (_, choice) = least.ok_or(AdaptationError::Constant)?;
+        let Fitted { coefficients, residuals, .. } = fit(choice, ranks.len())?;
         let weighted = groups.into_iter().enumerate().map(|(g, x)| x.weighted(weight(choice, g)));
         let kernel = Self { groups: weighted.collect(), gaussian: choice % 2 == 1, coefficients };
         Ok((kernel, residuals))
@@ -269,7 +276,8 @@ impl Adaptation {
     }
 
     /// Fits `targets` from groups of features, `[labels, features]` each, by kernel ridge
-    /// regression. It takes time cubic in the number of labels.
+    /// regression. It takes time cubic in the number of labels. Of more than 200 labels, the first
+    /// 200 choose the kernel, so that they should be in a random order.
     ///
     /// # Errors
     /// With fewer than five labels, or labels that are all the same.
@@ -452,7 +460,6 @@ fn leave_one_out(kernel: Array2<f64>, targets: &Array1<f64>) -> Result<Fitted, A
 mod tests {
     use super::*;
     use crate::metrics::spearman;
-    use ndarray::s;
     use rand::{Rng, SeedableRng};
     use rand_chacha::ChaCha8Rng;
 

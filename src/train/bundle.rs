@@ -3,9 +3,8 @@
 use super::twin::Stored;
 use super::{LabelledGraphs, TrainError};
 use crate::encoder::{Encoder, GraphBatch, GraphFeatures, GraphStore, WeightFile, Weights};
-use crate::estimator::{Estimator, LoadError, Manifest, Measure, Metrics};
+use crate::estimator::{Estimator, LoadError, Manifest, Metrics};
 use crate::graph::Operation;
-use crate::metrics::{self, bootstrap_interval};
 use crate::predictor::{Calibration, Head};
 use crate::proxies::Proxies;
 use linfa::DatasetBase;
@@ -25,9 +24,6 @@ const CLUSTERED: usize = 10_000;
 
 /// Share of validation networks that count as within the training distribution.
 const INSIDE: f64 = 0.99;
-
-/// Resamples of a bootstrap interval.
-const RESAMPLES: usize = 1000;
 
 /// The file of weights: those of encoder and head, the calibration of its scores and the
 /// territory of its embeddings.
@@ -142,36 +138,13 @@ pub fn measure(
             estimator.estimate_batch(&GraphBatch::stored(&set.store, graphs.iter().copied()))
         })
         .collect();
-    let truth: &[f64] = &graphs.iter().map(|&g| set.accuracies[g]).collect::<Vec<f64>>();
-    let of = |scores: &[f64], measure: fn(&[f64], &[f64]) -> Option<f64>| {
-        let interval = bootstrap_interval(truth, scores, measure, RESAMPLES, 0.95, manifest.seed);
-        // A measure without a value (all scores equal) says nothing about the ranking.
-        let value = measure(truth, scores).unwrap_or(0.0);
-        let [low, high] = interval.map_or([value; 2], Into::into);
-        Measure { value, interval: [low, high] }
-    };
-    let ranking = |scores: &[f64]| Metrics {
-        spearman: of(scores, metrics::spearman),
-        kendall: of(scores, metrics::kendall_tau_b),
-        mean_absolute_error: None,
-        coverage: None,
-    };
-    let scores: Vec<f64> = estimates.iter().map(|e| e.accuracy).collect();
-    let covered = estimates
-        .iter()
-        .zip(truth)
-        .filter(|(e, t)| (e.interval[0]..=e.interval[1]).contains(t))
-        .count();
-    let model = Metrics {
-        mean_absolute_error: Some(of(&scores, metrics::mean_absolute_error)),
-        coverage: Some(covered as f64 / truth.len() as f64),
-        ..ranking(&scores)
-    };
+    let truth: Vec<f64> = graphs.iter().map(|&g| set.accuracies[g]).collect();
     let cost = |which: fn(&Proxies) -> u64| -> Vec<f64> {
         graphs.iter().map(|&g| which(set.store.proxies(g)) as f64).collect()
     };
+    let ranking = |scores: &[f64]| Metrics::ranking(&truth, scores, manifest.seed);
     Ok(BTreeMap::from([
-        ("model".into(), model),
+        ("model".into(), Metrics::estimates(&truth, &estimates, manifest.seed)),
         ("parameters".into(), ranking(&cost(|c| c.parameters))),
         ("macs".into(), ranking(&cost(|c| c.macs))),
     ]))

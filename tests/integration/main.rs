@@ -4,6 +4,7 @@ mod cli;
 mod data;
 mod evaluate;
 mod exports;
+mod finetune;
 mod malformed;
 mod round_trip;
 mod shapes;

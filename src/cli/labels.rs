@@ -1,0 +1,59 @@
+//! Labels of the user's own.
+
+use super::error::{Error, note};
+use crate::benchmarks::Networks;
+use crate::benchmarks::labels::{LabelTable, repeated};
+use crate::onnx::ReadOptions;
+use crate::spaces::Space;
+use std::path::Path;
+
+/// Rows with errors that are told one by one.
+const TOLD_ERRORS: usize = 20;
+
+/// A file of labels, read.
+pub(crate) struct Labels {
+    pub networks: Box<dyn Networks>,
+    /// Name of the target column.
+    pub target: String,
+    /// Rows in the file.
+    pub rows: usize,
+    /// Whether every row could be used.
+    pub complete: bool,
+}
+
+impl Labels {
+    /// Reads the file `path`, of architectures of `space` or else of ONNX files in `folder`. Rows
+    /// that can't be used are reported.
+    pub fn read(
+        path: &Path,
+        space: Option<Space>,
+        folder: Option<&Path>,
+        target: Option<&str>,
+    ) -> Result<Self, Error> {
+        let table = LabelTable::read(path)?;
+        let target = table.target(target)?;
+        let (networks, errors): (Box<dyn Networks>, _) = match space {
+            Some(space) => table.networks(space, target)?,
+            None => {
+                let (files, errors) = table.onnx_files(target, folder, ReadOptions::default())?;
+                (Box::new(files), errors)
+            }
+        };
+        for error in errors.iter().take(TOLD_ERRORS) {
+            Error::user(error.to_string()).report();
+        }
+        if errors.len() > TOLD_ERRORS {
+            note(&format!("{} more rows have errors", errors.len() - TOLD_ERRORS));
+        }
+        let repeated = repeated(networks.as_ref());
+        if !errors.is_empty() || repeated > 0 {
+            note(&format!(
+                "{} of {} rows are used; {repeated} of them repeat an architecture",
+                networks.len(),
+                table.rows()
+            ));
+        }
+        let (target, rows, complete) = (target.to_string(), table.rows(), errors.is_empty());
+        Ok(Self { networks, target, rows, complete })
+    }
+}

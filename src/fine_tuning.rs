@@ -1,0 +1,267 @@
+//! Adapting a model to a user's own labels.
+//!
+//! [`fine_tune`] holds a fifth of the labels out and lets them choose between the model as it is,
+//! with other values in the same order, and a regression of the other labels on what the model
+//! knows ([`Adaptation`]). What it returns never ranks the labels that were held out worse than the
+//! model that it started from.
+
+use crate::benchmarks::labels::repeated;
+use crate::benchmarks::{BenchmarkError, Networks, hold_out};
+use crate::encoder::{GraphBatch, GraphStore, WeightError, WeightFile, Weights};
+use crate::estimator::{
+    Comparison, Data, Estimator, FineTuning, LoadError, Manifest, Method, Metrics, SCHEMA,
+};
+use crate::evaluation::{Observer, contents};
+use crate::predictor::{Adaptation, AdaptationError, Kind};
+use ndarray::{Array2, ArrayView2, Axis};
+use std::io;
+use std::path::Path;
+
+/// Fewest architectures: five to fit and five to choose with.
+pub const LEAST: usize = 10;
+
+/// Fewest networks to choose with.
+const VALIDATION: usize = 5;
+
+/// Most labels that are fitted, since that takes time cubic in their number. Of more labels, a
+/// random sample of so many is.
+pub const MOST: usize = 1000;
+
+/// Why a model can't be adapted.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum FineTuneError {
+    /// A network can't be turned into a graph.
+    #[error(transparent)]
+    Network(#[from] BenchmarkError),
+    /// Too few labels.
+    #[error(
+        "labels of {0} different architectures are too few; at least {LEAST} are needed\n\
+         hint: label more networks; a fifth of them, at least {VALIDATION}, serve to choose with"
+    )]
+    Few(usize),
+    /// The model is fine-tuned already.
+    #[error(
+        "'{name}' is fine-tuned already\nhint: start from '{base}', with all labels in one file"
+    )]
+    FineTuned {
+        /// The model.
+        name: String,
+        /// What it was made from.
+        base: String,
+    },
+    /// The labels can't be fitted.
+    #[error("fitting the labels: {0}")]
+    Labels(#[from] AdaptationError),
+    /// The weights can't be put together: an error of the program.
+    #[error("the fine-tuned model does not load: {0}")]
+    Load(#[from] LoadError),
+}
+
+impl From<WeightError> for FineTuneError {
+    fn from(error: WeightError) -> Self {
+        Self::Load(error.into())
+    }
+}
+
+/// What the manifest of the new model says of where it comes from.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// The model's name.
+    pub name: String,
+    /// The command that makes it again.
+    pub command: String,
+    /// Name of the labels.
+    pub labels: String,
+    /// What they measure.
+    pub target: String,
+    /// Seed of the split.
+    pub seed: u64,
+}
+
+/// A model that may have been kept, fitted without the labels held out.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Candidate {
+    /// How it was made.
+    pub method: Method,
+    /// How well it does on the labels held out.
+    pub metrics: Metrics,
+}
+
+/// What fine-tuning leaves behind.
+#[derive(Debug)]
+pub struct FineTuned {
+    /// The new model.
+    pub estimator: Estimator,
+    /// All that it was chosen from.
+    pub candidates: Vec<Candidate>,
+    /// Why graphs can't be kept in the cache, if so.
+    pub unsaved: Option<io::Error>,
+}
+
+/// What is known of the labelled networks.
+struct Labelled<'a> {
+    base: &'a Estimator,
+    store: GraphStore,
+    targets: Vec<f64>,
+    embeddings: Array2<f32>,
+    features: [Array2<f64>; 3],
+    /// Of the new model, but for its fine-tuning.
+    manifest: Manifest,
+}
+
+/// Adapts `base` to labelled networks, whose graphs are taken from the folder `cache` or left there.
+///
+/// Of the [candidates](FineTuned::candidates), the one with the highest Kendall's τ-b on the labels
+/// held out is kept, the model as it was among equals. It is then fitted again to all labels, unless
+/// that would rank those held out worse than `base` does.
+///
+/// # Errors
+/// When there are too few labels or all are the same, when a network can't be turned into a graph,
+/// or when `base` is fine-tuned itself.
+pub fn fine_tune(
+    base: &Estimator,
+    networks: &dyn Networks,
+    options: &Options,
+    cache: &Path,
+    observe: &Observer,
+) -> Result<FineTuned, FineTuneError> {
+    if let Some(earlier) = &base.manifest().fine_tuning {
+        let (name, base) = (base.manifest().name.clone(), earlier.base.clone());
+        return Err(FineTuneError::FineTuned { name, base });
+    }
+    let architectures = networks.len() - repeated(networks);
+    if architectures < LEAST {
+        return Err(FineTuneError::Few(architectures));
+    }
+    let count = networks.len();
+    let built = |done| observe("building", done, count);
+    let (store, unsaved) =
+        GraphStore::cached(cache, &contents(networks), count, |i| networks.graph(i), &built)?;
+    let (estimates, embeddings) =
+        base.estimate_store(&store, &|done| observe("scoring", done, count));
+    let (training, validation) = hold_out(networks, VALIDATION, options.seed);
+    let targets: Vec<f64> = (0..count).map(|i| networks.target(i)).collect();
+    let truth: Vec<f64> = validation.iter().map(|&i| targets[i]).collect();
+    let held_out = GraphBatch::stored(&store, validation.iter().copied());
+    let measure = |model: &Estimator| {
+        Metrics::estimates(&truth, &model.estimate_batch(&held_out), options.seed)
+    };
+
+    let before = measure(base);
+    let scores: Vec<f64> = estimates.iter().map(|e| e.accuracy).collect();
+    let proxies: Vec<_> = (0..count).map(|i| *store.proxies(i)).collect();
+    let note = FineTuning {
+        base: base.manifest().name.clone(),
+        base_hash: blake3::hash(base.weights()).to_hex().to_string(),
+        target: options.target.clone(),
+        data: Data {
+            benchmark: options.labels.clone(),
+            rows: count,
+            hash: hash(networks),
+            split: format!("a fifth held out for validation, by hash with seed {}", options.seed),
+            training: training.len(),
+            validation: validation.len(),
+            test: 0,
+        },
+        kept: Method::Recalibrated,
+        fitted: 0,
+        adaptation: Kind::Increasing,
+        metrics: Comparison { before, after: before },
+    };
+    let labelled = Labelled {
+        features: Adaptation::features(&scores, embeddings.view(), &proxies),
+        manifest: Manifest {
+            schema: SCHEMA,
+            name: options.name.clone(),
+            command: options.command.clone(),
+            version: env!("CARGO_PKG_VERSION").into(),
+            ..base.manifest().clone()
+        },
+        base,
+        store,
+        targets,
+        embeddings,
+    };
+
+    let steps = Method::ALL.len() + 1;
+    let mut candidates: Vec<Candidate> = Vec::new();
+    for method in Method::ALL {
+        observe("fitting", candidates.len(), steps);
+        let metrics = measure(&labelled.fit(method, &training, note.clone())?);
+        candidates.push(Candidate { method, metrics });
+    }
+    // The first of the best.
+    let better = |a: Candidate, b: &Candidate| {
+        if kendall(&b.metrics) > kendall(&a.metrics) { *b } else { a }
+    };
+    let kept = candidates[1..].iter().fold(candidates[0], better);
+    let metrics = Comparison { before, after: kept.metrics };
+    observe("fitting", candidates.len(), steps);
+    let everything = [training.as_slice(), &validation].concat();
+    let note = FineTuning { metrics, ..note };
+    let mut estimator = labelled.fit(kept.method, &everything, note.clone())?;
+    if kendall(&measure(&estimator)) < kendall(&before) {
+        estimator = labelled.fit(kept.method, &training, note)?;
+    }
+    Ok(FineTuned { estimator, candidates, unsaved })
+}
+
+impl Labelled<'_> {
+    /// The model made by `method` from the labels at these positions, in a random order.
+    fn fit(
+        &self,
+        method: Method,
+        rows: &[usize],
+        note: FineTuning,
+    ) -> Result<Estimator, FineTuneError> {
+        let rows = &rows[..rows.len().min(MOST)];
+        let targets: Vec<f64> = rows.iter().map(|&i| self.targets[i]).collect();
+        let features = self.features.each_ref().map(|f| f.select(Axis(0), rows));
+        let adaptation = match method {
+            Method::Recalibrated => {
+                Adaptation::recalibrate(&features[0].column(0).to_vec(), &targets)?
+            }
+            Method::Adapted => {
+                let views: Vec<ArrayView2<f64>> = features.iter().map(Array2::view).collect();
+                Adaptation::fit(&views, &targets)?
+            }
+        };
+
+        let mut file = WeightFile::parse(self.base.weights())?;
+        adaptation.store(&mut file);
+        let known = self.embeddings.select(Axis(0), rows);
+        self.base.territory().around(known.view()).store(&mut file);
+        let mut manifest = self.manifest.clone();
+        // Operations that the model hadn't met count as known, with embeddings that say nothing.
+        let name = "encoder.operations";
+        let weights = Weights::parse(self.base.weights())?;
+        let (count, width) = (manifest.operations.len(), manifest.config.width);
+        let mut embeddings: Vec<f32> =
+            weights.matrix(name, Some(count), width)?.into_iter().collect();
+        for operation in rows.iter().flat_map(|&i| self.store.operations(i..i + 1)) {
+            if !manifest.operations.iter().any(|o| o == operation.name()) {
+                manifest.operations.push(operation.name().to_string());
+                embeddings.resize(embeddings.len() + width, 0.0);
+            }
+        }
+        file.put(name, &[manifest.operations.len(), width], &embeddings);
+        let (fitted, kind) = (rows.len(), adaptation.kind());
+        manifest.fine_tuning = Some(FineTuning { kept: method, fitted, adaptation: kind, ..note });
+        let json = serde_json::to_vec(&manifest).map_err(|e| LoadError::Manifest(e.to_string()))?;
+        Ok(Estimator::from_bytes(&json, &file.to_bytes()?)?)
+    }
+}
+
+/// blake3 of all names and targets, in order.
+fn hash(networks: &dyn Networks) -> String {
+    let mut labels = blake3::Hasher::new();
+    for i in 0..networks.len() {
+        labels.update(format!("{} {}\n", networks.name(i), networks.target(i)).as_bytes());
+    }
+    labels.finalize().to_hex().to_string()
+}
+
+fn kendall(metrics: &Metrics) -> f64 {
+    metrics.kendall.value
+}
