@@ -265,3 +265,97 @@ fn hash(networks: &dyn Networks) -> String {
 fn kendall(metrics: &Metrics) -> f64 {
     metrics.kendall.value
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::benchmarks::Labelled as LabelledArchitecture;
+    use crate::metrics::kendall_tau_b;
+    use crate::spaces::{Architecture, nasbench101, nasbench201};
+    use rand::{Rng, SeedableRng};
+    use rand_chacha::ChaCha8Rng;
+
+    /// What a model that is loaded again estimates of these networks.
+    fn accuracies(model: &Estimator, networks: &dyn Networks, positions: &[usize]) -> Vec<f64> {
+        let graphs: Vec<_> = positions.iter().map(|&i| networks.graph(i).unwrap()).collect();
+        model.estimate(&graphs).iter().map(|e| e.accuracy).collect()
+    }
+
+    fn check<A: Architecture>(seed: u64, target: impl Fn(f64, f64) -> f64) -> Method {
+        let base = Estimator::embedded();
+        let mut rng = ChaCha8Rng::seed_from_u64(seed);
+        let mut set: Vec<LabelledArchitecture<A>> = (0..60)
+            .map(|_| A::sample(&mut rng))
+            .map(|architecture| LabelledArchitecture {
+                architecture,
+                accuracy: 0.,
+                parameters: None,
+            })
+            .collect();
+        let all: Vec<usize> = (0..set.len()).collect();
+        let estimates = accuracies(&base, &set, &all);
+        for (network, estimate) in set.iter_mut().zip(estimates) {
+            network.accuracy = target(estimate, rng.gen_range(-1.0..1.0));
+        }
+        let text = |text: &str| text.to_string();
+        let (name, labels, target) = (text("mine"), text("labels"), text("target"));
+        let options = Options { name, command: String::new(), labels, target, seed };
+        let folder =
+            std::env::temp_dir().join(format!("gennape-tune-{}-{seed}", std::process::id()));
+        let tuned = fine_tune(&base, &set, &options, &folder.join("cache"), &|_, _, _| ()).unwrap();
+        tuned.estimator.save(&folder.join("mine")).unwrap();
+        let written = Estimator::load(&folder.join("mine")).unwrap();
+        std::fs::remove_dir_all(&folder).unwrap();
+        assert_eq!(written.weights(), tuned.estimator.weights());
+        assert_eq!(accuracies(&written, &set, &all), accuracies(&tuned.estimator, &set, &all));
+
+        let (_, validation) = hold_out(&set, VALIDATION, seed);
+        let truth: Vec<f64> = validation.iter().map(|&i| set[i].accuracy).collect();
+        let tau =
+            |model| kendall_tau_b(&truth, &accuracies(model, &set, &validation)).unwrap_or(0.0);
+        assert!(tau(&written) >= tau(&base), "{} < {}", tau(&written), tau(&base));
+        written.manifest().fine_tuning.as_ref().unwrap().kept
+    }
+
+    #[test]
+    fn the_labels_held_out_are_never_ranked_worse() {
+        let mut kept = Vec::new();
+        for seed in 0..4 {
+            // Noise alone; the model's opinion, the other way round, with noise, and in small units.
+            kept.push(check::<nasbench201::Cell>(seed, |_, noise| noise));
+            kept.push(check::<nasbench201::Cell>(seed, |estimate, _| -1e6 * estimate));
+            kept.push(check::<nasbench101::Cell>(seed, |estimate, noise| estimate + noise));
+            kept.push(check::<nasbench101::Cell>(seed, |estimate, _| 1e-6 * estimate));
+        }
+        assert!(kept.contains(&Method::Recalibrated) && kept.contains(&Method::Adapted));
+        // What is perfect can't be improved.
+        assert!(kept.iter().skip(3).step_by(4).all(|k| *k == Method::Recalibrated), "{kept:?}");
+    }
+
+    #[test]
+    fn labels_that_say_nothing_are_errors() {
+        let mut rng = ChaCha8Rng::seed_from_u64(1);
+        let set = |count: usize, accuracy: f64, rng: &mut ChaCha8Rng| -> Vec<_> {
+            let cells = (0..count).map(|_| nasbench101::Cell::sample(rng));
+            cells
+                .map(|architecture| LabelledArchitecture {
+                    architecture,
+                    accuracy,
+                    parameters: None,
+                })
+                .collect()
+        };
+        let text = String::new;
+        let options =
+            Options { name: text(), command: text(), labels: text(), target: text(), seed: 0 };
+        let cache = std::env::temp_dir().join(format!("gennape-tune-{}", std::process::id()));
+        let tune = |networks: &Vec<LabelledArchitecture<nasbench101::Cell>>| {
+            let base = Estimator::embedded();
+            fine_tune(&base, networks, &options, &cache, &|_, _, _| ()).unwrap_err()
+        };
+        assert!(matches!(tune(&set(9, 1.0, &mut rng)), FineTuneError::Few(_)));
+        let constant = tune(&set(20, 1.0, &mut rng));
+        assert!(matches!(constant, FineTuneError::Labels(AdaptationError::Constant)), "{constant}");
+        std::fs::remove_dir_all(&cache).unwrap();
+    }
+}

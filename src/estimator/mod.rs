@@ -322,7 +322,8 @@ impl Estimator {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::encoder::{Config, testing};
+    use crate::encoder::{Config, WeightFile, testing};
+    use crate::predictor::Kind;
     use crate::spaces::Architecture;
     use crate::spaces::nasbench101::Cell;
     use std::collections::BTreeMap;
@@ -377,6 +378,73 @@ mod tests {
             damage(&mut manifest, &mut tensors);
             let error = load(&manifest, &tensors).expect_err(message);
             assert!(error.contains(message), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_damaged_adaptation_is_an_error_that_names_the_damage() {
+        let data = manifest().data;
+        let metrics = manifest().metrics["validation"]["model"];
+        let manifest = |kind| Manifest {
+            fine_tuning: Some(FineTuning {
+                base: "base".into(),
+                base_hash: "0123".into(),
+                target: "top1".into(),
+                data: data.clone(),
+                kept: Method::Adapted,
+                fitted: 6,
+                adaptation: kind,
+                metrics: Comparison { before: metrics, after: metrics },
+            }),
+            ..manifest()
+        };
+        let graphs = GraphBatch::new(&[0, 1, 2, 3, 4, 5].map(testing::graph));
+        let estimates = [1.0, 2.0, 3.0, 5.0, 4.0, 6.0];
+        let embeddings = Array2::from_shape_fn((6, 64), |(i, j)| ((i + j) % 5) as f32);
+        let features = Adaptation::features(&estimates, embeddings.view(), graphs.proxies());
+        let groups = features.each_ref().map(Array2::view);
+        let fitted = Adaptation::fit(&groups, &estimates).unwrap();
+        let recalibrated = Adaptation::recalibrate(&estimates, &estimates).unwrap();
+        let base = testing::file(&testing::tensors(&manifest(Kind::Linear).config, 3));
+
+        type Damage = fn(&mut WeightFile);
+        let damages: [(&Adaptation, &str, Damage); 7] = [
+            (&fitted, "'adaptation.radius': it is negative", |f| {
+                f.put("adaptation.radius", &[1], &[-1.0]);
+            }),
+            (&fitted, "'adaptation.radius' holds a number that is not finite", |f| {
+                f.put("adaptation.radius", &[1], &[f64::NAN]);
+            }),
+            (&fitted, "'adaptation.radius' is stored as F32, expected F64", |f| {
+                f.put("adaptation.radius", &[1], &[1f32]);
+            }),
+            (&fitted, "'adaptation.values': it is not an increasing", |f| {
+                f.put("adaptation.values", &[2, 2], &[0.0, 1.0, 0.5, 1.0]);
+            }),
+            (&fitted, "'adaptation.estimate.labels' has shape [6, 1]", |f| {
+                f.put("adaptation.coefficients", &[7, 1], &[0.0; 7]);
+            }),
+            (&fitted, "'adaptation.embedding.mean' has shape [63]", |f| {
+                f.put("adaptation.embedding.mean", &[63], &[0.0; 63]);
+            }),
+            (&recalibrated, "'adaptation.curve': it is not an increasing", |f| {
+                f.put("adaptation.curve", &[1, 2], &[0.0, 1.0]);
+            }),
+        ];
+        for (adaptation, message, damage) in damages {
+            let json = serde_json::to_vec(&manifest(adaptation.kind())).unwrap();
+            let load = |damage: Damage| {
+                let mut file = WeightFile::parse(&base).unwrap();
+                adaptation.store(&mut file);
+                damage(&mut file);
+                Estimator::from_bytes(&json, &file.to_bytes().unwrap())
+            };
+            let whole = load(|_| ()).unwrap().estimate_batch(&graphs);
+            assert!(whole.iter().all(|e| e.accuracy.is_finite()));
+            let error = load(damage).expect_err(message).to_string();
+            assert!(error.contains(message), "{error}");
+            let error = Estimator::from_bytes(&json, &base).unwrap_err().to_string();
+            assert!(error.contains("'adaptation.values' is missing"), "{error}");
         }
     }
 
