@@ -7,13 +7,15 @@
 
 use crate::benchmarks::labels::repeated;
 use crate::benchmarks::{BenchmarkError, Networks, hold_out};
-use crate::encoder::{GraphBatch, GraphStore, WeightError, WeightFile, Weights};
+use crate::encoder::{GraphBatch, GraphStore, WeightError, WeightFile};
 use crate::estimator::{
     Comparison, Data, Estimator, FineTuning, LoadError, Manifest, Method, Metrics, SCHEMA,
 };
 use crate::evaluation::{Observer, contents};
+use crate::graph::Operation;
 use crate::predictor::{Adaptation, AdaptationError, Kind};
 use ndarray::{Array2, ArrayView2, Axis};
+use std::collections::BTreeSet;
 use std::io;
 use std::path::Path;
 
@@ -106,6 +108,7 @@ struct Labelled<'a> {
     targets: Vec<f64>,
     embeddings: Array2<f32>,
     features: [Array2<f64>; 3],
+    distances: Vec<f64>,
     /// Of the new model, but for its fine-tuning.
     manifest: Manifest,
 }
@@ -156,7 +159,7 @@ pub fn fine_tune(
         base_hash: blake3::hash(base.weights()).to_hex().to_string(),
         target: options.target.clone(),
         data: Data {
-            benchmark: options.labels.clone(),
+            set: options.labels.clone(),
             rows: count,
             hash: hash(networks),
             split: format!("a fifth held out for validation, by hash with seed {}", options.seed),
@@ -167,10 +170,12 @@ pub fn fine_tune(
         kept: Method::Recalibrated,
         fitted: 0,
         adaptation: Kind::Increasing,
+        operations: Vec::new(),
         metrics: Comparison { before, after: before },
     };
     let labelled = Labelled {
         features: Adaptation::features(&scores, embeddings.view(), &proxies),
+        distances: estimates.iter().map(|e| e.distance).collect(),
         manifest: Manifest {
             schema: SCHEMA,
             name: options.name.clone(),
@@ -223,6 +228,8 @@ impl Labelled<'_> {
                 Adaptation::recalibrate(&features[0].column(0).to_vec(), &targets)?
             }
             Method::Adapted => {
+                let distances: Vec<f64> = rows.iter().map(|&i| self.distances[i]).collect();
+                let features = Adaptation::labelled(features, &distances);
                 let views: Vec<ArrayView2<f64>> = features.iter().map(Array2::view).collect();
                 Adaptation::fit(&views, &targets)?
             }
@@ -231,23 +238,14 @@ impl Labelled<'_> {
         let mut file = WeightFile::parse(self.base.weights())?;
         adaptation.store(&mut file);
         let known = self.embeddings.select(Axis(0), rows);
-        self.base.territory().around(known.view()).store(&mut file);
+        self.base.territory().around(known.view()).store("adaptation.territory", &mut file);
+        let met: BTreeSet<Operation> =
+            rows.iter().flat_map(|&i| self.store.operations(i..i + 1)).collect();
+        let operations = met.iter().map(|o| o.name().to_string()).collect();
         let mut manifest = self.manifest.clone();
-        // Operations that the model hadn't met count as known, with embeddings that say nothing.
-        let name = "encoder.operations";
-        let weights = Weights::parse(self.base.weights())?;
-        let (count, width) = (manifest.operations.len(), manifest.config.width);
-        let mut embeddings: Vec<f32> =
-            weights.matrix(name, Some(count), width)?.into_iter().collect();
-        for operation in rows.iter().flat_map(|&i| self.store.operations(i..i + 1)) {
-            if !manifest.operations.iter().any(|o| o == operation.name()) {
-                manifest.operations.push(operation.name().to_string());
-                embeddings.resize(embeddings.len() + width, 0.0);
-            }
-        }
-        file.put(name, &[manifest.operations.len(), width], &embeddings);
         let (fitted, kind) = (rows.len(), adaptation.kind());
-        manifest.fine_tuning = Some(FineTuning { kept: method, fitted, adaptation: kind, ..note });
+        manifest.fine_tuning =
+            Some(FineTuning { kept: method, fitted, adaptation: kind, operations, ..note });
         let json = serde_json::to_vec(&manifest).map_err(|e| LoadError::Manifest(e.to_string()))?;
         Ok(Estimator::from_bytes(&json, &file.to_bytes()?)?)
     }

@@ -73,7 +73,8 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Error> {
     }
     let outside = answers.iter().filter(|a| !a.in_distribution).count();
     if outside > 0 && console::user_attended_stderr() {
-        let sets: Vec<&str> = estimator.manifest().labels().iter().map(|d| d.set.as_str()).collect();
+        let sets: Vec<&str> =
+            estimator.manifest().labels().iter().map(|d| d.set.as_str()).collect();
         note(&format!(
             "{outside} of {} networks lie outside what the model was trained on ({}): their \
              estimates rest on training-free measures, of use for a rough order at best",

@@ -103,6 +103,12 @@ impl Logs {
 }
 
 impl GraphFeatures {
+    /// Share of the nodes whose operation's [code](Operation::code) is not `known`.
+    pub fn unknown_share(&self, known: impl Fn(u8) -> bool) -> f64 {
+        let unknown = self.operations.iter().filter(|&&code| !known(code)).count();
+        unknown as f64 / self.nodes() as f64
+    }
+
     /// The features of `graph`.
     pub fn new(graph: &ComputationGraph) -> Self {
         let logs: Vec<Logs> = graph.nodes().map(Logs::new).collect();

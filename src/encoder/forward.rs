@@ -128,10 +128,9 @@ impl Encoder {
         &self.config
     }
 
-    /// Share of a graph's nodes whose operation was not met in training.
-    pub fn unknown_share(&self, graph: &GraphFeatures) -> f32 {
-        let unknown = graph.operations.iter().filter(|&&code| !self.known[usize::from(code)]);
-        unknown.count() as f32 / graph.nodes() as f32
+    /// Whether the operation with this code was met in training.
+    pub fn knows(&self, code: u8) -> bool {
+        self.known[usize::from(code)]
     }
 
     /// Embeddings of graphs, `[graphs, config.embedding()]`, on the calling thread. A row depends

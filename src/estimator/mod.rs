@@ -26,7 +26,7 @@ use crate::encoder::{
 use crate::graph::{ComputationGraph, Operation};
 use crate::predictor::{Adaptation, Calibration, Head, Territory};
 use crate::proxies::Proxies;
-use ndarray::{Array2, Axis, concatenate};
+use ndarray::{Array2, ArrayView1, Axis, concatenate};
 use rayon::prelude::*;
 use std::fs;
 use std::io;
@@ -120,7 +120,22 @@ pub struct Estimator {
     /// Of the proxies' score, for networks unlike those in training.
     prior: Calibration,
     territory: Territory,
-    adaptation: Option<Adaptation>,
+    adapted: Option<Adapted>,
+}
+
+/// What fine-tuning adds to a model.
+#[derive(Debug, Clone)]
+struct Adapted {
+    adaptation: Adaptation,
+    /// The neighbourhood of the labelled networks.
+    territory: Territory,
+    /// Operations of the labelled networks.
+    operations: Vec<Operation>,
+}
+
+/// Distance that is taken into account where operations are unknown: nothing is known then.
+fn distance(of_embedding: f64, unknown_share: f64) -> f64 {
+    if unknown_share > 0.0 { of_embedding.max(2.0 + unknown_share) } else { of_embedding }
 }
 
 impl Estimator {
@@ -175,20 +190,27 @@ impl Estimator {
         let operation = |name: &String| {
             Operation::from_name(name).ok_or_else(|| LoadError::Operation(name.clone()))
         };
-        let operations: Vec<Operation> =
-            manifest.operations.iter().map(operation).collect::<Result<_, _>>()?;
+        let operations = |names: &[String]| -> Result<Vec<Operation>, LoadError> {
+            names.iter().map(operation).collect()
+        };
 
         let file = weights.to_vec();
         let weights = Weights::parse(weights)?;
-        let adaptation =
-            |f: &FineTuning| Adaptation::load(f.adaptation, config.embedding(), &weights);
+        let length = config.embedding();
+        let adapted = |f: &FineTuning| -> Result<Adapted, LoadError> {
+            Ok(Adapted {
+                adaptation: Adaptation::load(f.adaptation, length, &weights)?,
+                territory: Territory::load("adaptation.territory", length, &weights)?,
+                operations: operations(&f.operations)?,
+            })
+        };
         Ok(Self {
-            encoder: Encoder::new(config, &operations, &weights)?,
+            encoder: Encoder::new(config, &operations(&manifest.operations)?, &weights)?,
             head: Head::new(config, &weights)?,
             calibration: Calibration::load("calibration", &weights)?,
             prior: Calibration::load("prior", &weights)?,
-            territory: Territory::new(config.embedding(), &weights)?,
-            adaptation: manifest.fine_tuning.as_ref().map(adaptation).transpose()?,
+            territory: Territory::load("territory", length, &weights)?,
+            adapted: manifest.fine_tuning.as_ref().map(adapted).transpose()?,
             manifest,
             weights: file,
         })
@@ -284,12 +306,11 @@ impl Estimator {
     /// Estimates for graphs whose embeddings are known already.
     fn estimate_embedded(&self, graphs: &GraphBatch, embeddings: &Array2<f32>) -> Vec<Estimate> {
         let scores = self.head.scores(embeddings.view());
-        let distances =
-            graphs.features().iter().zip(embeddings.rows()).map(|(graph, embedding)| {
-                let unknown = f64::from(self.encoder.unknown_share(graph));
-                let distance = self.territory.distance(embedding);
-                if unknown > 0.0 { distance.max(2.0 + unknown) } else { distance }
-            });
+        let rows = graphs.features().iter().zip(embeddings.rows());
+        let distances = rows.clone().map(|(graph, embedding)| {
+            let unknown = graph.unknown_share(|code| self.encoder.knows(code));
+            distance(self.territory.distance(embedding), unknown)
+        });
         let estimate = |accuracy, interval, distance| Estimate {
             accuracy,
             interval,
@@ -307,15 +328,20 @@ impl Estimator {
         };
         let estimates: Vec<Estimate> =
             scores.iter().zip(graphs.proxies()).zip(distances).map(general).collect();
-        let Some(adaptation) = &self.adaptation else { return estimates };
+        let Some(Adapted { adaptation, territory, operations }) = &self.adapted else {
+            return estimates;
+        };
         let accuracies: Vec<f64> = estimates.iter().map(|e| e.accuracy).collect();
         let features = Adaptation::features(&accuracies, embeddings.view(), graphs.proxies());
         let groups = features.each_ref().map(Array2::view);
-        let of = |(i, distance): (usize, f64)| {
+        let met = |code| operations.iter().any(|o| o.code() == usize::from(code));
+        let adapt = |(i, (graph, embedding)): (usize, (&GraphFeatures, ArrayView1<f32>))| {
+            let unknown = graph.unknown_share(|code| self.encoder.knows(code) || met(code));
+            let distance = distance(territory.distance(embedding), unknown);
             let rank = adaptation.rank(&groups, i);
             estimate(adaptation.value(rank), adaptation.interval(rank, distance), distance)
         };
-        estimates.iter().map(|e| e.distance).enumerate().map(of).collect()
+        rows.enumerate().map(adapt).collect()
     }
 }
 
@@ -383,8 +409,8 @@ mod tests {
 
     #[test]
     fn a_damaged_adaptation_is_an_error_that_names_the_damage() {
-        let data = manifest().data;
-        let metrics = manifest().metrics["validation"]["model"];
+        let data = manifest().data[0].clone();
+        let metrics = manifest().metrics["nasbench101 validation"]["model"];
         let manifest = |kind| Manifest {
             fine_tuning: Some(FineTuning {
                 base: "base".into(),
@@ -394,6 +420,7 @@ mod tests {
                 kept: Method::Adapted,
                 fitted: 6,
                 adaptation: kind,
+                operations: Vec::new(),
                 metrics: Comparison { before: metrics, after: metrics },
             }),
             ..manifest()
@@ -436,6 +463,10 @@ mod tests {
             let load = |damage: Damage| {
                 let mut file = WeightFile::parse(&base).unwrap();
                 adaptation.store(&mut file);
+                Estimator::embedded()
+                    .territory()
+                    .around(embeddings.view())
+                    .store("adaptation.territory", &mut file);
                 damage(&mut file);
                 Estimator::from_bytes(&json, &file.to_bytes().unwrap())
             };

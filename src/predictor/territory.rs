@@ -18,15 +18,16 @@ pub struct Territory {
 }
 
 impl Territory {
-    /// The territory of a model whose embeddings have `length` dimensions.
+    /// The territory that a file holds under `name`, of embeddings with `length` dimensions.
     ///
     /// # Errors
     /// When a tensor is missing, has the wrong shape or is not finite.
-    pub fn new(length: usize, weights: &Weights) -> Result<Self, WeightError> {
-        let scale = weights.vector("territory.scale", length)?;
-        let centroids = weights.matrix("territory.centroids", None, length)?;
+    pub fn load(name: &str, length: usize, weights: &Weights) -> Result<Self, WeightError> {
+        let scale = weights.vector(&format!("{name}.scale"), length)?;
+        let name = format!("{name}.centroids");
+        let centroids = weights.matrix(&name, None, length)?;
         if centroids.is_empty() {
-            return Err(WeightError::Missing("territory.centroids".into()));
+            return Err(WeightError::Missing(name));
         }
         Ok(Self { scale, centroids })
     }
@@ -53,11 +54,11 @@ impl Territory {
         Self { scale: &self.scale / reach, centroids }
     }
 
-    /// Adds its tensors to a model file, in place of another territory's.
-    pub fn store(&self, file: &mut WeightFile) {
-        file.put("territory.scale", &[self.scale.len()], &self.scale);
+    /// Adds its tensors to a model file.
+    pub fn store(&self, name: &str, file: &mut WeightFile) {
+        file.put(format!("{name}.scale"), &[self.scale.len()], &self.scale);
         let (rows, columns) = self.centroids.dim();
-        file.put("territory.centroids", &[rows, columns], &self.centroids);
+        file.put(format!("{name}.centroids"), &[rows, columns], &self.centroids);
     }
 
     /// Membership of a network at this [distance](Self::distance) in what training covered; the
