@@ -26,6 +26,9 @@ pub(crate) struct Arguments {
     /// A labelled set to leave out.
     #[arg(long, value_name = "SET", value_parser = super::evaluate::set_parser())]
     without: Option<String>,
+    /// Most training networks of each set, to see how many labels it takes.
+    #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u64).range(1..))]
+    training_networks: Option<u64>,
     /// Passes over the training networks [default: as the recipe says].
     #[arg(long)]
     epochs: Option<usize>,
@@ -80,6 +83,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Error> {
         output: arguments.output.clone(),
         config: Config::encoder(),
         recipe,
+        training_networks: arguments.training_networks.and_then(|n| usize::try_from(n).ok()),
         seed: arguments.seed,
         command: command(arguments),
     };
@@ -94,11 +98,12 @@ fn name(value: impl ValueEnum) -> String {
 
 /// The command line that repeats the run, without what depends on the machine.
 fn command(arguments: &Arguments) -> String {
-    let Arguments { set, without, epochs, seed, output, .. } = arguments;
+    let Arguments { set, without, training_networks, epochs, seed, output, .. } = arguments;
+    let most = training_networks.map_or_else(String::new, |n| format!(" --training-networks {n}"));
     let epochs = epochs.map_or_else(String::new, |epochs| format!(" --epochs {epochs}"));
     let without = without.as_ref().map_or_else(String::new, |set| format!(" --without {set}"));
     let set = name(*set);
-    format!("gennape train {set}{without}{epochs} --seed {seed} -o {}", output.display())
+    format!("gennape train {set}{without}{most}{epochs} --seed {seed} -o {}", output.display())
 }
 
 fn print(manifest: &Manifest) -> Result<(), Error> {

@@ -56,6 +56,8 @@ pub struct Options {
     pub config: Config,
     /// Loss, optimiser and schedule.
     pub recipe: Recipe,
+    /// Most training networks of each set; all, unless given.
+    pub training_networks: Option<usize>,
     /// Seed of split, weights and order.
     pub seed: u64,
     /// The command to note in the manifest.
