@@ -21,8 +21,8 @@ mod fuzzy_cmeans;
 pub use fuzzy_cmeans::*;
 
 use ndarray::{
-    Array2, ArrayBase, ArrayView1, ArrayView2, ArrayViewMut1, ArrayViewMut2, Data, Ix2, NdFloat,
-    Zip,
+    Array1, Array2, ArrayBase, ArrayView1, ArrayView2, ArrayViewMut1, ArrayViewMut2, Data, Ix2,
+    NdFloat, Zip,
 };
 
 /// The memberships U (n, k) of `observations` (n, features) in clusters around `centroids`
@@ -32,20 +32,29 @@ use ndarray::{
 /// these in equal parts. A point so far from all centroids that squared distances overflow belongs
 /// to all in equal parts. The row of a point with NaN or an infinity in it means nothing.
 ///
-/// `fuzzifier` must be finite and above 1, which is not checked.
-///
 /// # Panics
-/// If centroids and observations differ in their number of features.
+/// If centroids and observations differ in their number of features, or `fuzzifier` is not finite
+/// or not above 1.
 pub fn memberships<F: NdFloat>(
     centroids: &ArrayBase<impl Data<Elem = F>, Ix2>,
     fuzzifier: F,
     observations: &ArrayBase<impl Data<Elem = F>, Ix2>,
 ) -> Array2<F> {
     assert_eq!(centroids.ncols(), observations.ncols(), "features of centroids and observations");
+    assert!(fuzzifier.is_finite() && fuzzifier > F::one(), "fuzzifier {fuzzifier}");
     let mut memberships = Array2::zeros((observations.nrows(), centroids.nrows()));
     let view = memberships.view_mut();
     write_memberships(centroids.view(), fuzzifier, observations.view(), view);
     memberships
+}
+
+/// How evenly each point is shared: the entropy of its memberships (n, k) over that of equal ones,
+/// from 0 for a point that belongs to one cluster alone to 1.
+pub fn membership_entropy<F: NdFloat>(memberships: ArrayView2<F>) -> Array1<F> {
+    let clusters = F::from(memberships.ncols()).unwrap_or_else(F::one);
+    let most = if clusters > F::one() { clusters.ln() } else { F::one() };
+    let surprise = |u: F| if u > F::zero() { -u * u.ln() } else { F::zero() };
+    memberships.rows().into_iter().map(|row| row.mapv(surprise).sum() / most).collect()
 }
 
 /// Writes the memberships (n, k) and returns the points' shares of the objective, in their order.
@@ -94,7 +103,7 @@ fn squared_distance<F: NdFloat>(a: ArrayView1<F>, b: ArrayView1<F>) -> F {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use ndarray::{Array1, array};
+    use ndarray::array;
 
     /// From the definition, by hand.
     #[test]
@@ -136,6 +145,19 @@ mod tests {
         let u = memberships(&centroids, 2.0, &array![[f64::NAN], [0.0]]);
         assert!(u.row(0).iter().all(|u| u.is_nan()));
         assert_eq!(u.row(1), Array1::from_vec(vec![1.0, 0.0, 0.0, 0.0]));
+    }
+
+    #[test]
+    #[should_panic(expected = "fuzzifier 1")]
+    fn a_fuzzifier_of_one_is_refused() {
+        memberships(&array![[0.0], [1.0]], 1.0, &array![[0.5]]);
+    }
+
+    #[test]
+    fn entropy_is_highest_between_the_clusters() {
+        let u = array![[1.0, 0.0, 0.0, 0.0], [0.25, 0.25, 0.25, 0.25], [0.5, 0.5, 0.0, 0.0]];
+        assert_eq!(membership_entropy(u.view()), array![0.0, 1.0, 0.5]);
+        assert_eq!(membership_entropy(array![[1.0]].view()), array![0.0]);
     }
 
     /// The share of the objective in closed form is what its definition says.

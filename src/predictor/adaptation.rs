@@ -282,10 +282,22 @@ impl Adaptation {
     /// # Errors
     /// With fewer than five labels, or labels that are all the same.
     pub fn fit(groups: &[ArrayView2<f64>], targets: &[f64]) -> Result<Self, AdaptationError> {
+        Ok(Self::fit_left_out(groups, targets)?.0)
+    }
+
+    /// [`fit`](Self::fit), and the rank predicted for each label from the others alone.
+    ///
+    /// # Errors
+    /// As for `fit`.
+    pub fn fit_left_out(
+        groups: &[ArrayView2<f64>],
+        targets: &[f64],
+    ) -> Result<(Self, Vec<f64>), AdaptationError> {
         let (ranks, values) = ranks(targets)?;
         let (kernel, residuals) = Kernel::fit(groups, &ranks)?;
         let radius = quantile(residuals.iter().map(|r| r.abs()).collect());
-        Ok(Self { regression: Regression::Kernel(kernel), values, radius })
+        let left_out = (&ranks - &residuals).to_vec();
+        Ok((Self { regression: Regression::Kernel(kernel), values, radius }, left_out))
     }
 
     /// Fits `targets` by an increasing function of `estimates`: other values in the same order,
@@ -504,6 +516,23 @@ mod tests {
         };
         let expected = RIDGES.into_iter().map(direct).fold(f64::INFINITY, f64::min);
         assert!((error - expected).abs() < 1e-9, "{error}, not {expected}");
+    }
+
+    /// What a label is predicted from does not hold it: from noise it is predicted no better than
+    /// chance, though a fit to all labels follows them.
+    #[test]
+    fn left_out_ranks_know_nothing_of_their_label() {
+        let targets = random(60, 1, 9).column(0).to_vec();
+        let of = |features: &Array2<f64>| {
+            let views = [features.view()];
+            let (adaptation, left_out) = Adaptation::fit_left_out(&views, &targets).unwrap();
+            let fitted = adaptation.predict(&views);
+            [&fitted, &left_out].map(|predicted| spearman(&targets, predicted).unwrap())
+        };
+        let [fitted, left_out] = of(&random(60, 30, 10));
+        assert!(fitted > 0.4 && left_out < 0.3, "{fitted} {left_out}");
+        let signal = Array2::from_shape_fn((60, 1), |(i, _)| targets[i].exp());
+        assert!(of(&signal)[1] > 0.95);
     }
 
     /// Networks whose estimate says less than one of their two costs.

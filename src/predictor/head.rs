@@ -17,16 +17,31 @@ impl Head {
     /// # Errors
     /// When a tensor is missing, has the wrong shape or is not finite.
     pub fn new(config: &Config, weights: &Weights) -> Result<Self, WeightError> {
+        Self::read("head", config.embedding(), &config.head, config.activation, weights)
+    }
+
+    /// The head whose tensors' names begin with `name`, for embeddings of `length` dimensions and
+    /// with hidden layers of these widths.
+    ///
+    /// # Errors
+    /// When a tensor is missing, has the wrong shape or is not finite.
+    pub fn read(
+        name: &str,
+        length: usize,
+        hidden: &[usize],
+        activation: Activation,
+        weights: &Weights,
+    ) -> Result<Self, WeightError> {
         let mut layers = Vec::new();
-        let mut inputs = config.embedding();
-        for (i, &outputs) in config.head.iter().chain(&[1]).enumerate() {
+        let mut inputs = length;
+        for (i, &outputs) in hidden.iter().chain(&[1]).enumerate() {
             layers.push((
-                weights.matrix(&format!("head.{i}.weight"), Some(inputs), outputs)?,
-                weights.vector(&format!("head.{i}.bias"), outputs)?,
+                weights.matrix(&format!("{name}.{i}.weight"), Some(inputs), outputs)?,
+                weights.vector(&format!("{name}.{i}.bias"), outputs)?,
             ));
             inputs = outputs;
         }
-        Ok(Self { activation: config.activation, layers })
+        Ok(Self { activation, layers })
     }
 
     /// Scores of `embeddings`, `[networks, length of an embedding]`.

@@ -5,13 +5,25 @@
 //! that cover 90 % of networks like those it was trained on, and a [`Territory`] tells how far an
 //! embedding lies from them. An [`Adaptation`] fits all of that to a few labels of another kind of
 //! networks.
+//!
+//! GENNAPE's own predictors (arXiv 2211.17226) are [`FuzzyHeads`], one head for each of the
+//! [`FuzzyClusters`] of embeddings, for accuracies or their [`FlopsTransform`], and an
+//! [`Ensemble`] of several predictors.
 
 mod adaptation;
 mod calibration;
+mod ensemble;
+mod flops;
+mod fuzzy;
 mod head;
+mod standard;
 mod territory;
 
 pub use adaptation::{Adaptation, AdaptationError, Kind};
 pub use calibration::{Bin, Calibration, CalibrationError};
+pub use ensemble::Ensemble;
+pub use flops::{FlopsTransform, log_gflops};
+pub use fuzzy::{FuzzyClusters, FuzzyHeads};
 pub use head::Head;
+pub use standard::Standardisation;
 pub use territory::Territory;
