@@ -3,6 +3,7 @@
 //! Data goes to standard output, everything else to standard error. Exit codes: 0 success, 1 a
 //! problem the user can solve (a bad argument, an unreadable file), 2 a fault of the program.
 
+mod ablate;
 mod data;
 mod embed;
 mod error;
@@ -44,6 +45,7 @@ enum Command {
     Data(data::Arguments),
     #[cfg(feature = "train")]
     Train(train::Arguments),
+    Ablate(ablate::Arguments),
     /// Train an estimator (not in this build: it needs libtorch).
     #[cfg(not(feature = "train"))]
     #[command(disable_help_flag = true)]
@@ -65,13 +67,20 @@ impl Command {
             Self::Data(arguments) => data::run(&arguments),
             #[cfg(feature = "train")]
             Self::Train(arguments) => train::run(&arguments),
+            Self::Ablate(arguments) => ablate::run(&arguments),
             #[cfg(not(feature = "train"))]
-            Self::Train { .. } => Err(Error::user("this gennape was built without training").hint(
-                "python3 scripts/setup_libtorch.py, then \
-                     cargo run --release --features train -- train …",
-            )),
+            Self::Train { .. } => Err(without_training()),
         }
     }
+}
+
+/// Why a command that trains can't.
+#[cfg(not(feature = "train"))]
+fn without_training() -> Error {
+    Error::user("this gennape was built without training").hint(
+        "python3 scripts/setup_libtorch.py, then \
+         cargo run --release --features train -- train …",
+    )
 }
 
 /// How `predict` and its like print their answer.

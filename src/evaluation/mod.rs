@@ -3,6 +3,7 @@
 //!
 //! [`evaluate`] turns a [`Family`] into a [`FamilyReport`], on which all output formats work.
 
+pub mod ablation;
 mod render;
 mod scatter;
 
@@ -339,7 +340,7 @@ fn measure(truth: &[f64], scores: &[f64], estimates: bool) -> Vec<Measured> {
     defined.collect()
 }
 
-fn views(parts: &[Array2<f64>]) -> Vec<ArrayView2<'_, f64>> {
+pub(crate) fn views(parts: &[Array2<f64>]) -> Vec<ArrayView2<'_, f64>> {
     parts.iter().map(Array2::view).collect()
 }
 

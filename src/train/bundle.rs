@@ -103,7 +103,7 @@ fn territory(
 }
 
 /// Embeddings of graphs, on all cores.
-fn embed(store: &GraphStore, graphs: &[usize], encoder: &Encoder) -> Array2<f32> {
+pub fn embed(store: &GraphStore, graphs: &[usize], encoder: &Encoder) -> Array2<f32> {
     let embed = |graphs: &[usize]| encoder.embed(&features(store, graphs));
     let parts: Vec<Array2<f32>> = graphs.par_chunks(256).map(embed).collect();
     let views: Vec<_> = parts.iter().map(Array2::view).collect();

@@ -33,7 +33,7 @@ const EVALUATION_BATCH: usize = 250;
 /// Pairwise logistic ranking loss (RankNet, Burges et al. 2005): the mean of
 /// log(1 + exp(-(sᵢ - sⱼ))) over all pairs of a batch from one family in which i is truly better
 /// than j.
-fn ranking_loss(scores: &Tensor, targets: &Tensor, families: &Tensor) -> Tensor {
+pub fn ranking_loss(scores: &Tensor, targets: &Tensor, families: &Tensor) -> Tensor {
     let difference = |x: &Tensor| x.unsqueeze(1) - x.unsqueeze(0);
     let related = families.unsqueeze(1).eq_tensor(&families.unsqueeze(0));
     let better = difference(targets).gt(0.0).logical_and(&related).to_kind(Kind::Float);

@@ -4,9 +4,11 @@
 //! once (and cached), a [`Twin`] of the encoder is fitted, and what inference needs besides the
 //! weights is measured on the validation networks. [`contrastive`] trains an encoder without labels.
 
+pub mod ablation;
 mod bundle;
 pub mod contrastive;
 mod fit;
+mod heads;
 mod twin;
 
 pub use twin::Twin;
@@ -17,10 +19,10 @@ use crate::estimator::{
     Data, Estimator, LoadError, Manifest, Recipe, SCHEMA, Training, WriteError,
 };
 use crate::graph::Operation;
-use crate::predictor::CalibrationError;
+use crate::predictor::{AdaptationError, CalibrationError};
 use std::collections::BTreeMap;
 use std::ops::Range;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// Why training failed.
 #[derive(Debug, thiserror::Error)]
@@ -35,6 +37,19 @@ pub enum TrainError {
     /// The embeddings can't be clustered.
     #[error("clustering the embeddings: {0}")]
     Clustering(String),
+    /// The few labels can't be fitted.
+    #[error("fitting to a few labels: {0}")]
+    Adaptation(#[from] AdaptationError),
+    /// There is too little to rank.
+    #[error("{family}: {networks} networks can't be ranked; at least {least} are needed")]
+    Few {
+        /// The family.
+        family: &'static str,
+        /// Its networks.
+        networks: usize,
+        /// How many it takes.
+        least: usize,
+    },
     /// The model can't be written.
     #[error(transparent)]
     Write(#[from] WriteError),
@@ -134,8 +149,23 @@ pub fn train(
 ) -> Result<Manifest, TrainError> {
     let loaded: Vec<Box<dyn Networks>> =
         sets.iter().map(|set| set.load(&options.data)).collect::<Result<_, _>>()?;
-    let (set, data) = prepare(sets, &loaded, options, report)?;
+    let cut = Cut {
+        sample: usize::MAX,
+        training: options.training_networks.unwrap_or(usize::MAX),
+        seed: options.seed,
+    };
+    let (set, data) = prepare(sets, &loaded, cut, &options.cache, report)?;
     fit(options, &set, data, report)
+}
+
+/// What is taken of each set.
+#[derive(Debug, Clone, Copy)]
+struct Cut {
+    /// Most networks that are split.
+    sample: usize,
+    /// Most networks for training.
+    training: usize,
+    seed: u64,
 }
 
 /// Builds, lowers and featurises the networks of all splits, or takes them from the cache; also
@@ -143,17 +173,22 @@ pub fn train(
 fn prepare(
     sets: &[&Set],
     loaded: &[Box<dyn Networks>],
-    options: &Options,
+    cut: Cut,
+    cache: &Path,
     report: &mut dyn FnMut(&str),
 ) -> Result<(LabelledGraphs, Vec<Data>), TrainError> {
-    let (seed, cache) = (options.seed, &options.cache);
+    let seed = cut.seed;
     let wholes: Vec<Subset> = sets
         .iter()
         .zip(loaded)
         .map(|(set, whole)| Subset::at_least(whole.as_ref(), set.minimum))
         .collect();
-    let splits: Vec<Split> =
-        sets.iter().zip(&wholes).map(|(set, whole)| Split::new(whole, set.sample, seed)).collect();
+    let split = |(set, whole): (&&Set, &Subset)| {
+        let mut split = Split::new(whole, set.sample.min(cut.sample), seed);
+        split.train.truncate(cut.training);
+        split
+    };
+    let splits: Vec<Split> = sets.iter().zip(&wholes).map(split).collect();
     let part = |of: fn(&Split) -> &Vec<usize>| {
         splits.iter().enumerate().flat_map(move |(f, s)| of(s).iter().map(move |&i| (f, i)))
     };
@@ -182,7 +217,7 @@ fn prepare(
         hash: hashes[f].clone(),
         split: format!(
             "{} networks of at least {} %, 80/10/10, by hash with seed {seed}",
-            set.sample.min(wholes[f].len()),
+            set.sample.min(cut.sample).min(wholes[f].len()),
             set.minimum
         ),
         training: splits[f].train.len(),

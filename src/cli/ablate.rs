@@ -1,0 +1,177 @@
+//! `gennape ablate`: GENNAPE's predictors, each alone and together, beside the paper's figures.
+
+use super::error::Error;
+use super::table::Table;
+use super::{print_json, stdout};
+use crate::evaluation;
+use crate::evaluation::ablation::{Report, SCHEMA};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+#[cfg(feature = "train")]
+use {
+    crate::benchmarks::{self, Set, nasbench101},
+    crate::encoder::default_cache,
+    crate::train::{
+        self,
+        ablation::{FAMILIES, Options},
+    },
+    clap::builder::{PossibleValue, PossibleValuesParser},
+};
+
+/// Train GENNAPE's predictors and measure each alone and all together.
+///
+/// Prints mean absolute error and Spearman's rank correlation on NAS-Bench-101's test networks,
+/// and the rank correlation on families that nothing was trained on, without labels and fitted to
+/// a few; beside them the figures of tables 3 and 5 of the paper (arXiv 2211.17226). ± is the
+/// standard deviation over seeds: each has its own split, initial weights and labels to fit to.
+/// Progress goes to standard error.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Example:\n  gennape ablate nasbench101 --data data/ --seeds 5")]
+pub(crate) struct Arguments {
+    /// A report that --format json has written, to print again.
+    #[arg(long, value_name = "FILE")]
+    report: Option<PathBuf>,
+    /// How to print.
+    #[arg(long, value_enum, default_value_t = Format::Table)]
+    format: Format,
+    #[cfg(feature = "train")]
+    #[command(flatten)]
+    training: TrainingArguments,
+    #[cfg(not(feature = "train"))]
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true, hide = true)]
+    rest: Vec<std::ffi::OsString>,
+}
+
+/// What to train and to rank.
+#[cfg(feature = "train")]
+#[derive(Debug, clap::Args)]
+struct TrainingArguments {
+    /// The labelled set to train on.
+    #[arg(value_enum, required_unless_present = "report", conflicts_with = "report")]
+    set: Option<TrainingSet>,
+    /// Folder with the labelled sets [default: $GENNAPE_DATA].
+    #[arg(long, value_name = "DIR")]
+    data: Option<PathBuf>,
+    /// Families to rank [default: those of nasbench201-no-none, nasbench_macro and accel_nasbench
+    /// whose files are there].
+    #[arg(long, value_delimiter = ',', value_parser = family_parser())]
+    families: Vec<String>,
+    /// Repetitions.
+    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u64).range(1..))]
+    seeds: u64,
+    /// Networks to sample for training, validation and test, and at most of each family.
+    #[arg(long, default_value_t = nasbench101::SAMPLE)]
+    networks: usize,
+    /// Passes of encoders over the training networks [default: as their recipes say].
+    #[arg(long)]
+    epochs: Option<usize>,
+    /// Labelled networks of a family to fit to.
+    #[arg(long, default_value_t = 50)]
+    labels: usize,
+    /// Folder for featurised graphs, which later runs take from there [default: the user's cache].
+    #[arg(long, value_name = "DIR")]
+    cache: Option<PathBuf>,
+}
+
+/// Labelled sets that the paper's predictors are trained on.
+#[cfg(feature = "train")]
+#[derive(Debug, Clone, Copy, clap::ValueEnum)]
+enum TrainingSet {
+    /// Networks of at least 80 % on CIFAR-10.
+    Nasbench101,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum Format {
+    /// Aligned columns for people.
+    Table,
+    /// One JSON object; its `schema` number changes when the meaning of a field does.
+    Json,
+    /// Markdown tables.
+    Markdown,
+}
+
+/// The sets that are not trained on.
+#[cfg(feature = "train")]
+fn family_parser() -> PossibleValuesParser {
+    let foreign = Set::ALL.iter().filter(|s| s.name != "nasbench101");
+    foreign.map(|s| PossibleValue::new(s.name).help(s.about)).into()
+}
+
+pub(crate) fn run(arguments: &Arguments) -> Result<(), Error> {
+    let report = match &arguments.report {
+        Some(path) => read(path)?,
+        None => measure(arguments)?,
+    };
+    match arguments.format {
+        Format::Json => print_json(&report),
+        format => print(&report, format),
+    }
+}
+
+fn read(path: &Path) -> Result<Report, Error> {
+    let about = |e: &dyn std::fmt::Display| Error::user(format!("{}: {e}", path.display()));
+    let text = std::fs::read_to_string(path).map_err(|e| about(&e))?;
+    let report: Report = serde_json::from_str(&text).map_err(|e| about(&e))?;
+    match report.schema {
+        SCHEMA => Ok(report),
+        other => Err(about(&format!("schema {other}, expected {SCHEMA}"))),
+    }
+}
+
+#[cfg(not(feature = "train"))]
+fn measure(arguments: &Arguments) -> Result<Report, Error> {
+    let _ = &arguments.rest;
+    Err(super::without_training())
+}
+
+#[cfg(feature = "train")]
+fn measure(Arguments { training, .. }: &Arguments) -> Result<Report, Error> {
+    let data = benchmarks::data_folder(training.data.as_deref())?;
+    let wanted = |set: &&Set| match training.families.as_slice() {
+        [] => FAMILIES.contains(&set.name) && data.join(set.file).exists(),
+        families => families.iter().any(|f| f == set.name),
+    };
+    let options = Options {
+        families: Set::ALL.iter().filter(wanted).collect(),
+        cache: training.cache.clone().unwrap_or_else(default_cache),
+        networks: training.networks,
+        epochs: training.epochs,
+        seeds: training.seeds,
+        labels: training.labels,
+        data,
+    };
+    let mut progress = |line: &str| eprintln!("{line}");
+    match training.set {
+        // The only one, which must be named when there is no report.
+        Some(TrainingSet::Nasbench101) | None => {
+            Ok(train::ablation::nasbench101(&options, &mut progress)?)
+        }
+    }
+}
+
+/// Prints both tables and what was chosen.
+fn print(report: &Report, format: Format) -> Result<(), Error> {
+    let mut out = stdout();
+    for rows in [report.in_space_rows(), report.transfer_rows()] {
+        if rows.1.is_empty() {
+            continue;
+        }
+        if format == Format::Markdown {
+            write!(out, "{}", evaluation::markdown(&rows))?;
+        } else {
+            let (header, rows) = rows;
+            let left = |h: &String| if h == "ranked by" { format!("<{h}") } else { h.clone() };
+            let header: Vec<String> = header.iter().map(left).collect();
+            let header: Vec<&str> = header.iter().map(String::as_str).collect();
+            let mut table = Table::new(&header);
+            rows.into_iter().for_each(|row| table.row(row));
+            table.print(&mut out)?;
+        }
+        writeln!(out)?;
+    }
+    let Report { networks, seeds, .. } = report;
+    let plural = if *seeds == 1 { "" } else { "s" };
+    writeln!(out, "{networks} networks, {seeds} seed{plural}. {}.", report.choice_text())?;
+    Ok(out.flush()?)
+}
