@@ -141,8 +141,8 @@ fn distance(of_embedding: f64, unknown_share: f64) -> f64 {
 impl Estimator {
     /// The model that is part of the program: NAS-Bench-101's CIFAR-10 accuracies.
     pub fn embedded() -> Self {
-        let manifest = include_bytes!("../../models/gennape-nb101/manifest.json");
-        let weights = include_bytes!("../../models/gennape-nb101/weights.safetensors");
+        let manifest = include_bytes!("../../models/gennape-cifar10/manifest.json");
+        let weights = include_bytes!("../../models/gennape-cifar10/weights.safetensors");
         // Not data but part of the program; a test loads it.
         Self::from_bytes(manifest, weights).expect("the embedded model is valid")
     }

@@ -1,0 +1,71 @@
+"""Trains and evaluates what the README's table of settings needs besides models/evaluation.json:
+each family ranked by a model of all the others, and NAS-Bench-101 learned from few labels.
+
+Needs the labelled sets in $GENNAPE_DATA and libtorch (scripts/setup_libtorch.py), and takes about an
+hour on one core. What WORK holds from an earlier run is not made again.
+
+usage: python3 scripts/targets.py WORK
+"""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent
+PROGRAM = ROOT / "target/release/gennape"
+FAMILIES = ["nasbench_macro", "accel_nasbench", "nasbench201", "nasbench101", "metaqnn"]
+# Of each family 10,000 networks at most and few passes: ten times as long makes a better model of
+# the families it is trained on, not of the one that is left out.
+OTHERS = ["--training-networks", "10000", "--epochs", "4"]
+# Shares of 0.1 % and 1 % of the 423,624 cells, with passes to make up for them.
+FEW = {424: 200, 4236: 40}
+
+
+def train(folder: Path, *arguments: str) -> Path:
+    if not (folder / "manifest.json").exists():
+        subprocess.run([PROGRAM, "train", *arguments, "-o", folder], check=True, stdout=subprocess.DEVNULL)
+    return folder
+
+
+def left_out(work: Path, family: str) -> dict:
+    model = train(work / "lofo" / family, "all", "--without", family, *OTHERS)
+    path = work / f"lofo_{family}.json"
+    if not path.exists():
+        part = "test" if family == "nasbench101" else "all"
+        command = [PROGRAM, "evaluate", family, "--model", model, "--split", part, "--format", "json"]
+        path.write_bytes(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout)
+    report = json.loads(path.read_text())["families"][0]
+    by = ["model", "parameters", "MACs", "synflow", "training-free"]
+    spearman = [
+        next(m for m in ranking["measures"] if m["measure"] == "spearman")
+        for ranking in report["rankings"]
+    ]
+    values = {name: {k: m[k] for k in ("value", "interval")} for name, m in zip(by, spearman)}
+    return {"family": family, "networks": report["networks"], "spearman": values}
+
+
+def few(work: Path, labels: int, epochs: int) -> dict:
+    arguments = ["--training-networks", str(labels), "--epochs", str(epochs)]
+    model = train(work / "few" / str(labels), "nasbench101", *arguments)
+    manifest = json.loads((model / "manifest.json").read_text())
+    metrics = manifest["metrics"]["nasbench101 test"]["model"]
+    return {"labels": labels, "kendall": metrics["kendall"], "command": manifest["command"].split(" -o")[0]}
+
+
+def main() -> None:
+    if len(sys.argv) != 2:
+        sys.exit(__doc__)
+    work = Path(sys.argv[1])
+    subprocess.run(
+        ["cargo", "build", "--release", "--quiet", "--features", "train"], cwd=ROOT, check=True
+    )
+    results = {
+        "leave_one_out": [left_out(work, family) for family in FAMILIES],
+        "few_labels": [few(work, labels, epochs) for labels, epochs in FEW.items()],
+    }
+    (ROOT / "models/targets.json").write_text(json.dumps(results, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()
