@@ -2,6 +2,7 @@
 
 use super::Networks;
 use rayon::prelude::*;
+use std::collections::HashSet;
 
 /// Positions in a labelled set, parted for training (80 %), validation (10 %) and test (10 %).
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -54,13 +55,21 @@ fn shuffled(set: &dyn Networks, seed: u64) -> Vec<([u8; 32], usize)> {
     order
 }
 
-/// Draws `labels` networks of different classes, and returns their positions and those of all
-/// networks of other classes than theirs.
+/// Draws `labels` networks, every one as likely as any other, and returns their positions and
+/// those of all networks of other classes than theirs.
 pub fn few_shot(set: &dyn Networks, labels: usize, seed: u64) -> (Vec<usize>, Vec<usize>) {
-    let order = shuffled(set, seed);
-    let mut classes = order.chunk_by(|a, b| a.0 == b.0);
-    let drawn = classes.by_ref().take(labels).map(|class| class[0].1).collect();
-    (drawn, classes.flatten().map(|&(_, i)| i).collect())
+    let key = |i: usize| {
+        let mut hasher = blake3::Hasher::new();
+        hasher.update(&seed.to_le_bytes());
+        hasher.update(set.name(i).as_bytes());
+        (*hasher.finalize().as_bytes(), i)
+    };
+    let mut order: Vec<_> = (0..set.len()).into_par_iter().map(key).collect();
+    order.par_sort_unstable();
+    let drawn: Vec<usize> = order.iter().take(labels).map(|&(_, i)| i).collect();
+    let classes: HashSet<String> = drawn.iter().map(|&i| set.class(i)).collect();
+    let rest = order.into_par_iter().map(|(_, i)| i).filter(|&i| !classes.contains(&set.class(i)));
+    (drawn, rest.collect())
 }
 
 /// Holds out a fifth of the networks, at least `least`; returns the positions of the others and
@@ -82,7 +91,6 @@ mod tests {
     use super::*;
     use crate::spaces::Architecture;
     use crate::spaces::nasbench201::{Cell, Operation};
-    use std::collections::HashSet;
 
     fn cells() -> Vec<Labelled<Cell>> {
         let operation = |i: usize, edge: u32| Operation::ALL[i / 5usize.pow(edge) % 5];
@@ -114,10 +122,10 @@ mod tests {
         let (drawn, rest) = few_shot(&cells, 500, 1);
         let class = |&i: &usize| cells[i].architecture.canonical();
         let classes: HashSet<String> = drawn.iter().map(class).collect();
-        assert_eq!((drawn.len(), classes.len()), (500, 500));
+        assert_eq!(drawn.len(), 500);
         assert!(rest.iter().all(|i| !classes.contains(&class(i))));
         let all: HashSet<String> = (0..cells.len()).map(|i| class(&i)).collect();
-        assert_eq!(rest.iter().map(class).collect::<HashSet<_>>().len(), all.len() - 500);
+        assert_eq!(rest.iter().map(class).collect::<HashSet<_>>().len(), all.len() - classes.len());
         assert_ne!(drawn, few_shot(&cells, 500, 2).0);
     }
 

@@ -263,13 +263,15 @@ impl Adaptation {
     }
 
     /// [`features`](Self::features) of labelled networks at these
-    /// [distances](super::Territory::distance), to fit from: without their embeddings where these
-    /// mean little, because the networks are unlike most that the encoder was trained on.
+    /// [distances](super::Territory::distance), to fit from. Where most of them are unlike the
+    /// networks that the encoder was trained on, their embeddings mean little, and their estimates
+    /// nothing that the proxies don't say: then only the proxies are left.
     pub fn labelled(features: [Array2<f64>; 3], distances: &[f64]) -> [Array2<f64>; 3] {
-        let [estimates, mut embeddings, proxies] = features;
+        let [mut estimates, mut embeddings, proxies] = features;
         let known: f64 = distances.iter().map(|&d| Territory::membership(d)).sum();
         if known < 0.5 * distances.len() as f64 {
             // A group that does not vary is not used.
+            estimates.fill(0.0);
             embeddings.fill(0.0);
         }
         [estimates, embeddings, proxies]
