@@ -7,7 +7,8 @@ use std::path::{Path, PathBuf};
 /// The `--model` option.
 #[derive(Debug, clap::Args)]
 pub(crate) struct ModelArguments {
-    /// A model folder, or the name of the model that is part of the program [default: that].
+    /// A model folder, or gennape-cifar10 or gennape-nb101, which are part of the program [default:
+    /// gennape-cifar10].
     #[arg(long, value_name = "NAME|DIR")]
     model: Option<PathBuf>,
 }
@@ -25,13 +26,12 @@ impl ModelArguments {
             let about = |e| Error::from(e).about(&path.display().to_string());
             return Estimator::load(path).map_err(about);
         }
-        let embedded = Estimator::embedded();
-        let name = &embedded.manifest().name;
-        if path == Path::new(name) {
-            return Ok(embedded);
-        }
-        Err(Error::user(format!("there is no model '{}'", path.display())).hint(format!(
-            "give '{name}', or a folder that holds manifest.json and weights.safetensors"
-        )))
+        path.to_str().and_then(Estimator::named).ok_or_else(|| {
+            let names: Vec<&str> = Estimator::names().collect();
+            Error::user(format!("there is no model '{}'", path.display())).hint(format!(
+                "give one of {}, or a folder that holds manifest.json and weights.safetensors",
+                names.join(", ")
+            ))
+        })
     }
 }

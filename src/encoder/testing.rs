@@ -77,7 +77,9 @@ pub fn tensors(config: &Config, seed: u64) -> BTreeMap<String, (Vec<usize>, Vec<
     put("territory.scale", &[config.embedding()]);
     put("territory.centroids", &[5, config.embedding()]);
     let table = vec![-1.0, 90.0, 1.0, 0.0, 91.0, 0.5, 1.0, 92.0, 0.5];
-    tensors.insert("calibration".into(), (vec![3, 3], table));
+    for name in ["calibration", "prior"] {
+        tensors.insert(name.into(), (vec![3, 3], table.clone()));
+    }
     tensors
 }
 

@@ -108,6 +108,22 @@ pub struct WriteError {
     pub source: io::Error,
 }
 
+/// Name, manifest and weights of a model.
+type Files = (&'static str, &'static [u8], &'static [u8]);
+
+macro_rules! files {
+    ($name:literal) => {
+        (
+            $name,
+            include_bytes!(concat!("../../models/", $name, "/manifest.json")),
+            include_bytes!(concat!("../../models/", $name, "/weights.safetensors")),
+        )
+    };
+}
+
+/// The models that are part of the program, the default first.
+const EMBEDDED: [Files; 2] = [files!("gennape-cifar10"), files!("gennape-nb101")];
+
 /// A trained model, ready to estimate.
 #[derive(Debug, Clone)]
 pub struct Estimator {
@@ -139,12 +155,22 @@ fn distance(of_embedding: f64, unknown_share: f64) -> f64 {
 }
 
 impl Estimator {
-    /// The model that is part of the program: NAS-Bench-101's CIFAR-10 accuracies.
+    /// The default model: accuracies on CIFAR-10, trained on every family that has them.
     pub fn embedded() -> Self {
-        let manifest = include_bytes!("../../models/gennape-cifar10/manifest.json");
-        let weights = include_bytes!("../../models/gennape-cifar10/weights.safetensors");
+        let (_, manifest, weights) = EMBEDDED[0];
         // Not data but part of the program; a test loads it.
         Self::from_bytes(manifest, weights).expect("the embedded model is valid")
+    }
+
+    /// Names of the models that are part of the program, the default first.
+    pub fn names() -> impl Iterator<Item = &'static str> {
+        EMBEDDED.iter().map(|(name, ..)| *name)
+    }
+
+    /// The model of this name that is part of the program.
+    pub fn named(name: &str) -> Option<Self> {
+        let (_, manifest, weights) = EMBEDDED.iter().find(|(known, ..)| *known == name)?;
+        Self::from_bytes(manifest, weights).ok()
     }
 
     /// The model in `folder`: `manifest.json` and `weights.safetensors`.
@@ -489,6 +515,15 @@ mod tests {
         for length in (0..weights.len()).step_by(101) {
             assert!(Estimator::from_bytes(&json, &weights[..length]).is_err());
         }
+    }
+
+    #[test]
+    fn every_embedded_model_goes_by_its_name() {
+        assert_eq!(Estimator::names().next(), Some(Estimator::embedded().manifest().name.as_str()));
+        for name in Estimator::names() {
+            assert_eq!(Estimator::named(name).unwrap().manifest().name, name);
+        }
+        assert!(Estimator::named("other").is_none());
     }
 
     #[test]

@@ -43,13 +43,14 @@ fn a_model_learns_labels_and_answers_like_any_other() {
     let path = |name: &str| folder.join(name).to_str().unwrap().to_string();
     let (cache, model) = (path("cache"), path("my-model"));
     let train = labels(&folder, "train.csv", 60, 1);
-    let json = ["--target", "top1", "--seed", "1", "--format", "json"];
+    let base = ["--model", "gennape-nb101", "--target", "top1", "--seed", "1"];
+    let json = [&base[..], &["--format", "json"]].concat();
     let outcome = gennape(&arguments(&train, &cache, &model, &json)).succeeds();
     let report = outcome.json();
     assert_eq!((&report["schema"], &report["model"]), (&1.into(), &"my-model".into()));
     let tuning = &report["fine_tuning"];
     assert_eq!((&tuning["target"], &tuning["kept"]), (&"top1".into(), &"adapted".into()));
-    assert_eq!((&tuning["base"], &tuning["fitted"]), (&"nasbench101".into(), &60.into()));
+    assert_eq!((&tuning["base"], &tuning["fitted"]), (&"gennape-nb101".into(), &60.into()));
     let tau = |part: &str| tuning["metrics"][part]["kendall"]["value"].as_f64().unwrap();
     assert!(tau("after") > tau("before"), "{tuning}");
     assert_eq!(report["candidates"].as_array().unwrap().len(), 2);
@@ -57,9 +58,9 @@ fn a_model_learns_labels_and_answers_like_any_other() {
     // Again, into the same folder: the same files, and a table for people.
     let file = |name: &str| fs::read(folder.join("my-model").join(name)).unwrap();
     let before = (file("manifest.json"), file("weights.safetensors"));
-    let table = gennape(&arguments(&train, &cache, &model, &json[..4])).succeeds();
+    let table = gennape(&arguments(&train, &cache, &model, &base)).succeeds();
     assert!(before == (file("manifest.json"), file("weights.safetensors")));
-    for text in ["top1: 48 labels to fit, 12 held out", "nasbench101, adapted", "kept"] {
+    for text in ["top1: 48 labels to fit, 12 held out", "gennape-nb101, adapted", "kept"] {
         assert!(table.stdout.contains(text), "{}", table.stdout);
     }
     let manifest: Value = serde_json::from_slice(&before.0).unwrap();
@@ -75,7 +76,7 @@ fn a_model_learns_labels_and_answers_like_any_other() {
         gennape(&[&evaluate[..], &more].concat()).succeeds().json()["families"][0].clone()
     };
     let spearman = |family: &Value| family["rankings"][0]["measures"][0]["value"].as_f64().unwrap();
-    let (old, new) = (evaluate("nasbench101"), evaluate(&model));
+    let (old, new) = (evaluate("gennape-nb101"), evaluate(&model));
     assert!(spearman(&new) > 0.7 && spearman(&new) > spearman(&old), "{new}");
     assert!(new["coverage"].as_f64().unwrap() > 0.75, "{new}");
     let cell = "data/examples/nasbench201_best.onnx";
@@ -90,7 +91,7 @@ fn a_model_learns_labels_and_answers_like_any_other() {
     let table = answer(&[]).stdout;
     assert!(table.contains("top1") && !table.contains("accuracy"), "in the labels' unit: {table}");
     let embedding = |model: &str| gennape(&["embed", cell, "--model", model]).succeeds().stdout;
-    assert_eq!(embedding(&model), embedding("nasbench101"));
+    assert_eq!(embedding(&model), embedding("gennape-nb101"));
 }
 
 #[test]
@@ -121,7 +122,7 @@ fn labels_that_can_not_be_learnt_are_told() {
         let more = ["--target", "top1", "--model", base];
         gennape(&arguments(&good, &cache, to, &more))
     };
-    let base = "models/nasbench101";
+    let base = "models/gennape-nb101";
     assert!(from(base, base).fails().stderr.contains("would replace"));
     from(base, &model).succeeds();
     let again = from(&model, &path("again")).fails();
