@@ -12,7 +12,6 @@ use crate::estimator::{
     Comparison, Data, Estimator, FineTuning, LoadError, Manifest, Method, Metrics, SCHEMA,
 };
 use crate::evaluation::{Observer, contents};
-use crate::graph::Operation;
 use crate::predictor::{Adaptation, AdaptationError, Kind};
 use ndarray::{Array2, ArrayView2, Axis};
 use std::collections::BTreeSet;
@@ -170,7 +169,6 @@ pub fn fine_tune(
         kept: Method::Recalibrated,
         fitted: 0,
         adaptation: Kind::Increasing,
-        operations: Vec::new(),
         metrics: Comparison { before, after: before },
     };
     let labelled = Labelled {
@@ -238,14 +236,12 @@ impl Labelled<'_> {
         let mut file = WeightFile::parse(self.base.weights())?;
         adaptation.store(&mut file);
         let known = self.embeddings.select(Axis(0), rows);
-        self.base.territory().around(known.view()).store("adaptation.territory", &mut file);
-        let met: BTreeSet<Operation> =
-            rows.iter().flat_map(|&i| self.store.operations(i..i + 1)).collect();
-        let operations = met.iter().map(|o| o.name().to_string()).collect();
+        let kinds: BTreeSet<u32> =
+            rows.iter().flat_map(|&i| self.store.features(i).kinds().collect::<Vec<_>>()).collect();
+        self.base.territory().around(known.view(), kinds).store("adaptation.territory", &mut file);
         let mut manifest = self.manifest.clone();
         let (fitted, kind) = (rows.len(), adaptation.kind());
-        manifest.fine_tuning =
-            Some(FineTuning { kept: method, fitted, adaptation: kind, operations, ..note });
+        manifest.fine_tuning = Some(FineTuning { kept: method, fitted, adaptation: kind, ..note });
         let json = serde_json::to_vec(&manifest).map_err(|e| LoadError::Manifest(e.to_string()))?;
         Ok(Estimator::from_bytes(&json, &file.to_bytes()?)?)
     }

@@ -103,10 +103,17 @@ impl Logs {
 }
 
 impl GraphFeatures {
-    /// Share of the nodes whose operation's [code](Operation::code) is not `known`.
-    pub fn unknown_share(&self, known: impl Fn(u8) -> bool) -> f64 {
-        let unknown = self.operations.iter().filter(|&&code| !known(code)).count();
-        unknown as f64 / self.nodes() as f64
+    /// What kind of node each node is: its operation, kernel and stride, and its channels and
+    /// positions to the nearest power of two, in 24 bits, which a file's floats hold exactly.
+    pub fn kinds(&self) -> impl Iterator<Item = u32> {
+        const KINDS: [usize; 7] = [0, 1, 2, 9, 10, 11, 12];
+        self.operations.iter().zip(self.numeric.rows()).map(|(&operation, numeric)| {
+            // Features are logarithms divided by 8.
+            let powers = KINDS.iter().map(|&k| (8.0 * numeric[k]).round() as u64);
+            let mix =
+                |hash: u64, x: u64| (hash ^ x).wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(29);
+            (powers.fold(mix(0, operation.into()), mix) >> 40) as u32
+        })
     }
 
     /// The features of `graph`.
@@ -173,6 +180,26 @@ pub(crate) fn code(operation: Operation) -> u8 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::lower::lower;
+    use crate::spaces::Space;
+    use std::collections::BTreeSet;
+
+    #[test]
+    fn cells_of_one_space_have_few_kinds_of_nodes_and_foreign_ones_others() {
+        let kinds = |space: Space, cell: &str| -> BTreeSet<u32> {
+            GraphFeatures::new(&lower(&space.build(cell).unwrap()).unwrap()).kinds().collect()
+        };
+        let cell = |a: &str, b: &str| {
+            kinds(Space::NasBench201, &format!("|{a}~0|+|none~0|{b}~1|+|{b}~0|none~1|{a}~2|"))
+        };
+        let (three, one) = ("nor_conv_3x3", "nor_conv_1x1");
+        assert_eq!(cell(three, one), cell(one, three));
+        assert!(cell(three, three).is_subset(&cell(three, one)) && cell(three, one).len() < 40);
+        // MobileNet-like, with depthwise convolutions in other places.
+        let other = kinds(Space::NasBenchMacro, "22222222");
+        assert!(other.difference(&cell(three, one)).count() > 10);
+    }
+
     use crate::graph::{Extent, Window};
 
     #[test]

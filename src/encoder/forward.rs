@@ -16,8 +16,6 @@ pub struct Encoder {
     /// By code: embedding of each operation, in rows of `width`, plus the bias of the input layer.
     /// The bias alone for operations that were not met in training.
     operations: Vec<f32>,
-    /// By code: whether the operation was met in training.
-    known: Vec<bool>,
     /// `[all features, width]`; zero for features that are not used.
     input: Array2<f32>,
     layers: Vec<Layer>,
@@ -95,10 +93,8 @@ impl Encoder {
         let bias = weights.vector("encoder.input.bias", width)?;
         let mut embeddings = Array2::zeros((Operation::ALL.len(), width));
         embeddings += &bias;
-        let mut known = vec![false; Operation::ALL.len()];
         for (operation, row) in operations.iter().zip(stored.rows()) {
             embeddings.row_mut(operation.code()).assign(&(&row + &bias));
-            known[operation.code()] = true;
         }
 
         let stored = weights.matrix("encoder.input.weight", Some(columns.len()), width)?;
@@ -116,7 +112,6 @@ impl Encoder {
         };
         Ok(Self {
             operations: embeddings.into_raw_vec_and_offset().0,
-            known,
             input,
             layers: (0..config.layers).map(layer).collect::<Result<_, WeightError>>()?,
             config: config.clone(),
@@ -126,11 +121,6 @@ impl Encoder {
     /// The architecture.
     pub fn config(&self) -> &Config {
         &self.config
-    }
-
-    /// Whether the operation with this code was met in training.
-    pub fn knows(&self, code: u8) -> bool {
-        self.known[usize::from(code)]
     }
 
     /// Embeddings of graphs, `[graphs, config.embedding()]`, on the calling thread. A row depends

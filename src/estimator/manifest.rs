@@ -65,8 +65,6 @@ pub struct FineTuning {
     pub fitted: usize,
     /// What turns the model's output into ranks of the labels.
     pub adaptation: Kind,
-    /// Names of the operations of these networks.
-    pub operations: Vec<String>,
     /// The model as it was and what was kept, fitted without the labels for validation, on those.
     pub metrics: Comparison<Metrics>,
 }

@@ -53,8 +53,8 @@ pub struct Estimate {
     /// beyond, it widens with the distance (see [`Calibration::interval`]).
     pub interval: [f64; 2],
     /// Distance from the training distribution: 1 is where the nearest 99 % of the networks held
-    /// out in training end. It is at least 2 plus the share of nodes whose operation was not met
-    /// in training, if there are any. Of a fine-tuned model, training means its labelled networks,
+    /// out in training end. It is at least 2 plus the share of nodes whose
+    /// [kind](GraphFeatures::kinds) was not met in training, if there are any. Of a fine-tuned model, training means its labelled networks,
     /// each held out in turn.
     pub distance: f64,
     /// Whether the distance is at most 1.
@@ -145,13 +145,6 @@ struct Adapted {
     adaptation: Adaptation,
     /// The neighbourhood of the labelled networks.
     territory: Territory,
-    /// Operations of the labelled networks.
-    operations: Vec<Operation>,
-}
-
-/// Distance that is taken into account where operations are unknown: nothing is known then.
-fn distance(of_embedding: f64, unknown_share: f64) -> f64 {
-    if unknown_share > 0.0 { of_embedding.max(2.0 + unknown_share) } else { of_embedding }
 }
 
 impl Estimator {
@@ -227,7 +220,6 @@ impl Estimator {
             Ok(Adapted {
                 adaptation: Adaptation::load(f.adaptation, length, &weights)?,
                 territory: Territory::load("adaptation.territory", length, &weights)?,
-                operations: operations(&f.operations)?,
             })
         };
         Ok(Self {
@@ -333,10 +325,8 @@ impl Estimator {
     fn estimate_embedded(&self, graphs: &GraphBatch, embeddings: &Array2<f32>) -> Vec<Estimate> {
         let scores = self.head.scores(embeddings.view());
         let rows = graphs.features().iter().zip(embeddings.rows());
-        let distances = rows.clone().map(|(graph, embedding)| {
-            let unknown = graph.unknown_share(|code| self.encoder.knows(code));
-            distance(self.territory.distance(embedding), unknown)
-        });
+        let distances =
+            rows.clone().map(|(graph, embedding)| self.territory.distance(embedding, graph));
         let estimate = |accuracy, interval, distance| Estimate {
             accuracy,
             interval,
@@ -354,16 +344,14 @@ impl Estimator {
         };
         let estimates: Vec<Estimate> =
             scores.iter().zip(graphs.proxies()).zip(distances).map(general).collect();
-        let Some(Adapted { adaptation, territory, operations }) = &self.adapted else {
+        let Some(Adapted { adaptation, territory }) = &self.adapted else {
             return estimates;
         };
         let accuracies: Vec<f64> = estimates.iter().map(|e| e.accuracy).collect();
         let features = Adaptation::features(&accuracies, embeddings.view(), graphs.proxies());
         let groups = features.each_ref().map(Array2::view);
-        let met = |code| operations.iter().any(|o| o.code() == usize::from(code));
         let adapt = |(i, (graph, embedding)): (usize, (&GraphFeatures, ArrayView1<f32>))| {
-            let unknown = graph.unknown_share(|code| self.encoder.knows(code) || met(code));
-            let distance = distance(territory.distance(embedding), unknown);
+            let distance = territory.distance(embedding, graph);
             let rank = adaptation.rank(&groups, i);
             estimate(adaptation.value(rank), adaptation.interval(rank, distance), distance)
         };
@@ -446,7 +434,6 @@ mod tests {
                 kept: Method::Adapted,
                 fitted: 6,
                 adaptation: kind,
-                operations: Vec::new(),
                 metrics: Comparison { before: metrics, after: metrics },
             }),
             ..manifest()
@@ -491,7 +478,7 @@ mod tests {
                 adaptation.store(&mut file);
                 Estimator::embedded()
                     .territory()
-                    .around(embeddings.view())
+                    .around(embeddings.view(), Default::default())
                     .store("adaptation.territory", &mut file);
                 damage(&mut file);
                 Estimator::from_bytes(&json, &file.to_bytes().unwrap())

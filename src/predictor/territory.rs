@@ -1,8 +1,9 @@
 //! How far an embedding lies from those of the networks that a model was trained on.
 
-use crate::encoder::{WeightError, WeightFile, Weights};
+use crate::encoder::{GraphFeatures, WeightError, WeightFile, Weights};
 use ndarray::{Array1, Array2, ArrayView1, ArrayView2};
 use rayon::prelude::*;
+use std::collections::BTreeSet;
 
 /// Share of networks that count as inside.
 const INSIDE: f64 = 0.99;
@@ -15,26 +16,40 @@ pub struct Territory {
     scale: Array1<f32>,
     /// In scaled space, `[centroids, length of an embedding]`.
     centroids: Array2<f32>,
+    /// [Kinds](GraphFeatures::kinds) of nodes, ascending.
+    kinds: Vec<u32>,
 }
 
+/// Distance at least of a network with nodes of unknown kinds.
+const UNKNOWN: f64 = 2.0;
+
 impl Territory {
-    /// The territory that a file holds under `name`, of embeddings with `length` dimensions.
+    /// The territory with these centroids, `[centroids, length of an embedding]`, in embeddings
+    /// multiplied by `scale`, of networks whose nodes are of these [kinds](GraphFeatures::kinds).
+    pub fn new(scale: Array1<f32>, centroids: Array2<f32>, kinds: BTreeSet<u32>) -> Self {
+        Self { scale, centroids, kinds: kinds.into_iter().collect() }
+    }
+
+    /// The territory that a file holds under `path`, of embeddings with `length` dimensions.
     ///
     /// # Errors
     /// When a tensor is missing, has the wrong shape or is not finite.
-    pub fn load(name: &str, length: usize, weights: &Weights) -> Result<Self, WeightError> {
-        let scale = weights.vector(&format!("{name}.scale"), length)?;
-        let name = format!("{name}.centroids");
+    pub fn load(path: &str, length: usize, weights: &Weights) -> Result<Self, WeightError> {
+        let scale = weights.vector(&format!("{path}.scale"), length)?;
+        let name = format!("{path}.centroids");
         let centroids = weights.matrix(&name, None, length)?;
         if centroids.is_empty() {
             return Err(WeightError::Missing(name));
         }
-        Ok(Self { scale, centroids })
+        let codes = weights.matrix::<f32>(&format!("{path}.kinds"), None, 1)?;
+        let kinds = codes.iter().map(|&code| code as u32).collect();
+        Ok(Self::new(scale, centroids, kinds))
     }
 
     /// The neighbourhood of other networks in the same space: distance 1 is the 99 % quantile of
     /// their distances from the nearest other of them that is not the same.
-    pub fn around(&self, embeddings: ArrayView2<f32>) -> Self {
+    /// Nodes may be of these kinds too.
+    pub fn around(&self, embeddings: ArrayView2<f32>, kinds: BTreeSet<u32>) -> Self {
         let mut centroids = &embeddings * &self.scale;
         let squared = |a: ArrayView1<f32>, b: ArrayView1<f32>| -> f64 {
             a.iter().zip(b).map(|(a, b)| f64::from(a - b).powi(2)).sum()
@@ -51,7 +66,7 @@ impl Territory {
         // Networks that are all the same have no scale of their own.
         let reach = distances.get(rank).map_or(1.0, |d| d.sqrt() as f32).max(f32::MIN_POSITIVE);
         centroids /= reach;
-        Self { scale: &self.scale / reach, centroids }
+        Self::new(&self.scale / reach, centroids, self.kinds.iter().copied().chain(kinds).collect())
     }
 
     /// Adds its tensors to a model file.
@@ -59,6 +74,8 @@ impl Territory {
         file.put(format!("{name}.scale"), &[self.scale.len()], &self.scale);
         let (rows, columns) = self.centroids.dim();
         file.put(format!("{name}.centroids"), &[rows, columns], &self.centroids);
+        let kinds: Vec<f32> = self.kinds.iter().map(|&kind| kind as f32).collect();
+        file.put(format!("{name}.kinds"), &[kinds.len(), 1], &kinds);
     }
 
     /// Membership of a network at this [distance](Self::distance) in what training covered; the
@@ -68,8 +85,19 @@ impl Territory {
         1.0 / (1.0 + distance.powi(8))
     }
 
-    /// Distance to the nearest centroid; 1 is the 99 % quantile among validation networks.
-    pub fn distance(&self, embedding: ArrayView1<f32>) -> f64 {
+    /// Distance of a network to the nearest centroid; 1 is the 99 % quantile among validation
+    /// networks. With nodes of unknown kinds it is at least 2 plus their share: what is learned of
+    /// nodes of other kinds says nothing of them, wherever the embedding lies.
+    pub fn distance(&self, embedding: ArrayView1<f32>, graph: &GraphFeatures) -> f64 {
+        let unknown = graph.kinds().filter(|kind| self.kinds.binary_search(kind).is_err()).count();
+        let distance = self.to_centroid(embedding);
+        match unknown as f64 / graph.nodes() as f64 {
+            0.0 => distance,
+            share => distance.max(UNKNOWN + share),
+        }
+    }
+
+    fn to_centroid(&self, embedding: ArrayView1<f32>) -> f64 {
         let scaled = &embedding * &self.scale;
         let squared = |centroid: ArrayView1<f32>| -> f64 {
             centroid.iter().zip(&scaled).map(|(c, e)| f64::from(c - e).powi(2)).sum()
@@ -85,18 +113,18 @@ mod tests {
 
     #[test]
     fn the_neighbourhood_of_networks_has_their_own_scale() {
-        let base = Territory { scale: array![1.0, 2.0], centroids: array![[0.0, 0.0]] };
+        let base = Territory::new(array![1.0, 2.0], array![[0.0, 0.0]], BTreeSet::new());
         // Twice the same network, and steps of 5 along the second dimension.
         let labelled = array![[9.0, 0.0], [9.0, 0.0], [9.0, 2.5], [9.0, 5.0]];
-        let territory = base.around(labelled.view());
-        assert!(base.distance(array![9.0, 1.0].view()) > 8.0);
+        let territory = base.around(labelled.view(), BTreeSet::new());
+        assert!(base.to_centroid(array![9.0, 1.0].view()) > 8.0);
         for (network, distance) in
             [([9.0, 2.5], 0.0), ([9.0, 7.5], 1.0), ([9.0, 10.0], 2.0), ([14.0, 5.0], 1.0)]
         {
-            let found = territory.distance(array![network[0], network[1]].view());
+            let found = territory.to_centroid(array![network[0], network[1]].view());
             assert!((found - distance).abs() < 1e-6, "{network:?}: {found}");
         }
-        let alone = base.around(array![[9.0, 0.0], [9.0, 0.0]].view());
-        assert_eq!(alone.distance(array![9.0, 1.0].view()), 2.0);
+        let alone = base.around(array![[9.0, 0.0], [9.0, 0.0]].view(), BTreeSet::new());
+        assert_eq!(alone.to_centroid(array![9.0, 1.0].view()), 2.0);
     }
 }

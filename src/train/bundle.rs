@@ -5,7 +5,7 @@ use super::{LabelledGraphs, TrainError};
 use crate::encoder::{Encoder, GraphBatch, GraphFeatures, GraphStore, WeightFile, Weights};
 use crate::estimator::{Estimator, LoadError, Manifest, Metrics};
 use crate::graph::Operation;
-use crate::predictor::{Calibration, Head};
+use crate::predictor::{Calibration, Head, Territory};
 use crate::proxies::Proxies;
 use linfa::DatasetBase;
 use linfa::traits::{Fit, Transformer};
@@ -14,7 +14,7 @@ use ndarray::{Array1, Array2, Axis, concatenate};
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 use rayon::prelude::*;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Centroids that stand for the training embeddings.
 const CENTROIDS: usize = 64;
@@ -30,7 +30,7 @@ const INSIDE: f64 = 0.99;
 pub fn weights(
     set: &LabelledGraphs,
     manifest: &Manifest,
-    mut tensors: BTreeMap<String, Stored>,
+    tensors: BTreeMap<String, Stored>,
 ) -> Result<Vec<u8>, TrainError> {
     let bytes = file(&tensors).to_bytes().map_err(LoadError::from)?;
     let parsed = Weights::parse(&bytes).map_err(LoadError::from)?;
@@ -57,19 +57,17 @@ pub fn weights(
     let sample: Vec<usize> = set.training.clone().step_by(step).collect();
     let (scale, centroids) =
         territory(&embed(&set.store, &sample, &encoder), &embeddings, manifest.seed)?;
-    tensors.insert("territory.scale".into(), (vec![scale.len()], scale.to_vec()));
-    let (rows, columns) = centroids.dim();
-    tensors.insert(
-        "territory.centroids".into(),
-        (vec![rows, columns], centroids.into_raw_vec_and_offset().0),
-    );
+    let kinds = |g: usize| set.store.features(g).kinds().collect::<Vec<u32>>();
+    let kinds: BTreeSet<u32> = set.training.clone().into_par_iter().flat_map_iter(kinds).collect();
+
     let mut file = file(&tensors);
     calibration.store("calibration", &mut file);
     prior.store("prior", &mut file);
+    Territory::new(scale, centroids, kinds).store("territory", &mut file);
     Ok(file.to_bytes().map_err(LoadError::from)?)
 }
 
-/// Scale and centroids of a [`Territory`](crate::predictor::Territory): k-means over the training
+/// Scale and centroids of a [`Territory`]: k-means over the training
 /// embeddings with each dimension divided by its standard deviation (at least a hundredth of the
 /// largest one, so that dimensions that hardly ever vary do not decide), then everything divided
 /// by the 99 % quantile of the validation networks' distances.

@@ -126,5 +126,5 @@ fn labels_that_can_not_be_learnt_are_told() {
     assert!(from(base, base).fails().stderr.contains("would replace"));
     from(base, &model).succeeds();
     let again = from(&model, &path("again")).fails();
-    assert!(again.stderr.contains("hint: start from 'nasbench101'"), "{}", again.stderr);
+    assert!(again.stderr.contains("hint: start from 'gennape-nb101'"), "{}", again.stderr);
 }
