@@ -22,7 +22,7 @@ impl Split {
     /// a split depends neither on the platform nor on the order of the set. Those of one class are
     /// never separated, for which parts grow by a few items where needed.
     pub fn new(set: &dyn Networks, size: usize, seed: u64) -> Self {
-        let order = shuffled(set, seed);
+        let order = shuffled(set.len(), seed, &|i| set.class(i));
         let size = size.min(order.len());
         let mut split = Self { train: Vec::new(), validation: Vec::new(), test: Vec::new() };
         let mut taken = 0;
@@ -41,16 +41,20 @@ impl Split {
     }
 }
 
-/// Hash of its class and position of each network, in a random order that depends on the seed and
-/// the classes alone. Networks of one class stand together.
-fn shuffled(set: &dyn Networks, seed: u64) -> Vec<([u8; 32], usize)> {
+/// Positions below `count` with the hash of their texts, in a random order that depends on the seed
+/// and the texts alone. Those of one text stand together.
+fn shuffled(
+    count: usize,
+    seed: u64,
+    text: &(dyn Fn(usize) -> String + Sync),
+) -> Vec<([u8; 32], usize)> {
     let key = |i: usize| {
         let mut hasher = blake3::Hasher::new();
         hasher.update(&seed.to_le_bytes());
-        hasher.update(set.class(i).as_bytes());
+        hasher.update(text(i).as_bytes());
         (*hasher.finalize().as_bytes(), i)
     };
-    let mut order: Vec<_> = (0..set.len()).into_par_iter().map(key).collect();
+    let mut order: Vec<_> = (0..count).into_par_iter().map(key).collect();
     order.par_sort_unstable();
     order
 }
@@ -58,14 +62,7 @@ fn shuffled(set: &dyn Networks, seed: u64) -> Vec<([u8; 32], usize)> {
 /// Draws `labels` networks, every one as likely as any other, and returns their positions and
 /// those of all networks of other classes than theirs.
 pub fn few_shot(set: &dyn Networks, labels: usize, seed: u64) -> (Vec<usize>, Vec<usize>) {
-    let key = |i: usize| {
-        let mut hasher = blake3::Hasher::new();
-        hasher.update(&seed.to_le_bytes());
-        hasher.update(set.name(i).as_bytes());
-        (*hasher.finalize().as_bytes(), i)
-    };
-    let mut order: Vec<_> = (0..set.len()).into_par_iter().map(key).collect();
-    order.par_sort_unstable();
+    let order = shuffled(set.len(), seed, &|i| set.name(i));
     let drawn: Vec<usize> = order.iter().take(labels).map(|&(_, i)| i).collect();
     let classes: HashSet<String> = drawn.iter().map(|&i| set.class(i)).collect();
     let rest = order.into_par_iter().map(|(_, i)| i).filter(|&i| !classes.contains(&set.class(i)));
@@ -75,7 +72,7 @@ pub fn few_shot(set: &dyn Networks, labels: usize, seed: u64) -> (Vec<usize>, Ve
 /// Holds out a fifth of the networks, at least `least`; returns the positions of the others and
 /// theirs, each in a random order. Networks of one class are never separated.
 pub fn hold_out(set: &dyn Networks, least: usize, seed: u64) -> (Vec<usize>, Vec<usize>) {
-    let order = shuffled(set, seed);
+    let order = shuffled(set.len(), seed, &|i| set.class(i));
     let wanted = least.max(order.len() / 5);
     let (mut kept, mut held) = (Vec::new(), Vec::new());
     for class in order.chunk_by(|a, b| a.0 == b.0) {
