@@ -2,7 +2,7 @@
 """Fill the generated sections of README.md, or check with --check that they are current.
 
 A section stands between <!-- begin:NAME --> and <!-- end:NAME -->. What programs print comes from
-running them, figures come from models/evaluation.json, models/*/manifest.json and
+running them, figures come from models/*.json, models/*/manifest.json and
 benches/results.json.
 """
 
