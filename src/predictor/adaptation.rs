@@ -59,7 +59,7 @@ pub enum Kind {
 ///
 /// What is fitted are the ranks of the labels, and predicted ranks are turned back into values by
 /// interpolation: accuracies have a long tail of networks that failed to train, which would decide
-/// everything otherwise. Beyond the labels values go on with the mean slope.
+/// everything otherwise.
 #[derive(Debug, Clone)]
 pub struct Adaptation {
     regression: Regression,
@@ -89,18 +89,24 @@ impl Curve {
         (self.0[0], self.0[self.0.len() - 1])
     }
 
-    /// Linear between the points; beyond them it goes on with the mean slope.
+    /// Linear between the points. Beyond them it goes on with the slope of the tenth of them at that
+    /// end, but no steeper than on the whole: a few networks that failed to train make the values
+    /// steep at one end, and the whole steeper than the other end is.
     fn at(&self, x: f64) -> f64 {
+        let points = &self.0;
+        let slope = |a: (f64, f64), b: (f64, f64)| (b.1 - a.1) / (b.0 - a.0);
         let (first, last) = self.ends();
-        let above = self.0.partition_point(|p| p.0 <= x);
-        let (from, to) = match above {
-            0 => return first.1 + (x - first.0) * (last.1 - first.1) / (last.0 - first.0),
-            _ if above == self.0.len() => {
-                return last.1 + (x - last.0) * (last.1 - first.1) / (last.0 - first.0);
-            }
-            _ => (self.0[above - 1], self.0[above]),
-        };
-        from.1 + (x - from.0) / (to.0 - from.0) * (to.1 - from.1)
+        let tenth = (points.len() / 10).max(1);
+        let above = points.partition_point(|p| p.0 <= x);
+        if above == 0 {
+            first.1 + (x - first.0) * slope(first, points[tenth]).min(slope(first, last))
+        } else if above == points.len() {
+            let from = points[points.len() - 1 - tenth];
+            last.1 + (x - last.0) * slope(from, last).min(slope(first, last))
+        } else {
+            let (from, to) = (points[above - 1], points[above]);
+            from.1 + (x - from.0) * slope(from, to)
+        }
     }
 
     /// Means of bins of `points`, which ascend, made monotone by pooling adjacent violators and
@@ -612,6 +618,18 @@ mod tests {
         };
         assert!(at(90.0) < at(91.0) && at(91.0) < at(92.0));
         assert!((at(91.0) - 5.0).abs() < 0.1, "{}", at(91.0));
+    }
+
+    #[test]
+    fn values_beyond_the_labels_follow_their_end() {
+        // Most within a point of one another, a few that failed to train.
+        let low = (0..5).map(|i| (f64::from(i), 10.0 + 10.0 * f64::from(i)));
+        let high = (5..100).map(|i| (f64::from(i), 90.0 + 0.01 * f64::from(i)));
+        let curve = Curve::new(low.chain(high).collect()).unwrap();
+        assert!((curve.at(109.0) - 91.09).abs() < 1e-9, "{}", curve.at(109.0));
+        // No cliff at the other end either: the mean slope.
+        assert!((curve.at(-1.0) - (10.0 - 80.99 / 99.0)).abs() < 1e-9, "{}", curve.at(-1.0));
+        assert_eq!(curve.at(50.0), 90.5);
     }
 
     #[test]
