@@ -111,7 +111,7 @@ def main() -> None:
             "predict_examples": measure([program, "predict", *map(str, examples)]),
             "examples": len(examples),
             "evaluate_nasbench101": evaluate(program, "nasbench101", "--split", "all"),
-            "evaluate_nasbench201": evaluate(program, "nasbench201"),
+            "evaluate_nasbench201": evaluate(program, "nasbench201", "--split", "all"),
         }
     bench = ["cargo", "bench", "--quiet"]
     printed = subprocess.run(bench, cwd=ROOT, check=True, capture_output=True, text=True).stdout
