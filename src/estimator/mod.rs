@@ -33,8 +33,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// Version of the format of model folders. Since 2 a model may be [fine-tuned](FineTuning); what
-/// came before is read as well.
+/// Version of the format of model folders.
 pub const SCHEMA: u32 = 2;
 
 /// Largest file of a model folder that is read.
@@ -54,8 +53,8 @@ pub struct Estimate {
     pub interval: [f64; 2],
     /// Distance from the training distribution: 1 is where the nearest 99 % of the networks held
     /// out in training end. It is at least 2 plus the share of nodes whose
-    /// [kind](GraphFeatures::kinds) was not met in training, if there are any. Of a fine-tuned model, training means its labelled networks,
-    /// each held out in turn.
+    /// [kind](GraphFeatures::kinds) was not met in training, if there are any. Of a fine-tuned
+    /// model, training means its labelled networks, each held out in turn.
     pub distance: f64,
     /// Whether the distance is at most 1.
     pub in_distribution: bool,

@@ -17,7 +17,7 @@ pub fn scatter(report: &FamilyReport) -> String {
     let best = report.rankings.first();
     let value = |m| best.and_then(|r| r.get(m)).map_or(f64::NAN, |m| m.value);
     let step = report.truth.len().div_ceil(MOST_POINTS).max(1);
-    let thinned = if step > 1 { format!(", every {step}th drawn") } else { String::new() };
+    let thinned = if step > 1 { format!(", one in {step} drawn") } else { String::new() };
     let _ = write!(
         svg,
         r##"<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" font-family="sans-serif" font-size="12" fill="#222">

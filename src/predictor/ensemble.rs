@@ -1,7 +1,6 @@
 //! Several predictors as one.
 
 use super::Standardisation;
-use crate::encoder::{WeightError, Weights};
 
 /// The weighted mean of predictors' scores, each standardised by its scores of the training
 /// networks (arXiv 2211.17226). A network's score does not depend on which others are scored.
@@ -30,28 +29,6 @@ impl Ensemble {
         Self { members, weights: exponentials.into_iter().map(|e| e / total).collect() }
     }
 
-    /// That of a model file: mean, standard deviation and weight of each member in the rows of
-    /// the tensor `name`.
-    ///
-    /// # Errors
-    /// When the tensor is missing, has the wrong shape, is not finite, or its weights are negative
-    /// or don't sum to 1.
-    pub fn read(name: &str, members: usize, weights: &Weights) -> Result<Self, WeightError> {
-        let stored = weights.matrix::<f32>(name, Some(members), 3)?.mapv(f64::from);
-        let total = stored.column(2).sum();
-        let sound = |row: ndarray::ArrayView1<f64>| row[1] > 0.0 && row[2] >= 0.0;
-        if !stored.rows().into_iter().all(sound) || (total - 1.0).abs() > 1e-5 {
-            let reason = "no standard deviations and weights that sum to 1".into();
-            return Err(WeightError::Invalid { name: name.into(), reason });
-        }
-        let standard =
-            |row: ndarray::ArrayView1<f64>| Standardisation { mean: row[0], deviation: row[1] };
-        Ok(Self {
-            members: stored.rows().into_iter().map(standard).collect(),
-            weights: stored.column(2).iter().map(|w| w / total).collect(),
-        })
-    }
-
     /// The members' weights.
     pub fn weights(&self) -> &[f64] {
         &self.weights
@@ -78,8 +55,6 @@ impl Ensemble {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::encoder::testing;
-    use std::collections::BTreeMap;
 
     #[test]
     fn weights_sum_to_one_and_the_best_member_has_the_most() {
@@ -108,18 +83,5 @@ mod tests {
         // One network alone has the score that it has among others.
         let alone = ensemble.scores(&[vec![0.4], vec![200.0]]);
         assert_eq!(alone[0], scores[2]);
-    }
-
-    #[test]
-    fn files_with_weights_that_are_none_are_errors() {
-        let read = |rows: [f32; 6]| {
-            let tensors = BTreeMap::from([("e".to_string(), (vec![2, 3], rows.to_vec()))]);
-            Ensemble::read("e", 2, &Weights::parse(&testing::file(&tensors)).unwrap())
-        };
-        let ensemble = read([1.0, 2.0, 0.25, 0.0, 1.0, 0.75]).unwrap();
-        assert_eq!(ensemble.scores(&[vec![5.0], vec![2.0]]), [2.0]);
-        assert!(read([1.0, 0.0, 0.25, 0.0, 1.0, 0.75]).is_err());
-        assert!(read([1.0, 2.0, 0.5, 0.0, 1.0, 0.75]).is_err());
-        assert!(read([1.0, 2.0, -0.25, 0.0, 1.0, 1.25]).is_err());
     }
 }

@@ -1,7 +1,5 @@
 //! Values as deviations from those of the training networks.
 
-use crate::encoder::{WeightError, Weights};
-
 /// Mean and standard deviation that values are standardised with.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Standardisation {
@@ -21,20 +19,6 @@ impl Standardisation {
         // Rounding errors are no spread.
         let spread = deviation > 1e-12 * mean.abs() && deviation.is_finite();
         Self { mean, deviation: if spread { deviation } else { 1.0 } }
-    }
-
-    /// That of a model file: mean and standard deviation in the tensor `name`.
-    ///
-    /// # Errors
-    /// When the tensor is missing, has the wrong shape, is not finite or has no spread.
-    pub fn read(name: &str, weights: &Weights) -> Result<Self, WeightError> {
-        let stored = weights.vector::<f32>(name, 2)?;
-        let (mean, deviation) = (f64::from(stored[0]), f64::from(stored[1]));
-        if deviation <= 0.0 {
-            let reason = format!("the standard deviation is {deviation}");
-            return Err(WeightError::Invalid { name: name.into(), reason });
-        }
-        Ok(Self { mean, deviation })
     }
 
     /// `value` in standard deviations from the mean.

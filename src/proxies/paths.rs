@@ -146,17 +146,20 @@ fn step(node: &Node, parts: &[(usize, f64)], forward: &[Forward]) -> Forward {
         parts.iter().map(|&(p, _)| of(&forward[p])).max().unwrap_or_default()
     };
     let sum: f64 = parts.iter().map(|p| p.1).sum();
+    // A sum of a map with itself, over and over, must not leave the range of numbers; what carries
+    // nothing still carries nothing.
+    let bounded = |v: f64| if v > 0.0 { v.clamp(1e-100, 1e100) } else { 0.0 };
     let spatial = node.window.kernel.iter().any(|&k| k > 1);
     let weighted = is_weighted(node);
     Forward {
-        variance: match node.operation {
+        variance: bounded(match node.operation {
             _ if weighted => 1.0,
             Affine | LayerNorm | RmsNorm | GroupNorm | InstanceNorm | L2Norm => 1.0,
             Relu | Clip | LeakyRelu | PRelu | Elu | Silu | HardSwish | Gelu | Mish => sum / 2.0,
             Concat => sum / node.output.channels.max(1) as f64,
             AveragePool => sum / node.window.kernel.map(f64::from).iter().product::<f64>().sqrt(),
             _ => sum,
-        },
+        }),
         longest: most(|f| f.longest) + u64::from(weighted),
         longest_spatial: most(|f| f.longest_spatial) + u64::from(weighted && spatial),
         log_paths: log_sum(parts.iter().map(|&(p, _)| forward[p].log_paths)),
@@ -182,6 +185,7 @@ fn smooths(node: &Node) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::graph::{Extent, Window};
     use crate::lower::lower;
     use crate::spaces::Space;
     use rand::SeedableRng;
@@ -230,6 +234,38 @@ mod tests {
             assert!(m.expected[DEPTH] <= m.longest as f64 + margin, "{m:?}");
             assert!(m.expected[DEPTH] > 0.0 && m.longest_spatial <= m.longest, "{m:?}");
         }
+    }
+
+    #[test]
+    fn endless_doubling_stays_finite() {
+        let node = |operation| Node {
+            operation,
+            input: Extent::new(3, 8, 8),
+            output: Extent::new(3, 8, 8),
+            window: Window::default(),
+            bias: false,
+            parameters: 0,
+            macs: 0,
+            name: "".into(),
+        };
+        // Each sum takes both branches of the one before.
+        let mut nodes = vec![node(Operation::Input)];
+        let mut edges = Vec::new();
+        for _ in 0..2000 {
+            let from = nodes.len() - 1;
+            nodes.extend([Operation::Abs, Operation::Sqrt, Operation::Add].map(node));
+            edges.extend([
+                (from, from + 1),
+                (from, from + 2),
+                (from + 1, from + 3),
+                (from + 2, from + 3),
+            ]);
+        }
+        nodes.push(node(Operation::Conv));
+        edges.push((nodes.len() - 2, nodes.len() - 1));
+        let m = PathMeasures::new(&ComputationGraph::new(nodes, &edges).unwrap());
+        assert!((m.expected[DEPTH] - 1.0).abs() < 1e-9, "{m:?}");
+        assert!((m.log_paths - 2000.0 * 2f64.ln()).abs() < 1e-6, "{m:?}");
     }
 
     #[test]
