@@ -249,8 +249,8 @@ mod tests {
             name: "".into(),
         };
         // Each sum takes both branches of the one before.
-        let mut nodes = vec![node(Operation::Input)];
-        let mut edges = Vec::new();
+        let mut nodes = [Operation::Input, Operation::Conv].map(node).to_vec();
+        let mut edges = vec![(0, 1)];
         for _ in 0..2000 {
             let from = nodes.len() - 1;
             nodes.extend([Operation::Abs, Operation::Sqrt, Operation::Add].map(node));
@@ -264,7 +264,7 @@ mod tests {
         nodes.push(node(Operation::Conv));
         edges.push((nodes.len() - 2, nodes.len() - 1));
         let m = PathMeasures::new(&ComputationGraph::new(nodes, &edges).unwrap());
-        assert!((m.expected[DEPTH] - 1.0).abs() < 1e-9, "{m:?}");
+        assert!((m.expected[DEPTH] - 2.0).abs() < 1e-9, "{m:?}");
         assert!((m.log_paths - 2000.0 * 2f64.ln()).abs() < 1e-6, "{m:?}");
     }
 
