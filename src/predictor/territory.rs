@@ -80,9 +80,10 @@ impl Territory {
 
     /// Membership of a network at this [distance](Self::distance) in what training covered; the
     /// rest is its membership in everything else. That is noise clustering (Davé 1991) with the
-    /// noise at distance 1 and fuzzifier 5/4, sharp enough to leave networks well inside alone.
+    /// noise at distance 1 and fuzzifier 5/4, sharp enough to leave networks well inside alone,
+    /// and cut off at distance 2, where all networks with nodes of unknown kinds lie.
     pub fn membership(distance: f64) -> f64 {
-        1.0 / (1.0 + distance.powi(8))
+        if distance >= UNKNOWN { 0.0 } else { 1.0 / (1.0 + distance.powi(8)) }
     }
 
     /// Distance of a network to the nearest centroid; 1 is the 99 % quantile among validation
