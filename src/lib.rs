@@ -38,6 +38,7 @@ pub mod model_graph;
 pub mod onnx;
 pub mod predictor;
 pub mod proxies;
+pub mod search;
 pub mod spaces;
 #[cfg(feature = "train")]
 pub mod train;

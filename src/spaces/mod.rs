@@ -56,6 +56,18 @@ pub trait Architecture:
     /// The network, with one input named `input` and a batch of one.
     fn build(&self) -> ModelGraph;
 
+    /// Number of options of each decision that makes up an architecture; empty when architectures
+    /// differ in their number of decisions.
+    fn decisions() -> Vec<usize> {
+        Vec::new()
+    }
+
+    /// The architecture of these [decisions](Self::decisions), each below its number of options;
+    /// `None` when they don't make up one.
+    fn decide(_choices: &[usize]) -> Option<Self> {
+        None
+    }
+
     /// Number of trainable parameters as the space's authors count them: batch normalisation has
     /// two per channel, and weights count even when their result is never used.
     fn trainable_parameters(&self) -> u64 {

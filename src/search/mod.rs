@@ -1,0 +1,36 @@
+//! Searching a space for networks that are better by several measures at once.
+//!
+//! A [`SearchSpace`] says what there is, a [`Problem`] what is wanted, an [`Algorithm`] what to try
+//! next; [`search`] brings them together. It knows no estimator: a measure is any [`Evaluator`].
+//!
+//! ```
+//! use gennape::graph::ComputationGraph;
+//! use gennape::search::algorithms::Evolution;
+//! use gennape::search::{Architectures, Limits, Next, Problem, Start, search};
+//! use gennape::spaces::nasbench_macro::Network;
+//!
+//! let problem = Problem::new()
+//!     .maximise("depth", |graph: &ComputationGraph| graph.depth() as f64)
+//!     .minimise("MACs", |graph: &ComputationGraph| graph.macs() as f64);
+//! let space = Architectures::<Network>::default();
+//! let limits = Limits { budget: 50, seed: 0 };
+//! let mut evolution = Evolution::default();
+//! let mut observe = |_: &[_]| Next::Continue;
+//! let record = search(&space, &problem, &mut evolution, limits, Start::default(), &mut observe)?;
+//! for network in record.front() {
+//!     println!("{}: {:?}", network.candidate, network.values);
+//! }
+//! # Ok::<(), gennape::search::SearchError>(())
+//! ```
+
+pub mod algorithms;
+pub mod pareto;
+mod problem;
+mod run;
+mod space;
+
+pub use problem::{Bound, Direction, EvaluationError, Evaluator, Network, Problem};
+pub use run::{
+    Algorithm, Evaluated, Limits, Next, Record, SearchError, Spent, Start, Stop, search,
+};
+pub use space::{Architectures, SearchSpace};

@@ -1,0 +1,170 @@
+//! Which of several networks is better when there are several objectives.
+
+use std::cmp::Ordering;
+
+/// How good a network is.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Fitness {
+    /// By how much it violates the constraints, relative to their bounds; 0 when it meets them all.
+    pub violation: f64,
+    /// What is to be minimised; empty when constraints are violated.
+    pub losses: Vec<f64>,
+}
+
+impl Fitness {
+    /// Whether this is better in the sense of constrained domination (Deb et al. 2002, "A fast and
+    /// elitist multiobjective genetic algorithm: NSGA-II", section VI): at least as good in every
+    /// objective and better in one, when both meet the constraints; else, the lesser violation.
+    pub fn dominates(&self, other: &Self) -> bool {
+        if self.violation > 0.0 || other.violation > 0.0 {
+            return self.violation < other.violation;
+        }
+        let pairs = || self.losses.iter().zip(&other.losses);
+        pairs().all(|(a, b)| a <= b) && pairs().any(|(a, b)| a < b)
+    }
+}
+
+/// The front that each network is on: 0 for those that none dominates, 1 for those that only
+/// front 0 dominates, and so on (non-dominated sorting, Deb et al. 2002).
+pub fn fronts(fitness: &[Fitness]) -> Vec<usize> {
+    let mut dominated: Vec<Vec<u32>> = vec![Vec::new(); fitness.len()];
+    let mut dominators = vec![0usize; fitness.len()];
+    for a in 0..fitness.len() {
+        for b in a + 1..fitness.len() {
+            let (winner, loser) = match () {
+                () if fitness[a].dominates(&fitness[b]) => (a, b),
+                () if fitness[b].dominates(&fitness[a]) => (b, a),
+                () => continue,
+            };
+            dominated[winner].push(loser as u32);
+            dominators[loser] += 1;
+        }
+    }
+    let mut fronts = vec![0; fitness.len()];
+    let mut current: Vec<usize> = (0..fitness.len()).filter(|&i| dominators[i] == 0).collect();
+    let mut rank = 0;
+    while !current.is_empty() {
+        let mut next = Vec::new();
+        for &winner in &current {
+            fronts[winner] = rank;
+            for &loser in &dominated[winner] {
+                dominators[loser as usize] -= 1;
+                if dominators[loser as usize] == 0 {
+                    next.push(loser as usize);
+                }
+            }
+        }
+        (current, rank) = (next, rank + 1);
+    }
+    fronts
+}
+
+/// Positions of the networks that no other dominates, without repetitions of the same losses.
+/// In `O(n log n)` for up to two objectives, in `O(n · front)` for more.
+pub fn front(fitness: &[Fitness]) -> Vec<usize> {
+    let mut order: Vec<usize> = (0..fitness.len()).collect();
+    let compare = |a: &usize, b: &usize| {
+        let (a, b) = (&fitness[*a], &fitness[*b]);
+        a.violation.total_cmp(&b.violation).then_with(|| lexicographic(&a.losses, &b.losses))
+    };
+    // After this, nobody is dominated by someone behind, and equals stand in their own order.
+    order.sort_by(compare);
+    let mut front: Vec<usize> = Vec::new();
+    for i in order {
+        let beaten = |&f: &usize| {
+            fitness[f].dominates(&fitness[i])
+                || (fitness[f] == fitness[i] && fitness[i].violation == 0.0)
+        };
+        // With two objectives the last of the front is the best in the second.
+        let hidden = match fitness[i].losses.len() {
+            ..=2 => front.last().is_some_and(beaten),
+            _ => front.iter().any(beaten),
+        };
+        if !hidden {
+            front.push(i);
+        }
+    }
+    front
+}
+
+fn lexicographic(a: &[f64], b: &[f64]) -> Ordering {
+    let pairs = a.iter().zip(b);
+    pairs.map(|(a, b)| a.total_cmp(b)).find(|o| o.is_ne()).unwrap_or(Ordering::Equal)
+}
+
+/// The crowding distance of each of these networks of one front: the sum over objectives of the
+/// gap between its two neighbours, as a share of the objective's range; infinite at the ends
+/// (Deb et al. 2002, section III-B).
+pub fn crowding(front: &[&Fitness]) -> Vec<f64> {
+    let mut distances = vec![0.0; front.len()];
+    let objectives = front.iter().map(|f| f.losses.len()).min().unwrap_or(0);
+    for objective in 0..objectives {
+        let loss = |i: usize| front[i].losses[objective];
+        let mut order: Vec<usize> = (0..front.len()).collect();
+        order.sort_by(|&a, &b| loss(a).total_cmp(&loss(b)));
+        let (Some(&first), Some(&last)) = (order.first(), order.last()) else { continue };
+        let range = loss(last) - loss(first);
+        distances[first] = f64::INFINITY;
+        distances[last] = f64::INFINITY;
+        if range > 0.0 {
+            for three in order.windows(3) {
+                distances[three[1]] += (loss(three[2]) - loss(three[0])) / range;
+            }
+        }
+    }
+    distances
+}
+
+/// Positions from the best to the worst: by front, and within one from the least crowded on; of
+/// equals the earlier goes first.
+pub fn order(fitness: &[Fitness]) -> Vec<usize> {
+    let fronts = fronts(fitness);
+    let mut distances = vec![0.0; fitness.len()];
+    for rank in 0..=fronts.iter().copied().max().unwrap_or(0) {
+        let members: Vec<usize> = (0..fitness.len()).filter(|&i| fronts[i] == rank).collect();
+        let crowded = crowding(&members.iter().map(|&i| &fitness[i]).collect::<Vec<_>>());
+        for (i, distance) in members.into_iter().zip(crowded) {
+            distances[i] = distance;
+        }
+    }
+    let mut order: Vec<usize> = (0..fitness.len()).collect();
+    order.sort_by(|&a, &b| {
+        fronts[a].cmp(&fronts[b]).then_with(|| distances[b].total_cmp(&distances[a]))
+    });
+    order
+}
+
+/// Volume of what `points` dominate below `reference`, all to be minimised (Zitzler & Thiele 1999).
+/// Exact; in `O(n log n)` for two objectives, by slicing along the last one for more.
+pub fn hypervolume(points: &[Vec<f64>], reference: &[f64]) -> f64 {
+    let inside = |p: &&Vec<f64>| p.iter().zip(reference).all(|(p, r)| p < r);
+    let mut points: Vec<&[f64]> = points.iter().filter(inside).map(Vec::as_slice).collect();
+    sliced(&mut points, reference)
+}
+
+/// [`hypervolume`] of points inside, in as many objectives as `reference` has.
+fn sliced(points: &mut [&[f64]], reference: &[f64]) -> f64 {
+    let Some((&limit, rest)) = reference.split_last() else { return 1.0 };
+    let last = rest.len();
+    points.sort_by(|a, b| a[last].total_cmp(&b[last]));
+    if rest.len() == 1 {
+        // The staircase: what a point adds ends where the best before it begins.
+        let (mut volume, mut best) = (0.0, rest[0]);
+        for p in points.iter() {
+            if p[0] < best {
+                volume += (best - p[0]) * (limit - p[1]);
+                best = p[0];
+            }
+        }
+        return volume;
+    }
+    let mut volume = 0.0;
+    for i in 0..points.len() {
+        let end = points.get(i + 1).map_or(limit, |next| next[last]);
+        let height = end - points[i][last];
+        if height > 0.0 {
+            volume += height * sliced(&mut points[..=i].to_vec(), rest);
+        }
+    }
+    volume
+}

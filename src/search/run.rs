@@ -1,0 +1,291 @@
+//! Running a search.
+
+use super::pareto::{self, Fitness};
+use super::problem::{EvaluationError, Network, Problem};
+use super::space::SearchSpace;
+use crate::graph::Fingerprint;
+use crate::lower::{LowerError, lower};
+use rand::SeedableRng;
+use rand_chacha::ChaCha8Rng;
+use rayon::prelude::*;
+use std::collections::{HashMap, HashSet};
+use std::time::{Duration, Instant};
+
+/// A search gives up after so many candidates in a row of which none was new.
+const PATIENCE: usize = 20_000;
+
+/// A way of choosing which candidates to evaluate next, given how good the earlier ones are.
+pub trait Algorithm<S: SearchSpace> {
+    /// The next candidates, at least one. Those evaluated before cost nothing.
+    fn ask(&mut self, space: &S, rng: &mut ChaCha8Rng) -> Vec<S::Candidate>;
+
+    /// How good the candidates of the last [`ask`](Self::ask) are, in the same order. Before the
+    /// first, those that the search starts from.
+    fn tell(&mut self, evaluated: &[Evaluated<S::Candidate>]);
+}
+
+/// A candidate and how good it is.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Evaluated<C> {
+    /// The candidate.
+    pub candidate: C,
+    /// Identity of its computation graph.
+    pub fingerprint: Fingerprint,
+    /// The problem's measures, in its order; `None` where constraints made them needless.
+    pub values: Vec<Option<f64>>,
+    /// What the algorithm goes by.
+    pub fitness: Fitness,
+}
+
+/// What makes a run repeatable.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// Most networks whose objectives are evaluated. Architectures with one computation graph
+    /// count once, and so do not those that constraints rule out.
+    pub budget: usize,
+    /// Seed of everything that is random.
+    pub seed: u64,
+}
+
+/// Why a run ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Stop {
+    /// As many networks as allowed are evaluated.
+    Budget,
+    /// The algorithm proposed nothing new for long.
+    Exhausted,
+    /// The observer asked for it.
+    Interrupted,
+}
+
+/// Where the time of a run went.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Spent {
+    /// Choosing candidates.
+    pub proposing: Duration,
+    /// Building networks and graphs, and recognising those met before.
+    pub building: Duration,
+    /// Measuring networks.
+    pub evaluating: Duration,
+}
+
+/// What a run leaves behind.
+#[derive(Debug, Clone)]
+pub struct Record<C> {
+    /// What it was run with.
+    pub limits: Limits,
+    /// Why it ended.
+    pub stop: Stop,
+    /// Every distinct network in the order of evaluation, those that constraints rule out too.
+    pub history: Vec<Evaluated<C>>,
+    /// Where the time went.
+    pub spent: Spent,
+}
+
+impl<C> Record<C> {
+    /// The networks that meet the constraints and that no other dominates, by the first objective
+    /// from the best on.
+    pub fn front(&self) -> Vec<&Evaluated<C>> {
+        let fitness: Vec<Fitness> = self.history.iter().map(|e| e.fitness.clone()).collect();
+        let front = pareto::front(&fitness).into_iter().map(|i| &self.history[i]);
+        front.filter(|e| e.fitness.violation == 0.0).collect()
+    }
+}
+
+/// Why a run failed.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum SearchError {
+    /// A candidate has no computation graph.
+    #[error("{architecture}: {source}")]
+    Lower {
+        /// The candidate.
+        architecture: String,
+        /// Why not.
+        source: LowerError,
+    },
+    /// Networks can't be measured.
+    #[error("{0}")]
+    Evaluation(EvaluationError),
+}
+
+/// Whether a run goes on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Next {
+    /// It does.
+    Continue,
+    /// It stops with what it has.
+    Stop,
+}
+
+/// What a run begins with.
+#[derive(Debug, Clone)]
+pub struct Start<C> {
+    /// Candidates that are evaluated first.
+    pub candidates: Vec<C>,
+    /// Measures that are known already, by the candidate's text: those of an interrupted run with
+    /// the same problem, which then goes on as if it hadn't been interrupted.
+    pub known: HashMap<String, Vec<Option<f64>>>,
+}
+
+impl<C> Default for Start<C> {
+    fn default() -> Self {
+        Self { candidates: Vec::new(), known: HashMap::new() }
+    }
+}
+
+/// Searches `space` for solutions of `problem`. The same limits and start give the same record.
+///
+/// `observe` hears of networks as soon as they are evaluated.
+///
+/// # Errors
+/// When a network can't be measured. Nothing is lost: `observe` has heard of all before it.
+pub fn search<S: SearchSpace>(
+    space: &S,
+    problem: &Problem,
+    algorithm: &mut dyn Algorithm<S>,
+    limits: Limits,
+    start: Start<S::Candidate>,
+    observe: &mut dyn FnMut(&[Evaluated<S::Candidate>]) -> Next,
+) -> Result<Record<S::Candidate>, SearchError> {
+    let mut run = Run {
+        space,
+        problem,
+        limits,
+        known: start.known,
+        candidates: HashMap::new(),
+        graphs: HashMap::new(),
+        history: Vec::new(),
+        feasible: 0,
+        spent: Spent::default(),
+    };
+    let mut rng = ChaCha8Rng::seed_from_u64(limits.seed);
+    let mut asked = start.candidates;
+    let mut idle = 0;
+    let stop = loop {
+        if !asked.is_empty() {
+            let before = run.history.len();
+            if let Some(stop) = run.evaluate(&asked, observe)? {
+                break stop;
+            }
+            idle = if run.history.len() > before { 0 } else { idle + asked.len() };
+            let now = Instant::now();
+            algorithm.tell(&asked.iter().map(|c| run.result(c)).collect::<Vec<_>>());
+            run.spent.proposing += now.elapsed();
+        }
+        if idle >= PATIENCE {
+            break Stop::Exhausted;
+        }
+        let now = Instant::now();
+        asked = algorithm.ask(space, &mut rng);
+        run.spent.proposing += now.elapsed();
+        if asked.is_empty() {
+            break Stop::Exhausted;
+        }
+    };
+    Ok(Record { limits, stop, history: run.history, spent: run.spent })
+}
+
+/// A search under way.
+struct Run<'a, S: SearchSpace> {
+    space: &'a S,
+    problem: &'a Problem<'a>,
+    limits: Limits,
+    known: HashMap<String, Vec<Option<f64>>>,
+    /// Position in the history of each candidate met.
+    candidates: HashMap<S::Candidate, usize>,
+    /// The same of each computation graph.
+    graphs: HashMap<Fingerprint, usize>,
+    history: Vec<Evaluated<S::Candidate>>,
+    /// How many of the history meet the constraints.
+    feasible: usize,
+    spent: Spent,
+}
+
+impl<S: SearchSpace> Run<'_, S> {
+    /// Evaluates candidates; `Some` when the search ends with this.
+    fn evaluate(
+        &mut self,
+        asked: &[S::Candidate],
+        observe: &mut dyn FnMut(&[Evaluated<S::Candidate>]) -> Next,
+    ) -> Result<Option<Stop>, SearchError> {
+        let mut fresh: Vec<&S::Candidate> = Vec::new();
+        let mut among = HashSet::new();
+        fresh
+            .extend(asked.iter().filter(|c| !self.candidates.contains_key(*c) && among.insert(*c)));
+        // Those left of the budget at a time: what constraints rule out makes room for others.
+        while !fresh.is_empty() {
+            let left = self.limits.budget - self.feasible;
+            if left == 0 {
+                return Ok(Some(Stop::Budget));
+            }
+            let rest = fresh.split_off(fresh.len().min(left).min(self.problem.batch()));
+            let before = self.history.len();
+            self.batch(&fresh)?;
+            if observe(&self.history[before..]) == Next::Stop {
+                return Ok(Some(Stop::Interrupted));
+            }
+            fresh = rest;
+        }
+        let spent = self.feasible == self.limits.budget;
+        Ok(spent.then_some(Stop::Budget))
+    }
+
+    /// Evaluates candidates that were not met before.
+    fn batch(&mut self, candidates: &[&S::Candidate]) -> Result<(), SearchError> {
+        let now = Instant::now();
+        let build = |candidate: &&S::Candidate| -> Result<Network, SearchError> {
+            let model = self.space.build(candidate);
+            let architecture = candidate.to_string();
+            match lower(&model) {
+                Ok(graph) => {
+                    Ok(Network { architecture, model, fingerprint: graph.fingerprint(), graph })
+                }
+                Err(source) => Err(SearchError::Lower { architecture, source }),
+            }
+        };
+        let built: Vec<Network> = candidates.par_iter().map(build).collect::<Result<_, _>>()?;
+        let (mut fresh, mut networks) = (Vec::new(), Vec::new());
+        for (&candidate, network) in candidates.iter().zip(built) {
+            let next = self.history.len() + fresh.len();
+            let position = *self.graphs.entry(network.fingerprint).or_insert(next);
+            self.candidates.insert(candidate.clone(), position);
+            if position == next {
+                fresh.push((candidate, network.fingerprint));
+                networks.push(network);
+            }
+        }
+        self.spent.building += now.elapsed();
+
+        let now = Instant::now();
+        let mut values: Vec<Option<Vec<Option<f64>>>> =
+            networks.iter().map(|n| self.known.remove(&n.architecture)).collect();
+        let mut unknown = values.iter().map(Option::is_none);
+        networks.retain(|_| unknown.next().unwrap_or(false));
+        drop(unknown);
+        let measured = self.problem.evaluate(networks).map_err(SearchError::Evaluation)?;
+        let gaps = values.iter_mut().filter(|v| v.is_none());
+        gaps.zip(measured).for_each(|(gap, measured)| *gap = Some(measured));
+        self.spent.evaluating += now.elapsed();
+
+        for ((candidate, fingerprint), values) in fresh.into_iter().zip(values) {
+            let values = values.unwrap_or_default();
+            let fitness = self.problem.fitness(&values);
+            self.feasible += usize::from(fitness.violation == 0.0);
+            self.history.push(Evaluated {
+                candidate: candidate.clone(),
+                fingerprint,
+                values,
+                fitness,
+            });
+        }
+        Ok(())
+    }
+
+    /// What became of a candidate that is evaluated.
+    fn result(&self, candidate: &S::Candidate) -> Evaluated<S::Candidate> {
+        let of = &self.history[self.candidates[candidate]];
+        Evaluated { candidate: candidate.clone(), ..of.clone() }
+    }
+}
