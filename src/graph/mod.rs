@@ -4,6 +4,7 @@
 //! topological order. GENNAPE (arXiv 2211.17226, section 3) introduces the representation; ours
 //! adds strides, dilations and groups, and a canonical form (see [`crate::lower`]).
 
+mod cost;
 mod dot;
 mod fingerprint;
 mod operation;
