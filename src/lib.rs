@@ -36,6 +36,7 @@ pub mod lower;
 pub mod metrics;
 pub mod model_graph;
 pub mod onnx;
+mod plot;
 pub mod predictor;
 pub mod proxies;
 pub mod search;

@@ -158,6 +158,8 @@ from_library!(
     crate::evaluation::EvaluationError,
     crate::fine_tuning::FineTuneError,
     crate::lower::LowerError,
+    crate::search::SearchError,
+    crate::search::evaluators::LatencyError,
     crate::spaces::ParseError,
 );
 #[cfg(feature = "train")]

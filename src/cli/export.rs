@@ -75,7 +75,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Error> {
     Ok(())
 }
 
-fn write(graph: &ModelGraph, path: &Path, weights: Weights) -> Result<(), Error> {
+pub(super) fn write(graph: &ModelGraph, path: &Path, weights: Weights) -> Result<(), Error> {
     let fail = |e: Error| e.about(&path.display().to_string());
     let file = File::create(path).map_err(|e| fail(e.into()))?;
     let mut out = BufWriter::new(file);

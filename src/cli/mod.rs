@@ -16,6 +16,7 @@ mod model;
 mod predict;
 mod profile;
 mod progress;
+mod search;
 mod table;
 #[cfg(feature = "train")]
 mod train;
@@ -42,6 +43,7 @@ enum Command {
     Export(export::Arguments),
     Evaluate(evaluate::Arguments),
     Finetune(finetune::Arguments),
+    Search(search::Arguments),
     Data(data::Arguments),
     #[cfg(feature = "train")]
     Train(train::Arguments),
@@ -64,6 +66,7 @@ impl Command {
             Self::Export(arguments) => export::run(&arguments),
             Self::Evaluate(arguments) => evaluate::run(&arguments),
             Self::Finetune(arguments) => finetune::run(&arguments),
+            Self::Search(arguments) => search::run(&arguments),
             Self::Data(arguments) => data::run(&arguments),
             #[cfg(feature = "train")]
             Self::Train(arguments) => train::run(&arguments),

@@ -10,7 +10,7 @@ pub(crate) struct ModelArguments {
     /// A model folder, or gennape-cifar10 or gennape-nb101, which are part of the program [default:
     /// gennape-cifar10].
     #[arg(long, value_name = "NAME|DIR")]
-    model: Option<PathBuf>,
+    pub model: Option<PathBuf>,
 }
 
 impl ModelArguments {

@@ -47,6 +47,14 @@ impl Progress {
         self.show();
     }
 
+    /// So many steps are done in all; the bar says `what`.
+    pub fn reach_with(&self, steps: u64, what: impl FnOnce() -> String) {
+        if !self.bar.is_hidden() {
+            self.bar.set_message(what());
+        }
+        self.reach(steps);
+    }
+
     fn show(&self) {
         if self.bar.is_hidden()
             && console::user_attended_stderr()

@@ -3,6 +3,7 @@
 use super::{GraphFeatures, GraphStore};
 use crate::graph::ComputationGraph;
 use crate::proxies::Proxies;
+use std::borrow::Borrow;
 
 /// Featurised graphs and their proxies.
 #[derive(Debug, Clone, Default)]
@@ -14,10 +15,10 @@ pub struct GraphBatch {
 
 impl GraphBatch {
     /// Featurises `graphs`.
-    pub fn new(graphs: &[ComputationGraph]) -> Self {
+    pub fn new(graphs: &[impl Borrow<ComputationGraph>]) -> Self {
         Self {
-            features: graphs.iter().map(GraphFeatures::new).collect(),
-            proxies: graphs.iter().map(Proxies::new).collect(),
+            features: graphs.iter().map(|g| GraphFeatures::new(g.borrow())).collect(),
+            proxies: graphs.iter().map(|g| Proxies::new(g.borrow())).collect(),
         }
     }
 

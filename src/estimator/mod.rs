@@ -14,8 +14,10 @@
 //! }
 //! ```
 
+mod evaluator;
 mod manifest;
 
+pub use evaluator::Accuracy;
 pub use manifest::{
     Comparison, Data, Epoch, FineTuning, Manifest, Measure, Method, Metrics, Recipe, Training,
 };
@@ -28,6 +30,7 @@ use crate::predictor::{Adaptation, Calibration, Head, Territory};
 use crate::proxies::Proxies;
 use ndarray::{Array2, ArrayView1, Axis, concatenate};
 use rayon::prelude::*;
+use std::borrow::Borrow;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -281,8 +284,8 @@ impl Estimator {
     }
 
     /// Estimates for `graphs`, in order, on all cores.
-    pub fn estimate(&self, graphs: &[ComputationGraph]) -> Vec<Estimate> {
-        let estimate = |graphs: &[ComputationGraph]| self.estimate_batch(&GraphBatch::new(graphs));
+    pub fn estimate<G: Borrow<ComputationGraph> + Sync>(&self, graphs: &[G]) -> Vec<Estimate> {
+        let estimate = |graphs: &[G]| self.estimate_batch(&GraphBatch::new(graphs));
         graphs.par_chunks(GRAPHS_PER_TASK).flat_map_iter(estimate).collect()
     }
 

@@ -1,12 +1,9 @@
 //! A scatter plot of one family, as SVG.
 
 use super::{FamilyReport, Measure};
-use crate::graph::svg::escape;
+use crate::plot::{MARGIN, Panel, SIDE, escape, range};
 use std::fmt::Write;
 
-/// Side of a panel and the space around it, in pixels.
-const SIDE: f64 = 360.0;
-const MARGIN: f64 = 60.0;
 /// More networks than this are thinned out evenly; the caption says so.
 const MOST_POINTS: usize = 4000;
 
@@ -40,11 +37,7 @@ pub fn scatter(report: &FamilyReport) -> String {
         ranks
     };
     let (truth, predicted) = (&report.truth, &report.predicted);
-    let range = |v: &[f64]| {
-        let low = v.iter().copied().fold(f64::INFINITY, f64::min);
-        let high = v.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-        if high > low { [low, high] } else { [low - 0.5, high + 0.5] }
-    };
+    let range = |v: &[f64]| range(v.iter().copied());
     let values = Panel {
         left: MARGIN,
         x: range(truth),
@@ -58,60 +51,19 @@ pub fn scatter(report: &FamilyReport) -> String {
         y: count,
         labels: ["true rank", "predicted rank"],
     };
-    values.draw(&mut svg, truth, predicted, step);
-    ranked.draw(&mut svg, &ranks(truth), &ranks(predicted), step);
+    draw(&values, &mut svg, truth, predicted, step);
+    draw(&ranked, &mut svg, &ranks(truth), &ranks(predicted), step);
     svg.push_str("</svg>\n");
     svg
 }
 
-struct Panel {
-    left: f64,
-    /// What stands at the left and at the right end.
-    x: [f64; 2],
-    /// What stands at the bottom and at the top.
-    y: [f64; 2],
-    labels: [&'static str; 2],
-}
-
-impl Panel {
-    fn draw(&self, svg: &mut String, x: &[f64], y: &[f64], step: usize) {
-        let (left, top, bottom) = (self.left, MARGIN, MARGIN + SIDE);
-        let at = |range: [f64; 2], v: f64| SIDE * (v - range[0]) / (range[1] - range[0]);
-        let _ = writeln!(
-            svg,
-            r##"<rect x="{left}" y="{top}" width="{SIDE}" height="{SIDE}" fill="none" stroke="#999"/>"##
-        );
-        for i in 0..=4 {
-            let share = f64::from(i) / 4.0;
-            let tick = |range: [f64; 2]| number(range[0] + share * (range[1] - range[0]));
-            let (across, up) = (left + share * SIDE, bottom - share * SIDE);
-            let _ = writeln!(
-                svg,
-                r##"<text x="{across:.0}" y="{:.0}" text-anchor="middle" fill="#666">{}</text><text x="{:.0}" y="{:.0}" text-anchor="end" fill="#666">{}</text>"##,
-                bottom + 16.0,
-                tick(self.x),
-                left - 6.0,
-                up + 4.0,
-                tick(self.y),
-            );
-        }
-        let [horizontal, vertical] = self.labels;
-        let (middle, low) = (left + SIDE / 2.0, bottom + 34.0);
-        let (side, centre) = (left - 44.0, top + SIDE / 2.0);
-        let _ = writeln!(
-            svg,
-            r##"<text x="{middle}" y="{low}" text-anchor="middle">{horizontal}</text><text transform="translate({side} {centre}) rotate(-90)" text-anchor="middle">{vertical}</text>
-<g fill="#1f6fb4" fill-opacity="0.35">"##
-        );
-        for (x, y) in x.iter().zip(y).step_by(step) {
-            let (cx, cy) = (left + at(self.x, *x), bottom - at(self.y, *y));
-            let _ = writeln!(svg, r#"<circle cx="{cx:.1}" cy="{cy:.1}" r="2"/>"#);
-        }
-        svg.push_str("</g>\n");
+/// The points, one in `step`.
+fn draw(panel: &Panel, svg: &mut String, x: &[f64], y: &[f64], step: usize) {
+    panel.frame(svg);
+    svg.push_str("<g fill=\"#1f6fb4\" fill-opacity=\"0.35\">\n");
+    for (x, y) in x.iter().zip(y).step_by(step) {
+        let (cx, cy) = panel.at(*x, *y);
+        let _ = writeln!(svg, r#"<circle cx="{cx:.1}" cy="{cy:.1}" r="2"/>"#);
     }
-}
-
-/// A tick's label with as many decimals as help.
-fn number(x: f64) -> String {
-    if x.abs() >= 1000.0 { format!("{x:.0}") } else { format!("{x:.1}") }
+    svg.push_str("</g>\n");
 }

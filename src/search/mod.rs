@@ -24,8 +24,10 @@
 //! ```
 
 pub mod algorithms;
+pub mod evaluators;
 pub mod pareto;
 mod problem;
+pub mod report;
 mod run;
 mod space;
 

@@ -1,0 +1,152 @@
+//! The folder that a search writes: what was asked, what was tried, what came out.
+
+use super::AlgorithmName;
+use super::measures::{Constraint, Objective};
+use crate::cli::error::Error;
+use crate::search::Evaluated;
+use serde::{Deserialize, Serialize};
+use std::collections::HashMap;
+use std::fmt::Display;
+use std::fs::{self, File, OpenOptions};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+/// What was asked; `search.json`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(super) struct Settings {
+    pub schema: u32,
+    /// Version of the program.
+    pub version: String,
+    pub space: String,
+    pub objectives: Vec<Objective>,
+    pub constraints: Vec<Constraint>,
+    pub algorithm: AlgorithmName,
+    pub budget: usize,
+    pub seed: u64,
+    pub start: Vec<String>,
+    /// Name or folder; none for the default.
+    pub model: Option<PathBuf>,
+    /// blake3 of the model's weights.
+    pub model_hash: String,
+}
+
+impl Settings {
+    /// Version of its format.
+    pub const SCHEMA: u32 = 1;
+}
+
+/// The folder of one search.
+#[derive(Debug)]
+pub(super) struct Folder {
+    path: PathBuf,
+    history: csv::Writer<File>,
+}
+
+impl Folder {
+    /// A new folder for a search with these settings and measures.
+    pub fn create<'a>(
+        path: &Path,
+        settings: &Settings,
+        measures: impl Iterator<Item = &'a str>,
+    ) -> Result<Self, Error> {
+        let file = path.join("search.json");
+        let told = |e: std::io::Error| Error::from(e).about(&path.display().to_string());
+        if file.exists() {
+            let path = path.display();
+            return Err(Error::user(format!("{path} holds a search already"))
+                .hint(format!("gennape search --resume {path}, or another folder")));
+        }
+        fs::create_dir_all(path).map_err(told)?;
+        let json = serde_json::to_string_pretty(settings).map_err(|e| told(e.into()))?;
+        fs::write(file, json + "\n").map_err(told)?;
+        let history = File::create(path.join("history.csv")).map_err(told)?;
+        let mut history = csv::Writer::from_writer(history);
+        history.write_record(["architecture"].into_iter().chain(measures))?;
+        history.flush().map_err(told)?;
+        Ok(Self { path: path.into(), history })
+    }
+
+    /// What was asked in the folder `path`.
+    pub fn settings(path: &Path) -> Result<Settings, Error> {
+        let file = path.join("search.json");
+        let told = |e: Error| e.about(&file.display().to_string());
+        let json = fs::read(&file).map_err(|e| {
+            told(e.into()).hint("--resume goes on with what an earlier `gennape search -o` left")
+        })?;
+        let settings: Settings =
+            serde_json::from_slice(&json).map_err(|e| told(Error::user(e.to_string())))?;
+        match settings.schema {
+            Settings::SCHEMA => Ok(settings),
+            schema => {
+                let expected = Settings::SCHEMA;
+                Err(told(Error::user(format!("schema {schema}, expected {expected}"))))
+            }
+        }
+    }
+
+    /// The folder of an interrupted search, and the measures that it holds of each architecture.
+    #[allow(clippy::type_complexity)]
+    pub fn resume<'a>(
+        path: &Path,
+        measures: impl Iterator<Item = &'a str>,
+    ) -> Result<(Self, HashMap<String, Vec<Option<f64>>>), Error> {
+        let file = path.join("history.csv");
+        let wrong = |what: String| Error::user(what).about(&file.display().to_string());
+        let text = fs::read_to_string(&file).map_err(|e| wrong(e.to_string()))?;
+        // A line without an end was cut off: its network is measured again.
+        let whole = text.rfind('\n').map_or("", |end| &text[..=end]);
+        let mut reader = csv::Reader::from_reader(whole.as_bytes());
+        let header: Vec<&str> = ["architecture"].into_iter().chain(measures).collect();
+        if reader.headers().map_err(|e| wrong(e.to_string()))? != header.as_slice() {
+            return Err(wrong(format!("the columns are not {}", header.join(", "))));
+        }
+        let mut known = HashMap::new();
+        for (row, record) in reader.records().enumerate() {
+            let record = record.map_err(|e| wrong(e.to_string()))?;
+            let value = |cell: &str| match cell {
+                "" => Ok(None),
+                number => number.parse().map(Some),
+            };
+            let values: Result<Vec<Option<f64>>, _> = record.iter().skip(1).map(value).collect();
+            let values = values.map_err(|e| wrong(format!("row {}: {e}", row + 1)))?;
+            known.insert(record[0].to_string(), values);
+        }
+        fs::write(&file, whole).map_err(|e| wrong(e.to_string()))?;
+        let history = OpenOptions::new().append(true).open(&file);
+        let history = history.map_err(|e| wrong(e.to_string()))?;
+        let history = csv::WriterBuilder::new().has_headers(false).from_writer(history);
+        Ok((Self { path: path.into(), history }, known))
+    }
+
+    /// Adds evaluated networks to the history.
+    pub fn append<C: Display>(&mut self, evaluated: &[&Evaluated<C>]) -> Result<(), Error> {
+        for e in evaluated {
+            let values = e.values.iter().map(|v| v.map_or(String::new(), |v| v.to_string()));
+            self.history.write_record([e.candidate.to_string()].into_iter().chain(values))?;
+        }
+        Ok(self.history.flush()?)
+    }
+
+    /// An empty folder `name` in this one.
+    pub fn renew(&self, name: &str) -> Result<PathBuf, Error> {
+        let path = self.file(name);
+        let told = |e: std::io::Error| Error::from(e).about(&path.display().to_string());
+        if path.exists() {
+            fs::remove_dir_all(&path).map_err(told)?;
+        }
+        fs::create_dir(&path).map_err(told)?;
+        Ok(path)
+    }
+
+    /// Path of the file `name` in the folder.
+    pub fn file(&self, name: &str) -> PathBuf {
+        self.path.join(name)
+    }
+
+    /// Writes a whole file.
+    pub fn write(&self, name: &str, content: &[u8]) -> Result<(), Error> {
+        let path = self.file(name);
+        let told = |e: std::io::Error| Error::from(e).about(&path.display().to_string());
+        File::create(&path).and_then(|mut file| file.write_all(content)).map_err(told)
+    }
+}

@@ -1,0 +1,288 @@
+//! Objectives and constraints as the user writes them.
+
+use crate::cli::error::Error;
+use crate::estimator::{Accuracy, Estimator};
+use crate::graph::ComputationGraph;
+use crate::search::evaluators::{Command, LatencyTable};
+use crate::search::{Bound, Direction, EvaluationError, Evaluator, Network, Problem};
+use serde::{Deserialize, Serialize};
+use std::fmt::{self, Display};
+use std::fs::File;
+use std::path::Path;
+use std::str::FromStr;
+
+/// A measure by its name.
+#[derive(Debug, Clone, PartialEq)]
+enum Measure {
+    Accuracy,
+    AccuracyLow,
+    Parameters,
+    Macs,
+    Activations,
+    PeakMemory,
+    Depth,
+    /// A CSV table.
+    Latency(String),
+    /// A model folder.
+    Model(String),
+    /// A shell command.
+    Command(String),
+}
+
+/// Measures of the graph alone.
+const NAMED: [(&str, Measure); 7] = [
+    ("accuracy", Measure::Accuracy),
+    ("accuracy-low", Measure::AccuracyLow),
+    ("parameters", Measure::Parameters),
+    ("macs", Measure::Macs),
+    ("activations", Measure::Activations),
+    ("peak-memory", Measure::PeakMemory),
+    ("depth", Measure::Depth),
+];
+
+/// What the help says of measures.
+pub(super) const HELP: &str = "Measures:\n  \
+    accuracy         estimated accuracy in per cent\n  \
+    accuracy-low     lower end of its 90 % interval, to avoid what the model is unsure of\n  \
+    parameters, macs, activations, peak-memory (bytes of feature maps), depth\n  \
+    latency=FILE     sum over a CSV table: the columns of `gennape profile --format csv` and latency\n  \
+    model=DIR        what a model fine-tuned to labels of yours estimates\n  \
+    cmd:COMMAND      the number that a shell command prints; {onnx} stands for the network's file";
+
+impl FromStr for Measure {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if let Some((_, measure)) = NAMED.iter().find(|(name, _)| *name == text) {
+            return Ok(measure.clone());
+        }
+        let parameter = |prefix| text.strip_prefix(prefix).filter(|rest| !rest.is_empty());
+        if let Some(command) = parameter("cmd:") {
+            return Ok(Self::Command(command.into()));
+        }
+        if let Some(file) = parameter("latency=") {
+            return Ok(Self::Latency(file.into()));
+        }
+        if let Some(folder) = parameter("model=") {
+            return Ok(Self::Model(folder.into()));
+        }
+        let names: Vec<&str> = NAMED.iter().map(|(name, _)| *name).collect();
+        let names = names.join(", ");
+        Err(format!(
+            "there is no measure '{text}'; there are {names}, latency=FILE, model=DIR and \
+             cmd:COMMAND"
+        ))
+    }
+}
+
+impl Display for Measure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Latency(file) => write!(f, "latency={file}"),
+            Self::Model(folder) => write!(f, "model={folder}"),
+            Self::Command(command) => write!(f, "cmd:{command}"),
+            named => {
+                let name = NAMED.iter().find(|(_, m)| m == named).map_or("", |(name, _)| name);
+                f.write_str(name)
+            }
+        }
+    }
+}
+
+/// `MEASURE`, `MEASURE:max` or `MEASURE:min`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(into = "String", try_from = "String")]
+pub(super) struct Objective {
+    measure: Measure,
+    pub direction: Direction,
+}
+
+impl FromStr for Objective {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        for (suffix, direction) in [(":max", Direction::Maximise), (":min", Direction::Minimise)] {
+            if let Some(measure) = text.strip_suffix(suffix) {
+                return Ok(Self { measure: measure.parse()?, direction });
+            }
+        }
+        let measure = text.parse()?;
+        let direction = match measure {
+            Measure::Accuracy | Measure::AccuracyLow | Measure::Model(_) => Direction::Maximise,
+            _ => Direction::Minimise,
+        };
+        Ok(Self { measure, direction })
+    }
+}
+
+impl Display for Objective {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let direction = match self.direction {
+            Direction::Maximise => "max",
+            Direction::Minimise => "min",
+        };
+        write!(f, "{}:{direction}", self.measure)
+    }
+}
+
+/// `MEASURE<=NUMBER` or `MEASURE>=NUMBER`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(into = "String", try_from = "String")]
+pub(super) struct Constraint {
+    measure: Measure,
+    bound: Bound,
+    /// As it was written.
+    text: String,
+}
+
+impl FromStr for Constraint {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        for (sign, bound) in [("<=", Bound::AtMost as fn(f64) -> Bound), (">=", Bound::AtLeast)] {
+            if let Some((measure, number)) = text.rsplit_once(sign) {
+                let measure = measure.trim().parse()?;
+                return Ok(Self { measure, bound: bound(quantity(number)?), text: text.into() });
+            }
+        }
+        Err(format!("'{text}' is not like 'parameters<=1.0M' or 'accuracy>=93'"))
+    }
+}
+
+impl Display for Constraint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+macro_rules! text_form {
+    ($type:ty) => {
+        impl From<$type> for String {
+            fn from(value: $type) -> Self {
+                value.to_string()
+            }
+        }
+
+        impl TryFrom<String> for $type {
+            type Error = String;
+
+            fn try_from(text: String) -> Result<Self, String> {
+                text.parse()
+            }
+        }
+    };
+}
+text_form!(Objective);
+text_form!(Constraint);
+
+/// A number with an optional `k`, `M`, `G` or `T`.
+fn quantity(text: &str) -> Result<f64, String> {
+    let text = text.trim();
+    let units = [('k', 1e3), ('K', 1e3), ('M', 1e6), ('G', 1e9), ('T', 1e12)];
+    let unit = units.iter().find(|(unit, _)| text.ends_with(*unit));
+    let (digits, factor) = match unit {
+        Some((_, factor)) => (&text[..text.len() - 1], *factor),
+        None => (text, 1.0),
+    };
+    let number = digits.trim_end().parse::<f64>().ok().filter(|n| n.is_finite());
+    let number =
+        number.ok_or_else(|| format!("'{text}' is not a number like 0.5, 600M or 1.2G"))?;
+    Ok(number * factor)
+}
+
+/// What the user asks for, as the search understands it.
+pub(super) fn problem<'a>(
+    objectives: &[Objective],
+    constraints: &[Constraint],
+    estimator: &'a Estimator,
+) -> Result<Problem<'a>, Error> {
+    let mut problem = Problem::new();
+    for Objective { measure, direction } in objectives {
+        let evaluator = evaluator(measure, estimator)?;
+        problem = problem.objective(&measure.to_string(), *direction, evaluator);
+    }
+    for Constraint { measure, bound, .. } in constraints {
+        problem = problem.constraint(&measure.to_string(), *bound, evaluator(measure, estimator)?);
+    }
+    Ok(problem)
+}
+
+/// An evaluator of any kind.
+struct Boxed<'a>(Box<dyn Evaluator + 'a>);
+
+impl Evaluator for Boxed<'_> {
+    fn evaluate(&self, networks: &[Network]) -> Result<Vec<f64>, EvaluationError> {
+        self.0.evaluate(networks)
+    }
+
+    fn batch(&self) -> usize {
+        self.0.batch()
+    }
+}
+
+/// What a model of the user's estimates.
+struct Owned(Estimator);
+
+impl Evaluator for Owned {
+    fn evaluate(&self, networks: &[Network]) -> Result<Vec<f64>, EvaluationError> {
+        Accuracy::expected(&self.0).evaluate(networks)
+    }
+}
+
+fn evaluator<'a>(measure: &Measure, estimator: &'a Estimator) -> Result<Boxed<'a>, Error> {
+    type Graph = ComputationGraph;
+    let about = |e: Error| e.about(&measure.to_string());
+    Ok(Boxed(match measure {
+        Measure::Accuracy => Box::new(Accuracy::expected(estimator)),
+        Measure::AccuracyLow => Box::new(Accuracy::cautious(estimator)),
+        Measure::Parameters => Box::new(|graph: &Graph| graph.parameters() as f64),
+        Measure::Macs => Box::new(|graph: &Graph| graph.macs() as f64),
+        Measure::Activations => Box::new(|graph: &Graph| graph.activations() as f64),
+        Measure::PeakMemory => Box::new(|graph: &Graph| graph.peak_memory() as f64),
+        Measure::Depth => Box::new(|graph: &Graph| graph.depth() as f64),
+        Measure::Latency(file) => {
+            let file = File::open(file).map_err(|e| about(e.into()))?;
+            Box::new(LatencyTable::read(file).map_err(|e| about(e.into()))?)
+        }
+        Measure::Model(folder) => {
+            Box::new(Owned(Estimator::load(Path::new(folder)).map_err(|e| about(e.into()))?))
+        }
+        Measure::Command(command) => Box::new(Command::new(command).map_err(|e| about(e.into()))?),
+    }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn objectives_and_constraints_are_what_they_print() {
+        for (text, printed) in [
+            ("accuracy", "accuracy:max"),
+            ("accuracy:max", "accuracy:max"),
+            ("macs", "macs:min"),
+            ("depth:max", "depth:max"),
+            ("cmd:./measure.sh {onnx}", "cmd:./measure.sh {onnx}:min"),
+            ("cmd:a:b:max", "cmd:a:b:max"),
+            ("model=my-model:min", "model=my-model:min"),
+            ("latency=phone.csv", "latency=phone.csv:min"),
+        ] {
+            let objective: Objective = text.parse().unwrap();
+            assert_eq!(objective.to_string(), printed);
+            assert_eq!(printed.parse(), Ok(objective));
+        }
+        for (text, bound) in [
+            ("parameters<=1.0M", Bound::AtMost(1e6)),
+            ("accuracy >= 93.5", Bound::AtLeast(93.5)),
+            ("cmd:test 1 <= 2<=600k", Bound::AtMost(6e5)),
+        ] {
+            assert_eq!(text.parse::<Constraint>().unwrap().bound, bound);
+        }
+        for wrong in ["", "speed:max", "cmd:", "latency=:min", "accuracy:most"] {
+            assert!(wrong.parse::<Objective>().is_err(), "{wrong}");
+        }
+        for wrong in ["macs", "macs<1M", "macs<=", "macs<=many", "speed<=1", "macs<=nan"] {
+            assert!(wrong.parse::<Constraint>().is_err(), "{wrong}");
+        }
+    }
+}

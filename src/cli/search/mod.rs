@@ -1,0 +1,435 @@
+//! `gennape search`: better networks, by the estimator.
+
+mod folder;
+mod measures;
+
+use super::error::{Error, note};
+use super::export::space_parser;
+use super::model::ModelArguments;
+use super::progress::Progress;
+use super::table::{Table, si};
+use super::{export, print_json, stdout};
+use crate::estimator::Estimator;
+use crate::lower::lower;
+use crate::onnx::Weights;
+use crate::search::algorithms::{Evolution, LocalSearch, Nsga2, RandomSearch};
+use crate::search::{
+    Algorithm, Architectures, Direction, Evaluated, Limits, Next, Problem, Record, SearchSpace,
+    Start, Stop, report, search,
+};
+use crate::spaces::{Architecture, Space, with_architecture};
+use clap::ValueEnum;
+use folder::{Folder, Settings};
+use measures::{Constraint, Objective};
+use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
+
+/// Members of the front that are printed.
+const PRINTED: usize = 20;
+
+/// Search a space for networks that no other beats in all objectives.
+///
+/// The folder gets front.json, an ONNX file for each network of the Pareto front (front/*.onnx),
+/// report.html, and history.csv with every network that was tried. Ctrl-C stops and keeps what is
+/// found.
+#[derive(Debug, clap::Args)]
+#[command(
+    group(clap::ArgGroup::new("what").required(true).args(["space", "resume"])),
+    after_help = measures::HELP
+)]
+pub(crate) struct Arguments {
+    /// The search space.
+    #[arg(long, value_parser = space_parser(), requires = "output")]
+    space: Option<Space>,
+
+    /// A measure to make as good as possible; repeatable [default: accuracy:max macs:min].
+    #[arg(long, value_name = "MEASURE[:max|:min]", conflicts_with = "resume")]
+    objective: Vec<Objective>,
+
+    /// A bound that networks must keep, like 'parameters<=1.0M'; repeatable.
+    #[arg(long, value_name = "MEASURE<=NUMBER", conflicts_with = "resume")]
+    constraint: Vec<Constraint>,
+
+    /// How to choose what to try next [default: evolution for one objective, nsga2 for several].
+    #[arg(long, value_enum, conflicts_with = "resume")]
+    algorithm: Option<AlgorithmName>,
+
+    /// Most networks to evaluate; those of one computation graph count once [default: 2000].
+    #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u64).range(1..))]
+    budget: Option<u64>,
+
+    /// Seed of everything that is random.
+    #[arg(long, default_value_t = 0, conflicts_with = "resume")]
+    seed: u64,
+
+    /// An architecture to begin with; repeatable.
+    #[arg(long, value_name = "ARCHITECTURE", conflicts_with = "resume")]
+    start: Vec<String>,
+
+    #[command(flatten)]
+    model: ModelArguments,
+
+    /// Folder to write to.
+    #[arg(short, long, value_name = "DIR", conflicts_with = "resume")]
+    output: Option<PathBuf>,
+
+    /// Go on with the search in this folder, as if it had not been interrupted; a larger --budget
+    /// prolongs it.
+    #[arg(long, value_name = "DIR", conflicts_with = "model")]
+    resume: Option<PathBuf>,
+
+    /// How to print.
+    #[arg(long, value_enum, default_value_t = Format::Table)]
+    format: Format,
+}
+
+/// Networks that are evaluated when nothing else is said.
+const BUDGET: usize = 2000;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Format {
+    /// Aligned columns for people.
+    Table,
+    /// The content of front.json.
+    Json,
+}
+
+/// Names of the algorithms.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+enum AlgorithmName {
+    /// Independent draws.
+    Random,
+    /// Steps to better neighbours, with restarts.
+    LocalSearch,
+    /// Regularised (ageing) evolution.
+    Evolution,
+    /// Non-dominated sorting genetic algorithm II.
+    Nsga2,
+}
+
+impl AlgorithmName {
+    fn algorithm<S: SearchSpace>(self, _space: &S) -> Result<Box<dyn Algorithm<S>>, Error>
+    where
+        S::Candidate: 'static,
+    {
+        Ok(match self {
+            Self::Random => Box::new(RandomSearch),
+            Self::LocalSearch => Box::new(LocalSearch::default()),
+            Self::Evolution => Box::new(Evolution::default()),
+            Self::Nsga2 => Box::new(Nsga2::default()),
+        })
+    }
+}
+
+pub(crate) fn run(arguments: &Arguments) -> Result<(), Error> {
+    let (settings, estimator) = match &arguments.resume {
+        Some(folder) => {
+            let mut settings = Folder::settings(folder)?;
+            if let Some(budget) = arguments.budget {
+                settings.budget = budget as usize;
+            }
+            let estimator = ModelArguments { model: settings.model.clone() }.load()?;
+            if hash(&estimator) != settings.model_hash {
+                let what = "the model is not the one that the search began with";
+                return Err(Error::user(what).hint("begin a new search with -o"));
+            }
+            if settings.version != env!("CARGO_PKG_VERSION") {
+                note(
+                    "the search began with another version of the program, which may go elsewhere",
+                );
+            }
+            (settings, estimator)
+        }
+        None => {
+            let estimator = arguments.model.load()?;
+            (arguments.settings(&estimator), estimator)
+        }
+    };
+    let space: Space = settings.space.parse().map_err(|e| Error::user(format!("{e}")))?;
+    with_architecture!(space, A => {
+        let parse = |text: &str| Ok(text.parse::<A>()?);
+        let write = |candidate: &A, path: &Path| {
+            export::write(&candidate.build(), path, Weights::Random { seed: settings.seed })
+        };
+        let space = &Architectures::<A>::default();
+        Job { space, parse: &parse, write: &write }.run(arguments, &settings, &estimator)
+    })
+}
+
+impl Arguments {
+    fn settings(&self, estimator: &Estimator) -> Settings {
+        let default = |text: &str| text.parse::<Objective>().ok();
+        let objectives = match self.objective.as_slice() {
+            [] => ["accuracy:max", "macs:min"].into_iter().filter_map(default).collect(),
+            given => given.to_vec(),
+        };
+        let several = objectives.len() > 1;
+        let usual = if several { AlgorithmName::Nsga2 } else { AlgorithmName::Evolution };
+        Settings {
+            schema: Settings::SCHEMA,
+            version: env!("CARGO_PKG_VERSION").into(),
+            space: self.space.map_or(String::new(), |s| s.to_string()),
+            objectives,
+            constraints: self.constraint.clone(),
+            algorithm: self.algorithm.unwrap_or(usual),
+            budget: self.budget.map_or(BUDGET, |b| b as usize),
+            seed: self.seed,
+            start: self.start.clone(),
+            model: self.model.model.clone(),
+            model_hash: hash(estimator),
+        }
+    }
+}
+
+fn hash(estimator: &Estimator) -> String {
+    blake3::hash(estimator.weights()).to_hex().to_string()
+}
+
+/// A search in one space.
+struct Job<'a, S: SearchSpace> {
+    space: &'a S,
+    parse: &'a dyn Fn(&str) -> Result<S::Candidate, Error>,
+    /// Writes a candidate as an ONNX file.
+    write: &'a dyn Fn(&S::Candidate, &Path) -> Result<(), Error>,
+}
+
+/// The result, `front.json`. It has no times in it: the same search gives the same file.
+#[derive(Serialize)]
+struct Front<'a> {
+    schema: u32,
+    #[serde(flatten)]
+    settings: &'a Settings,
+    /// Networks whose objectives were evaluated.
+    evaluated: usize,
+    stop: Stop,
+    front: Vec<Member>,
+}
+
+/// A network of the front.
+#[derive(Serialize)]
+struct Member {
+    architecture: String,
+    /// File, relative to the folder.
+    onnx: String,
+    fingerprint: String,
+    parameters: u64,
+    macs: u64,
+    /// Every objective and constraint.
+    measures: BTreeMap<String, f64>,
+}
+
+impl<S: SearchSpace> Job<'_, S>
+where
+    S::Candidate: 'static,
+{
+    fn run(
+        &self,
+        arguments: &Arguments,
+        settings: &Settings,
+        estimator: &Estimator,
+    ) -> Result<(), Error> {
+        let problem = measures::problem(&settings.objectives, &settings.constraints, estimator)?;
+        let start = settings.start.iter().map(|text| (self.parse)(text));
+        let candidates = start.collect::<Result<Vec<_>, _>>()?;
+        let (mut folder, known) = match (&arguments.resume, &arguments.output) {
+            (Some(path), _) => Folder::resume(path, problem.measures())?,
+            (None, Some(path)) => {
+                (Folder::create(path, settings, problem.measures())?, HashMap::new())
+            }
+            (None, None) => {
+                return Err(Error::user("there is no folder to write to").hint("-o DIR"));
+            }
+        };
+        let limits = Limits { budget: settings.budget, seed: settings.seed };
+        let mut algorithm = settings.algorithm.algorithm(self.space)?;
+        let earlier: HashSet<String> = known.keys().cloned().collect();
+        let start = Start { candidates, known };
+
+        let interrupted = interrupts()?;
+        let progress = Progress::new("searching", settings.budget);
+        let (mut evaluated, mut best, mut failure) = (0, Best::default(), None);
+        let mut observe = |news: &[Evaluated<S::Candidate>]| {
+            let fresh: Vec<_> =
+                news.iter().filter(|e| !earlier.contains(&e.candidate.to_string())).collect();
+            if let Err(error) = folder.append(&fresh) {
+                failure = Some(error);
+                return Next::Stop;
+            }
+            evaluated += news.iter().filter(|e| e.fitness.violation == 0.0).count();
+            best.hear(&problem, news);
+            progress.reach_with(evaluated as u64, || format!("searching: {}", best.text()));
+            match interrupted.load(Ordering::Relaxed) {
+                true => Next::Stop,
+                false => Next::Continue,
+            }
+        };
+        let began = Instant::now();
+        let record = search(self.space, &problem, algorithm.as_mut(), limits, start, &mut observe)?;
+        drop(progress);
+        if let Some(failure) = failure {
+            return Err(failure);
+        }
+        self.report(&record, &problem, settings, &folder, arguments)?;
+        if console::user_attended_stderr() {
+            told(&record, evaluated, began, &folder);
+        }
+        Ok(())
+    }
+
+    /// Writes and prints what came out.
+    fn report(
+        &self,
+        record: &Record<S::Candidate>,
+        problem: &Problem,
+        settings: &Settings,
+        folder: &Folder,
+        arguments: &Arguments,
+    ) -> Result<(), Error> {
+        let networks = folder.renew("front")?;
+        let front = record.front();
+        let digits = front.len().to_string().len();
+        let (mut members, mut drawn) = (Vec::new(), Vec::new());
+        for (i, evaluated) in front.iter().enumerate() {
+            let name = format!("{:0digits$}.onnx", i + 1);
+            (self.write)(&evaluated.candidate, &networks.join(&name))?;
+            let graph = lower(&self.space.build(&evaluated.candidate))?;
+            let values = problem.measures().map(str::to_string).zip(&evaluated.values);
+            members.push(Member {
+                architecture: evaluated.candidate.to_string(),
+                onnx: format!("front/{name}"),
+                fingerprint: evaluated.fingerprint.to_string(),
+                parameters: graph.parameters(),
+                macs: graph.macs(),
+                measures: values.filter_map(|(name, value)| Some((name, (*value)?))).collect(),
+            });
+            drawn.push(graph);
+        }
+        let report = Front {
+            schema: 1,
+            settings,
+            evaluated: record.history.iter().filter(|e| e.fitness.violation == 0.0).count(),
+            stop: record.stop,
+            front: members,
+        };
+        let mut json = serde_json::to_vec_pretty(&report).map_err(std::io::Error::from)?;
+        json.push(b'\n');
+        folder.write("front.json", &json)?;
+        let title = format!("Search of {}", settings.space);
+        folder.write("report.html", report::html(&title, problem, record, &drawn).as_bytes())?;
+        match arguments.format {
+            Format::Json => print_json(&report),
+            Format::Table => print_table(&report, problem),
+        }
+    }
+}
+
+/// Whether Ctrl-C was pressed. Pressed once more, it ends the program.
+fn interrupts() -> Result<Arc<AtomicBool>, Error> {
+    let interrupted = Arc::new(AtomicBool::new(false));
+    let flag = interrupted.clone();
+    let handler = move || {
+        if flag.swap(true, Ordering::Relaxed) {
+            process::exit(130);
+        }
+        note("stopping after what is being evaluated; once more to stop at once");
+    };
+    ctrlc::set_handler(handler).map_err(|e| Error::user(format!("no handler of Ctrl-C: {e}")))?;
+    Ok(interrupted)
+}
+
+/// The best so far, for people who wait.
+#[derive(Default)]
+struct Best {
+    /// Of the first objective.
+    value: Option<f64>,
+    name: String,
+}
+
+impl Best {
+    fn hear<C>(&mut self, problem: &Problem, news: &[Evaluated<C>]) {
+        let Some(&(measure, direction)) = problem.objectives().first() else { return };
+        self.name = problem.measures().nth(measure).unwrap_or_default().to_string();
+        let feasible = news.iter().filter(|e| e.fitness.violation == 0.0);
+        self.value =
+            feasible.filter_map(|e| e.values[measure]).chain(self.value).reduce(match direction {
+                Direction::Maximise => f64::max,
+                Direction::Minimise => f64::min,
+            });
+    }
+
+    fn text(&self) -> String {
+        match self.value {
+            Some(value) => format!("{} {}", self.name, shown(&self.name, value)),
+            None => "nothing keeps the constraints yet".into(),
+        }
+    }
+}
+
+/// A measure as people read it.
+fn shown(measure: &str, value: f64) -> String {
+    match measure {
+        "accuracy" | "accuracy-low" => format!("{value:.2} %"),
+        "depth" => format!("{value:.0}"),
+        "parameters" | "macs" | "activations" | "peak-memory" => si(value as u64),
+        _ => format!("{value:.4}"),
+    }
+}
+
+fn print_table(report: &Front, problem: &Problem) -> Result<(), Error> {
+    if report.front.is_empty() {
+        note("no network keeps all constraints");
+        return Ok(());
+    }
+    let names: Vec<&str> = problem.measures().collect();
+    let usual = ["parameters", "macs"].into_iter().filter(|usual| !names.contains(usual));
+    let header = names.iter().copied().chain(usual).chain(["<file", "<architecture"]);
+    let header: Vec<&str> = header.collect();
+    let mut table = Table::new(&header);
+    let step = report.front.len().div_ceil(PRINTED).max(1);
+    for member in report.front.iter().step_by(step) {
+        let measure = |name: &&str| match (*name, member.measures.get(*name)) {
+            ("parameters", _) => si(member.parameters),
+            ("macs", _) => si(member.macs),
+            (_, value) => value.map_or(String::new(), |&value| shown(name, value)),
+        };
+        let numbers = header[..header.len() - 2].iter().map(measure);
+        table.row(numbers.chain([member.onnx.clone(), member.architecture.clone()]));
+    }
+    let mut out = stdout();
+    table.print(&mut out)?;
+    if step > 1 {
+        writeln!(out, "one in {step} of {} networks; all are in front.json", report.front.len())?;
+    }
+    Ok(out.flush()?)
+}
+
+/// Tells how it went.
+fn told<C>(record: &Record<C>, evaluated: usize, began: Instant, folder: &Folder) {
+    let seconds = began.elapsed().as_secs_f64();
+    let share = |part: std::time::Duration| 100.0 * part.as_secs_f64() / seconds;
+    let (report, path) = (folder.file("report.html"), folder.file(""));
+    let why = match record.stop {
+        Stop::Budget => String::new(),
+        Stop::Exhausted => "; nothing new was found for long".into(),
+        Stop::Interrupted => "; interrupted".into(),
+    };
+    note(&format!(
+        "{evaluated} networks in {seconds:.1} s, {:.0} a second ({:.0} % building, {:.0} % \
+         measuring, {:.0} % choosing){why}; see {}",
+        evaluated as f64 / seconds,
+        share(record.spent.building),
+        share(record.spent.evaluating),
+        share(record.spent.proposing),
+        report.display()
+    ));
+    if record.stop == Stop::Interrupted {
+        note(&format!("gennape search --resume {} goes on", path.display()));
+    }
+}
