@@ -16,6 +16,7 @@
 
 mod evaluator;
 mod manifest;
+mod surrogate;
 
 pub use evaluator::Accuracy;
 pub use manifest::{

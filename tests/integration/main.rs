@@ -7,6 +7,7 @@ mod exports;
 mod finetune;
 mod malformed;
 mod round_trip;
+mod search;
 mod shapes;
 mod spaces;
 mod zoo;

@@ -33,6 +33,13 @@ pub(super) struct Settings {
 impl Settings {
     /// Version of its format.
     pub const SCHEMA: u32 = 1;
+
+    fn write(&self, folder: &Path) -> Result<(), Error> {
+        let path = folder.join("search.json");
+        let told = |e: std::io::Error| Error::from(e).about(&path.display().to_string());
+        let json = serde_json::to_string_pretty(self).map_err(|e| told(e.into()))?;
+        fs::write(&path, json + "\n").map_err(told)
+    }
 }
 
 /// The folder of one search.
@@ -57,8 +64,7 @@ impl Folder {
                 .hint(format!("gennape search --resume {path}, or another folder")));
         }
         fs::create_dir_all(path).map_err(told)?;
-        let json = serde_json::to_string_pretty(settings).map_err(|e| told(e.into()))?;
-        fs::write(file, json + "\n").map_err(told)?;
+        settings.write(path)?;
         let history = File::create(path.join("history.csv")).map_err(told)?;
         let mut history = csv::Writer::from_writer(history);
         history.write_record(["architecture"].into_iter().chain(measures))?;
@@ -88,6 +94,7 @@ impl Folder {
     #[allow(clippy::type_complexity)]
     pub fn resume<'a>(
         path: &Path,
+        settings: &Settings,
         measures: impl Iterator<Item = &'a str>,
     ) -> Result<(Self, HashMap<String, Vec<Option<f64>>>), Error> {
         let file = path.join("history.csv");
@@ -111,6 +118,7 @@ impl Folder {
             let values = values.map_err(|e| wrong(format!("row {}: {e}", row + 1)))?;
             known.insert(record[0].to_string(), values);
         }
+        settings.write(path)?;
         fs::write(&file, whole).map_err(|e| wrong(e.to_string()))?;
         let history = OpenOptions::new().append(true).open(&file);
         let history = history.map_err(|e| wrong(e.to_string()))?;

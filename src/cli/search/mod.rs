@@ -239,7 +239,7 @@ where
         let start = settings.start.iter().map(|text| (self.parse)(text));
         let candidates = start.collect::<Result<Vec<_>, _>>()?;
         let (mut folder, known) = match (&arguments.resume, &arguments.output) {
-            (Some(path), _) => Folder::resume(path, problem.measures())?,
+            (Some(path), _) => Folder::resume(path, settings, problem.measures())?,
             (None, Some(path)) => {
                 (Folder::create(path, settings, problem.measures())?, HashMap::new())
             }

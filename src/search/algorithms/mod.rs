@@ -1,11 +1,14 @@
 //! Ways of choosing what to evaluate next.
 
 mod evolution;
+mod guided;
 mod local;
 mod nsga2;
+mod posterior;
 mod random;
 
 pub use evolution::Evolution;
+pub use guided::{Guided, Surrogate};
 pub use local::LocalSearch;
 pub use nsga2::Nsga2;
 pub use random::RandomSearch;

@@ -1,0 +1,22 @@
+//! What a model knows of networks before a search queries true values.
+
+use super::Estimator;
+use crate::graph::ComputationGraph;
+use crate::proxies::{DESCRIPTORS, Proxies};
+use crate::search::algorithms::Surrogate;
+use ndarray::Array2;
+use rayon::prelude::*;
+
+/// Networks are alike when their training-free [descriptors](Proxies::descriptors) are, and as good
+/// as the model estimates.
+impl Surrogate for Estimator {
+    fn features(&self, graphs: &[ComputationGraph]) -> Array2<f64> {
+        let rows: Vec<[f64; DESCRIPTORS]> =
+            graphs.par_iter().map(|graph| Proxies::new(graph).descriptors()).collect();
+        Array2::from_shape_fn((rows.len(), DESCRIPTORS), |(i, j)| rows[i][j])
+    }
+
+    fn prior(&self, graphs: &[ComputationGraph]) -> Vec<f64> {
+        self.estimate(graphs).into_iter().map(|estimate| estimate.accuracy).collect()
+    }
+}

@@ -1,0 +1,137 @@
+//! `gennape search` on spaces small enough to know what is best.
+
+use super::cli::{folder, gennape};
+use gennape::lower::lower;
+use gennape::onnx;
+use serde_json::Value;
+use std::fs;
+use std::path::Path;
+
+/// A search of NAS-Bench-Macro that finds networks deep and cheap.
+fn search(output: &str, more: &[&str]) -> Value {
+    let common = ["search", "--space", "nasbench_macro", "-o", output, "--format", "json"];
+    gennape(&[&common[..], more].concat()).succeeds().json()
+}
+
+fn text(path: &Path) -> String {
+    path.to_str().unwrap().to_string()
+}
+
+#[test]
+fn every_network_of_the_front_exists_as_a_file() {
+    let folder = folder("search");
+    let out = folder.join("out");
+    let more = ["--budget", "150", "--constraint", "parameters<=1.5M", "--seed", "3"];
+    let report = search(&text(&out), &more);
+    assert_eq!((&report["schema"], &report["evaluated"]), (&1.into(), &150.into()));
+    assert_eq!(report["stop"], "budget");
+    let file: Value = serde_json::from_slice(&fs::read(out.join("front.json")).unwrap()).unwrap();
+    assert_eq!(file, report);
+    let page = fs::read_to_string(out.join("report.html")).unwrap();
+    let front = report["front"].as_array().unwrap();
+    assert!(front.len() > 3);
+    let number = |member: &Value, name: &str| member["measures"][name].as_f64().unwrap();
+    for pair in front.windows(2) {
+        for name in ["accuracy", "macs"] {
+            assert!(number(&pair[0], name) > number(&pair[1], name), "{pair:?}");
+        }
+    }
+    for member in front {
+        let path = out.join(member["onnx"].as_str().unwrap());
+        let graph = lower(&onnx::read(&path, &Default::default()).unwrap()).unwrap();
+        assert_eq!(member["fingerprint"], graph.fingerprint().to_string());
+        assert_eq!(number(member, "macs"), graph.macs() as f64);
+        assert_eq!(number(member, "parameters"), graph.parameters() as f64);
+        assert!(graph.parameters() <= 1_500_000);
+        assert!(page.contains(member["architecture"].as_str().unwrap()));
+    }
+    // Nothing is loaded from elsewhere.
+    assert_eq!(page.matches("http").count(), page.matches("xmlns=\"http").count());
+}
+
+#[test]
+fn an_interrupted_search_goes_on_to_the_same_result() {
+    let folder = folder("resume");
+    let (whole, part) = (folder.join("whole"), folder.join("part"));
+    for algorithm in ["random", "local-search", "evolution", "nsga2"] {
+        let more = ["--budget", "260", "--algorithm", algorithm, "--start", "22222222"];
+        let more = [&more[..], &["--constraint", "macs<=100M"]].concat();
+        let objectives = ["--objective", "depth:max", "--objective", "parameters"];
+        let report = search(&text(&whole), &[&more[..], &objectives].concat());
+        search(&text(&part), &[&more[..], &objectives, &["--budget", "9"]].concat());
+        let resume = ["search", "--resume", &text(&part), "--budget", "260", "--format", "json"];
+        // As if power had failed in the middle of a line.
+        let history = fs::read_to_string(part.join("history.csv")).unwrap();
+        fs::write(part.join("history.csv"), history + "0000").unwrap();
+        assert_eq!(gennape(&resume).succeeds().json(), report, "{algorithm}");
+        let history = |folder: &Path| fs::read(folder.join("history.csv")).unwrap();
+        assert_eq!(history(&part), history(&whole), "{algorithm}");
+        fs::remove_dir_all(&whole).unwrap();
+        fs::remove_dir_all(&part).unwrap();
+    }
+}
+
+#[test]
+fn measures_come_from_commands_and_tables() {
+    let folder = folder("measures");
+    // The file grows with the parameters, four bytes each.
+    let size = "cmd:wc -c < {onnx}";
+    let more = ["--budget", "12", "--objective", size, "--objective", "parameters:max"];
+    let report = search(&text(&folder.join("size")), &more);
+    for member in report["front"].as_array().unwrap() {
+        let bytes = member["measures"][size].as_f64().unwrap();
+        let weights = 4.0 * member["measures"]["parameters"].as_f64().unwrap();
+        assert!((weights..1.3 * weights + 2e4).contains(&bytes), "{member}");
+    }
+
+    let network = text(&folder.join("network.onnx"));
+    gennape(&["export", "nasbench_macro", "22222222", "-o", &network]).succeeds();
+    let profile = gennape(&["profile", "--format", "csv", &network]).succeeds().stdout;
+    let mut table = csv::Reader::from_reader(profile.as_bytes());
+    let mut latencies =
+        table.headers().unwrap().iter().collect::<Vec<_>>().join(",") + ",latency\n";
+    for row in table.records() {
+        let row = row.unwrap();
+        // In milliseconds, of convolutions alone.
+        if row[1].contains("conv") {
+            latencies += &(row.iter().collect::<Vec<_>>().join(",") + ",0.5\n");
+        }
+    }
+    let convolutions = latencies.lines().count() - 1;
+    let path = folder.join("latencies.csv");
+    fs::write(&path, latencies).unwrap();
+    let objective = format!("latency={}", path.display());
+    let more = ["--budget", "1", "--start", "22222222", "--objective", &objective];
+    let report = search(&text(&folder.join("latency")), &more);
+    assert_eq!(report["front"][0]["measures"][&objective], 0.5 * convolutions as f64);
+    // Of the other networks the table lacks operations.
+    let output = text(&folder.join("missing"));
+    let common = ["search", "--space", "nasbench_macro", "-o", &output];
+    let missing = gennape(&[&common[..], &["--objective", &objective]].concat()).fails().stderr;
+    assert!(missing.contains("the table has no latency of"), "{missing}");
+}
+
+#[test]
+fn what_cannot_be_searched_is_said_before_anything_is_written() {
+    let folder = folder("wrong");
+    let output = text(&folder.join("out"));
+    let common = ["search", "--space", "nasbench_macro", "-o", &output, "--budget", "5"];
+    let with = |more: &[&str]| gennape(&[&common[..], more].concat()).fails().stderr;
+    for (more, message) in [
+        (["--objective", "speed:max"], "there is no measure 'speed'"),
+        (["--constraint", "macs<1M"], "is not like 'parameters<=1.0M'"),
+        (["--start", "33333333"], "'33333333' is not a nasbench_macro architecture"),
+        (["--objective", "latency=nowhere.csv"], "nowhere.csv"),
+    ] {
+        let told = with(&more);
+        assert!(told.contains(message), "{told}");
+        assert!(!Path::new(&output).exists(), "{told}");
+    }
+    let told = with(&["--objective", "cmd:exit 7"]);
+    assert!(told.contains("exit status: 7"), "{told}");
+    fs::remove_dir_all(&output).unwrap();
+    search(&output, &["--budget", "5"]);
+    assert!(with(&[]).contains("--resume"));
+    let nowhere = gennape(&["search", "--resume", &text(&folder)]).fails().stderr;
+    assert!(nowhere.contains("search.json"), "{nowhere}");
+}
