@@ -10,6 +10,7 @@ import json
 import re
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -36,6 +37,13 @@ def predict() -> str:
 def profile() -> str:
     lines = output("profile data/examples/resnet18.onnx")
     return console("gennape profile data/examples/resnet18.onnx", [*lines[:6], "…", *lines[-8:]])
+
+
+def search() -> str:
+    arguments = "search --space nasbench201 --objective accuracy:max --objective macs:min --constraint 'parameters<=1.0M'"
+    with tempfile.TemporaryDirectory() as folder:
+        lines = output(f"{arguments} -o {folder}/out")
+    return console(f"gennape {arguments} -o out", lines)
 
 
 def measure(value: dict | None, digits: int = 3) -> str:
@@ -166,6 +174,7 @@ def ablation() -> str:
 SECTIONS = {
     "predict": predict,
     "profile": profile,
+    "search": search,
     "accuracy": accuracy,
     "settings": settings,
     "evaluation": evaluation,

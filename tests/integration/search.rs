@@ -53,12 +53,13 @@ fn every_network_of_the_front_exists_as_a_file() {
 fn an_interrupted_search_goes_on_to_the_same_result() {
     let folder = folder("resume");
     let (whole, part) = (folder.join("whole"), folder.join("part"));
-    for algorithm in ["random", "local-search", "evolution", "nsga2"] {
-        let more = ["--budget", "260", "--algorithm", algorithm, "--start", "22222222"];
-        let more = [&more[..], &["--constraint", "macs<=100M"]].concat();
-        let objectives = ["--objective", "depth:max", "--objective", "parameters"];
-        let report = search(&text(&whole), &[&more[..], &objectives].concat());
-        search(&text(&part), &[&more[..], &objectives, &["--budget", "9"]].concat());
+    for algorithm in ["random", "local-search", "evolution", "nsga2", "guided"] {
+        let common = ["--algorithm", algorithm, "--start", "22222222"];
+        let problem =
+            ["--objective", "depth:max", "--objective", "parameters", "--constraint", "macs<=100M"];
+        let with = |budget: &'static str| [&common[..], &problem, &["--budget", budget]].concat();
+        let report = search(&text(&whole), &with("260"));
+        search(&text(&part), &with("9"));
         let resume = ["search", "--resume", &text(&part), "--budget", "260", "--format", "json"];
         // As if power had failed in the middle of a line.
         let history = fs::read_to_string(part.join("history.csv")).unwrap();

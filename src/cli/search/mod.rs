@@ -12,7 +12,7 @@ use super::{export, print_json, stdout};
 use crate::estimator::Estimator;
 use crate::lower::lower;
 use crate::onnx::Weights;
-use crate::search::algorithms::{Evolution, LocalSearch, Nsga2, RandomSearch};
+use crate::search::algorithms::{Evolution, Guided, LocalSearch, Nsga2, RandomSearch};
 use crate::search::{
     Algorithm, Architectures, Direction, Evaluated, Limits, Next, Problem, Record, SearchSpace,
     Start, Stop, report, search,
@@ -112,18 +112,28 @@ enum AlgorithmName {
     Evolution,
     /// Non-dominated sorting genetic algorithm II.
     Nsga2,
+    /// Few queries: a Gaussian process over what the model knows of networks is fitted to the
+    /// values so far after each batch. For objectives that take long, such as cmd:….
+    Guided,
 }
 
+/// True values that the guided search queries before it is fitted again.
+const QUERIES: usize = 5;
+
 impl AlgorithmName {
-    fn algorithm<S: SearchSpace>(self, _space: &S) -> Result<Box<dyn Algorithm<S>>, Error>
+    fn algorithm<'a, S: SearchSpace>(
+        self,
+        estimator: &'a Estimator,
+    ) -> Result<Box<dyn Algorithm<S> + 'a>, Error>
     where
-        S::Candidate: 'static,
+        S::Candidate: 'a,
     {
         Ok(match self {
             Self::Random => Box::new(RandomSearch),
             Self::LocalSearch => Box::new(LocalSearch::default()),
             Self::Evolution => Box::new(Evolution::default()),
             Self::Nsga2 => Box::new(Nsga2::default()),
+            Self::Guided => Box::new(Guided::new(estimator, QUERIES)),
         })
     }
 }
@@ -248,7 +258,7 @@ where
             }
         };
         let limits = Limits { budget: settings.budget, seed: settings.seed };
-        let mut algorithm = settings.algorithm.algorithm(self.space)?;
+        let mut algorithm = settings.algorithm.algorithm(estimator)?;
         let earlier: HashSet<String> = known.keys().cloned().collect();
         let start = Start { candidates, known };
 
