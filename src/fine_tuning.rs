@@ -1,8 +1,9 @@
 //! Adapting a model to a user's own labels.
 //!
 //! [`fine_tune`] holds a fifth of the labels out and lets them choose between the model as it is,
-//! with other values in the same order, and a regression of the other labels on what the model
-//! knows ([`Adaptation`]). What it returns never ranks the labels that were held out worse than the
+//! with other values in the same order, a regression of the other labels on what the model knows
+//! ([`Adaptation`]) and, with the feature `train`, the model trained further on them by gradient
+//! descent. What it returns never ranks the labels that were held out worse than the
 //! model that it started from.
 
 use crate::benchmarks::labels::repeated;
@@ -108,9 +109,23 @@ struct Labelled<'a> {
     embeddings: Array2<f32>,
     features: [Array2<f64>; 3],
     distances: Vec<f64>,
-    /// Of the new model, but for its fine-tuning.
+    /// Of the new model, but for its fine-tuning and what operations a method adds.
     manifest: Manifest,
 }
+
+/// What a method makes of some of the labels.
+struct Fitted {
+    adaptation: Adaptation,
+    /// Of the labelled networks.
+    embeddings: Array2<f32>,
+    /// Encoder and head, and all else that the base has.
+    file: WeightFile,
+    /// Names of the operations that the encoder knows.
+    operations: Vec<String>,
+}
+
+/// Makes something of the labels at some positions.
+type Fit<'a> = dyn Fn(&[usize]) -> Result<Fitted, FineTuneError> + 'a;
 
 /// Adapts `base` to labelled networks, whose graphs are taken from the folder `cache` or left there.
 ///
@@ -187,61 +202,121 @@ pub fn fine_tune(
         embeddings,
     };
 
-    let steps = Method::ALL.len() + 1;
-    let mut candidates: Vec<Candidate> = Vec::new();
-    for method in Method::ALL {
-        observe("fitting", candidates.len(), steps);
-        let metrics = measure(&labelled.fit(method, &training, note.clone())?);
-        candidates.push(Candidate { method, metrics });
+    // The most cautious first.
+    let methods: &[(Method, &Fit)] = &[
+        (Method::Recalibrated, &|rows| labelled.recalibrated(rows)),
+        (Method::Adapted, &|rows| labelled.adapted(rows)),
+        #[cfg(feature = "train")]
+        (Method::Tuned, &|rows| labelled.tuned(rows, options.seed, observe)),
+    ];
+    let steps = methods.len() + 1;
+    let mut made: Vec<(Candidate, Fitted)> = Vec::new();
+    let sample = &training[..training.len().min(MOST)];
+    for &(method, fit) in methods {
+        observe("fitting", made.len(), steps);
+        let fitted = fit(sample)?;
+        let metrics = measure(&labelled.model(method, &fitted, sample, note.clone())?);
+        made.push((Candidate { method, metrics }, fitted));
     }
+    let candidates: Vec<Candidate> = made.iter().map(|(candidate, _)| *candidate).collect();
     // The first of the best.
-    let better = |a: Candidate, b: &Candidate| {
-        if kendall(&b.metrics) > kendall(&a.metrics) { *b } else { a }
+    let better = |a: usize, b: usize| {
+        if kendall(&candidates[b].metrics) > kendall(&candidates[a].metrics) { b } else { a }
     };
-    let kept = candidates[1..].iter().fold(candidates[0], better);
-    let metrics = Comparison { before, after: kept.metrics };
-    observe("fitting", candidates.len(), steps);
+    let kept = (1..candidates.len()).fold(0, better);
+    let (method, fit) = methods[kept];
+    let note =
+        FineTuning { metrics: Comparison { before, after: candidates[kept].metrics }, ..note };
+    observe("fitting", made.len(), steps);
     let everything = [training.as_slice(), &validation].concat();
-    let note = FineTuning { metrics, ..note };
-    let mut estimator = labelled.fit(kept.method, &everything, note.clone())?;
+    let everything = &everything[..everything.len().min(MOST)];
+    let fitted = fit(everything)?;
+    let mut estimator = labelled.model(method, &fitted, everything, note.clone())?;
     if kendall(&measure(&estimator)) < kendall(&before) {
-        estimator = labelled.fit(kept.method, &training, note)?;
+        estimator = labelled.model(method, &made[kept].1, sample, note)?;
     }
     Ok(FineTuned { estimator, candidates, unsaved })
 }
 
 impl Labelled<'_> {
-    /// The model made by `method` from the labels at these positions, in a random order.
-    fn fit(
+    fn targets(&self, rows: &[usize]) -> Vec<f64> {
+        rows.iter().map(|&i| self.targets[i]).collect()
+    }
+
+    fn features(&self, rows: &[usize]) -> [Array2<f64>; 3] {
+        self.features.each_ref().map(|f| f.select(Axis(0), rows))
+    }
+
+    fn recalibrated(&self, rows: &[usize]) -> Result<Fitted, FineTuneError> {
+        let [estimates, ..] = self.features(rows);
+        let estimates = estimates.column(0).to_vec();
+        self.frozen(rows, Adaptation::recalibrate(&estimates, &self.targets(rows))?)
+    }
+
+    fn adapted(&self, rows: &[usize]) -> Result<Fitted, FineTuneError> {
+        let distances: Vec<f64> = rows.iter().map(|&i| self.distances[i]).collect();
+        let features = Adaptation::labelled(self.features(rows), &distances);
+        let views: Vec<ArrayView2<f64>> = features.iter().map(Array2::view).collect();
+        self.frozen(rows, Adaptation::fit(&views, &self.targets(rows))?)
+    }
+
+    /// With encoder and head as they were.
+    fn frozen(&self, rows: &[usize], adaptation: Adaptation) -> Result<Fitted, FineTuneError> {
+        Ok(Fitted {
+            adaptation,
+            embeddings: self.embeddings.select(Axis(0), rows),
+            file: WeightFile::parse(self.base.weights())?,
+            operations: self.manifest.operations.clone(),
+        })
+    }
+
+    /// With encoder and head trained further. What is fitted are the scores that labels are given
+    /// when they are left out of that training. Embeddings are not: those of the labels that the
+    /// encoder was trained on say more than others'.
+    #[cfg(feature = "train")]
+    fn tuned(
+        &self,
+        rows: &[usize],
+        seed: u64,
+        observe: &Observer,
+    ) -> Result<Fitted, FineTuneError> {
+        use crate::train::fine_tuning::train_further;
+        let targets = self.targets(rows);
+        let done = |done, of| observe("training", done, of);
+        let tuned = train_further(self.base, &self.store, rows, &targets, seed, &done)?;
+        let [_, mut embeddings, proxies] = self.features(rows);
+        // A group that does not vary is not used.
+        embeddings.fill(0.0);
+        let scores = Array2::from_shape_fn((rows.len(), 1), |(i, _)| tuned.left_out[i]);
+        let adaptation =
+            Adaptation::fit(&[scores.view(), embeddings.view(), proxies.view()], &targets)?;
+        let mut fitted = self.frozen(rows, adaptation)?;
+        for (name, (shape, elements)) in &tuned.tensors {
+            fitted.file.put(name, shape, elements);
+        }
+        let operations = tuned.operations.iter().map(|o| o.name().to_string()).collect();
+        Ok(Fitted { embeddings: tuned.embeddings, operations, ..fitted })
+    }
+
+    /// The model made of what `method` made of the labels at these positions.
+    fn model(
         &self,
         method: Method,
+        fitted: &Fitted,
         rows: &[usize],
         note: FineTuning,
     ) -> Result<Estimator, FineTuneError> {
-        let rows = &rows[..rows.len().min(MOST)];
-        let targets: Vec<f64> = rows.iter().map(|&i| self.targets[i]).collect();
-        let features = self.features.each_ref().map(|f| f.select(Axis(0), rows));
-        let adaptation = match method {
-            Method::Recalibrated => {
-                Adaptation::recalibrate(&features[0].column(0).to_vec(), &targets)?
-            }
-            Method::Adapted => {
-                let distances: Vec<f64> = rows.iter().map(|&i| self.distances[i]).collect();
-                let features = Adaptation::labelled(features, &distances);
-                let views: Vec<ArrayView2<f64>> = features.iter().map(Array2::view).collect();
-                Adaptation::fit(&views, &targets)?
-            }
-        };
-
-        let mut file = WeightFile::parse(self.base.weights())?;
-        adaptation.store(&mut file);
-        let known = self.embeddings.select(Axis(0), rows);
+        let mut file = fitted.file.clone();
+        fitted.adaptation.store(&mut file);
         let kinds: BTreeSet<u32> =
             rows.iter().flat_map(|&i| self.store.features(i).kinds().collect::<Vec<_>>()).collect();
-        self.base.territory().around(known.view(), kinds).store("adaptation.territory", &mut file);
+        let territory = self.base.territory().around(fitted.embeddings.view(), kinds);
+        territory.store("adaptation.territory", &mut file);
         let mut manifest = self.manifest.clone();
-        let (fitted, kind) = (rows.len(), adaptation.kind());
-        manifest.fine_tuning = Some(FineTuning { kept: method, fitted, adaptation: kind, ..note });
+        manifest.operations = fitted.operations.clone();
+        let (count, kind) = (rows.len(), fitted.adaptation.kind());
+        manifest.fine_tuning =
+            Some(FineTuning { kept: method, fitted: count, adaptation: kind, ..note });
         let json = serde_json::to_vec(&manifest).map_err(|e| LoadError::Manifest(e.to_string()))?;
         Ok(Estimator::from_bytes(&json, &file.to_bytes()?)?)
     }

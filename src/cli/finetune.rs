@@ -17,8 +17,9 @@ use std::path::{Path, PathBuf};
 /// Adapt a model to labels of your own.
 ///
 /// A fifth of the labels is held out and chooses what is kept: the model as it is, with its values
-/// recalibrated to the labels, or a regression of the other labels on what the model knows of the
-/// networks. What is kept never ranks the labels held out worse than the model does that it started
+/// recalibrated to the labels, a regression of the other labels on what the model knows of the
+/// networks, or (in builds with the feature `train`, in minutes) the model trained further on them by
+/// gradient descent. What is kept never ranks the labels held out worse than the model does that it started
 /// from, and is then fitted to all labels (of more than 1,000, to a random sample of so many).
 #[derive(Debug, clap::Args)]
 #[command(
@@ -185,5 +186,6 @@ fn describe(method: Method) -> &'static str {
     match method {
         Method::Recalibrated => "recalibrated",
         Method::Adapted => "adapted",
+        Method::Tuned => "tuned",
     }
 }

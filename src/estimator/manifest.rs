@@ -77,11 +77,9 @@ pub enum Method {
     Recalibrated,
     /// A regression on its estimate, its embedding and proxies.
     Adapted,
-}
-
-impl Method {
-    /// All of them, the most cautious first.
-    pub const ALL: [Self; 2] = [Self::Recalibrated, Self::Adapted];
+    /// Encoder and head trained further by gradient descent, and a regression on the score that
+    /// they then give and proxies. Only a build with the feature `train` makes it; all can use it.
+    Tuned,
 }
 
 /// A thing before and after.

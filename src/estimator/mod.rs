@@ -148,6 +148,8 @@ struct Adapted {
     adaptation: Adaptation,
     /// The neighbourhood of the labelled networks.
     territory: Territory,
+    /// Whether it adapts the head's score, not the accuracy that this stood for.
+    tuned: bool,
 }
 
 impl Estimator {
@@ -223,6 +225,7 @@ impl Estimator {
             Ok(Adapted {
                 adaptation: Adaptation::load(f.adaptation, length, &weights)?,
                 territory: Territory::load("adaptation.territory", length, &weights)?,
+                tuned: f.kept == Method::Tuned,
             })
         };
         Ok(Self {
@@ -347,10 +350,14 @@ impl Estimator {
         };
         let estimates: Vec<Estimate> =
             scores.iter().zip(graphs.proxies()).zip(distances).map(general).collect();
-        let Some(Adapted { adaptation, territory }) = &self.adapted else {
+        let Some(Adapted { adaptation, territory, tuned }) = &self.adapted else {
             return estimates;
         };
-        let accuracies: Vec<f64> = estimates.iter().map(|e| e.accuracy).collect();
+        let accuracies: Vec<f64> = if *tuned {
+            scores.into_iter().map(f64::from).collect()
+        } else {
+            estimates.iter().map(|e| e.accuracy).collect()
+        };
         let features = Adaptation::features(&accuracies, embeddings.view(), graphs.proxies());
         let groups = features.each_ref().map(Array2::view);
         let adapt = |(i, (graph, embedding)): (usize, (&GraphFeatures, ArrayView1<f32>))| {
@@ -424,23 +431,51 @@ mod tests {
         }
     }
 
+    /// Of a model that was made by `kept`.
+    fn fine_tuned(kept: Method, adaptation: Kind) -> Manifest {
+        let metrics = manifest().metrics["nasbench101 validation"]["model"];
+        let fine_tuning = FineTuning {
+            base: "base".into(),
+            base_hash: "0123".into(),
+            target: "top1".into(),
+            data: manifest().data[0].clone(),
+            kept,
+            fitted: 6,
+            adaptation,
+            metrics: Comparison { before: metrics, after: metrics },
+        };
+        Manifest { fine_tuning: Some(fine_tuning), ..manifest() }
+    }
+
+    /// Its encoder and head were trained on the labels: what the scores stood for before is void.
+    #[test]
+    fn what_is_adapted_of_a_tuned_model_is_its_score() {
+        let graphs = GraphBatch::new(&[0, 1, 2, 3, 4, 5].map(testing::graph));
+        let manifest = fine_tuned(Method::Tuned, Kind::Increasing);
+        let mut file =
+            WeightFile::parse(&testing::file(&testing::tensors(&manifest.config, 3))).unwrap();
+        let bytes = file.to_bytes().unwrap();
+        let weights = Weights::parse(&bytes).unwrap();
+        let operations = testing::OPERATIONS;
+        let encoder = Encoder::new(&manifest.config, &operations, &weights).unwrap();
+        let head = Head::new(&manifest.config, &weights).unwrap();
+        let embeddings = encoder.embed(graphs.features());
+        let scores: Vec<f64> = head.scores(embeddings.view()).into_iter().map(f64::from).collect();
+        let adaptation = Adaptation::recalibrate(&scores, &[1.0, 2.0, 3.0, 5.0, 4.0, 6.0]).unwrap();
+        adaptation.store(&mut file);
+        let territory = Estimator::embedded().territory().around(embeddings.view(), [].into());
+        territory.store("adaptation.territory", &mut file);
+        let json = serde_json::to_vec(&manifest).unwrap();
+        let tuned = Estimator::from_bytes(&json, &file.to_bytes().unwrap()).unwrap();
+        let expected =
+            adaptation.predict(&[Array2::from_shape_fn((6, 1), |(i, _)| scores[i]).view()]);
+        let estimates = tuned.estimate_batch(&graphs);
+        assert_eq!(estimates.iter().map(|e| e.accuracy).collect::<Vec<_>>(), expected);
+    }
+
     #[test]
     fn a_damaged_adaptation_is_an_error_that_names_the_damage() {
-        let data = manifest().data[0].clone();
-        let metrics = manifest().metrics["nasbench101 validation"]["model"];
-        let manifest = |kind| Manifest {
-            fine_tuning: Some(FineTuning {
-                base: "base".into(),
-                base_hash: "0123".into(),
-                target: "top1".into(),
-                data: data.clone(),
-                kept: Method::Adapted,
-                fitted: 6,
-                adaptation: kind,
-                metrics: Comparison { before: metrics, after: metrics },
-            }),
-            ..manifest()
-        };
+        let manifest = |kind| fine_tuned(Method::Adapted, kind);
         let graphs = GraphBatch::new(&[0, 1, 2, 3, 4, 5].map(testing::graph));
         let estimates = [1.0, 2.0, 3.0, 5.0, 4.0, 6.0];
         let embeddings = Array2::from_shape_fn((6, 64), |(i, j)| ((i + j) % 5) as f32);

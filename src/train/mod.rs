@@ -7,6 +7,7 @@
 pub mod ablation;
 mod bundle;
 pub mod contrastive;
+pub mod fine_tuning;
 mod fit;
 mod heads;
 mod twin;

@@ -1,9 +1,10 @@
 //! The trainable twin of encoder and head: the same arithmetic as
 //! [`Encoder`](crate::encoder::Encoder) and [`Head`](crate::predictor::Head), in libtorch.
 
-use crate::encoder::GraphStore;
 use crate::encoder::{Activation, Config, Messages, Readout, columns};
+use crate::encoder::{GraphStore, WeightError, Weights};
 use crate::graph::Operation;
+use crate::predictor::Standardisation;
 use std::collections::BTreeMap;
 use tch::nn::{BatchNorm, BatchNormConfig, ModuleT, Path, batch_norm1d};
 use tch::{Device, Kind, Tensor};
@@ -194,6 +195,58 @@ impl Twin {
         }
     }
 
+    /// The weights of a model file that knows the first `known` of the operations. A file has batch
+    /// normalisation folded in, so that the twin has none.
+    ///
+    /// # Errors
+    /// When a tensor is missing, has the wrong shape or is not finite.
+    pub fn load(
+        path: &Path,
+        config: &Config,
+        operations: usize,
+        known: usize,
+        weights: &Weights,
+    ) -> Result<Self, WeightError> {
+        let _guard = tch::no_grad_guard();
+        let twin = Self::new(path, config, operations, false);
+        let copy = |from: &[f32], mut to: Tensor| {
+            let from = Tensor::from_slice(from).view_as(&to);
+            to.copy_(&from);
+        };
+        let stored = weights.matrix::<f32>("encoder.operations", Some(known), config.width)?;
+        let to = twin.operations.narrow(0, 0, known as i64);
+        copy(&stored.into_raw_vec_and_offset().0, to);
+        for (name, linear) in twin.linears() {
+            let (inputs, outputs) = linear.weight.size2().unwrap_or_default();
+            let (inputs, outputs) = (inputs as usize, outputs as usize);
+            let stored = weights.matrix::<f32>(&format!("{name}.weight"), Some(inputs), outputs)?;
+            copy(&stored.into_raw_vec_and_offset().0, linear.weight.shallow_clone());
+            let stored = weights.vector::<f32>(&format!("{name}.bias"), outputs)?;
+            copy(&stored.to_vec(), linear.bias.shallow_clone());
+        }
+        Ok(twin)
+    }
+
+    /// Standardises its scores from here on.
+    pub fn standardise(&mut self, scale: Standardisation) {
+        let _guard = tch::no_grad_guard();
+        if let Some(last) = self.head.last_mut() {
+            last.bias -= scale.mean;
+            last.bias /= scale.deviation;
+            last.weight /= scale.deviation;
+        }
+    }
+
+    /// The matrix products with their names in a model file.
+    fn linears(&self) -> impl Iterator<Item = (String, &Linear)> {
+        let layers = self.layers.iter().enumerate();
+        let head = self.head.iter().enumerate();
+        [("encoder.input".to_string(), &self.input)]
+            .into_iter()
+            .chain(layers.map(|(i, layer)| (format!("encoder.layers.{i}"), layer)))
+            .chain(head.map(|(i, layer)| (format!("head.{i}"), layer)))
+    }
+
     /// Drops this share of what each round of message passing gives, in training only.
     pub fn with_dropout(self, dropout: f64) -> Self {
         Self { dropout, ..self }
@@ -271,13 +324,7 @@ impl Twin {
         };
         let (scale, _) = self.input.folded();
         put("encoder.operations".into(), &self.operations * scale);
-        let layers = self.layers.iter().enumerate();
-        let head = self.head.iter().enumerate();
-        let linears = [("encoder.input".to_string(), &self.input)]
-            .into_iter()
-            .chain(layers.map(|(i, layer)| (format!("encoder.layers.{i}"), layer)))
-            .chain(head.map(|(i, layer)| (format!("head.{i}"), layer)));
-        for (name, linear) in linears {
+        for (name, linear) in self.linears() {
             let (scale, shift) = linear.folded();
             put(format!("{name}.weight"), &linear.weight * scale);
             put(format!("{name}.bias"), shift);
@@ -291,6 +338,8 @@ mod tests {
     use super::*;
     use crate::encoder::{Encoder, GraphFeatures, Weights, testing};
     use crate::predictor::Head;
+    use crate::spaces::{Architecture, nasbench101::Cell};
+    use rand::SeedableRng;
     use tch::nn::{OptimizerConfig, VarStore};
 
     #[test]
@@ -352,6 +401,45 @@ mod tests {
             };
             close(twin.embed(&batch, false), embeddings.into_raw_vec_and_offset().0);
             close(twin.scores(&batch, false), scores);
+        }
+    }
+
+    /// A twin of a finished model scores what the model scores, and is the same file again; an
+    /// operation that the model does not know adds nothing.
+    #[test]
+    fn a_finished_model_comes_back_the_same() {
+        let model = crate::estimator::Estimator::named("gennape-nb101").unwrap();
+        let mut rng = rand_chacha::ChaCha8Rng::seed_from_u64(1);
+        let cell = |_| crate::lower::lower(&Cell::sample(&mut rng).build()).unwrap();
+        let graphs: Vec<_> = (0..8).map(cell).collect();
+        let store = GraphStore::build(8, |i| Ok::<_, ()>(graphs[i].clone()), &|_| ()).unwrap();
+        let mut operations: Vec<Operation> =
+            model.manifest().operations.iter().filter_map(|o| Operation::from_name(o)).collect();
+        let known = operations.len();
+        operations.push(Operation::Gelu);
+        let (config, weights) =
+            (&model.manifest().config, Weights::parse(model.weights()).unwrap());
+        let variables = VarStore::new(Device::Cpu);
+        let twin =
+            Twin::load(&variables.root(), config, operations.len(), known, &weights).unwrap();
+        let embeddings = model.embed(&graphs);
+        let expected = Head::new(config, &weights).unwrap().scores(embeddings.view());
+        let _guard = tch::no_grad_guard();
+        let batch =
+            Batcher::new(&store, &operations, config).batch(&(0..8).collect::<Vec<usize>>());
+        let difference = twin.scores(&batch, false) - Tensor::from_slice(&expected);
+        assert!(difference.abs().max().double_value(&[]) <= 1e-5, "{difference}");
+        for (name, (shape, elements)) in twin.export() {
+            let rows =
+                (shape.len() == 2).then(|| shape[0] - usize::from(name.ends_with("operations")));
+            let stored = match rows {
+                Some(rows) => {
+                    weights.matrix(&name, Some(rows), shape[1]).unwrap().into_iter().collect()
+                }
+                None => weights.vector::<f32>(&name, shape[0]).unwrap().to_vec(),
+            };
+            let (same, added) = elements.split_at(stored.len());
+            assert!(same == stored && added.iter().all(|x| *x == 0.0), "{name}");
         }
     }
 }
