@@ -284,7 +284,7 @@ fn fit(
 
 /// Keeps other tests from libtorch's random numbers, of which a process has one source.
 #[cfg(test)]
-fn seeded() -> std::sync::MutexGuard<'static, ()> {
+pub(crate) fn seeded() -> std::sync::MutexGuard<'static, ()> {
     static SOURCE: std::sync::Mutex<()> = std::sync::Mutex::new(());
     // A test that failed leaves nothing half done here.
     SOURCE.lock().unwrap_or_else(std::sync::PoisonError::into_inner)

@@ -408,6 +408,7 @@ mod tests {
     /// operation that the model does not know adds nothing.
     #[test]
     fn a_finished_model_comes_back_the_same() {
+        let _seeded = crate::train::seeded();
         let model = crate::estimator::Estimator::named("gennape-nb101").unwrap();
         let mut rng = rand_chacha::ChaCha8Rng::seed_from_u64(1);
         let cell = |_| crate::lower::lower(&Cell::sample(&mut rng).build()).unwrap();
