@@ -18,9 +18,10 @@ use std::path::{Path, PathBuf};
 ///
 /// A fifth of the labels is held out and chooses what is kept: the model as it is, with its values
 /// recalibrated to the labels, a regression of the other labels on what the model knows of the
-/// networks, or (in builds with the feature `train`, in minutes) the model trained further on them by
-/// gradient descent. What is kept never ranks the labels held out worse than the model does that it started
-/// from, and is then fitted to all labels (of more than 1,000, to a random sample of so many).
+/// networks, or (in builds with the feature `train`, from about 190 labels on, in minutes) the model
+/// trained further on them by gradient descent. What is kept never ranks the labels held out worse
+/// than the model does that it started from, and is then fitted to all labels (of more than 1,000,
+/// to a random sample of so many).
 #[derive(Debug, clap::Args)]
 #[command(
     group(clap::ArgGroup::new("what").required(true).args(["space", "onnx_dir"])),
