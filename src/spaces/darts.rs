@@ -11,6 +11,7 @@
 //!
 //! [`genotype`]: super::genotype
 
+use super::choices::Decisions;
 use super::genotype::{Cell, Edge, Genotype, Operation};
 use super::{Architecture, ParseError, Space};
 use crate::model_graph::ModelGraph;
@@ -82,7 +83,7 @@ impl Architecture for Network {
 
     /// All of those that are counted are equally likely.
     fn sample<R: Rng + ?Sized>(rng: &mut R) -> Self {
-        Self(Genotype::sample(NODES, false, rng, |node, rng| {
+        Self(Genotype::of_nodes(NODES, false, |node| {
             let mut inputs = rand::seq::index::sample(rng, node, 2).into_vec();
             inputs.sort_unstable();
             [0, 1].map(|side| Edge { operation: draw(rng), from: inputs[side] })
@@ -97,6 +98,23 @@ impl Architecture for Network {
     /// Each node from either parent.
     fn crossover<R: Rng + ?Sized>(&self, other: &Self, rng: &mut R) -> Self {
         Self(self.0.crossover(&other.0, rng))
+    }
+
+    /// Of the nodes of the normal, then the reduction cell: which two inputs, and what is done to
+    /// either.
+    fn decisions() -> Vec<usize> {
+        let node = |node: usize| [node * (node - 1) / 2, OPERATIONS.len(), OPERATIONS.len()];
+        [(); 2].iter().flat_map(|()| (2..2 + NODES).flat_map(node)).collect()
+    }
+
+    fn decide(choices: &[usize]) -> Option<Self> {
+        let mut choices = Decisions::new(choices, &Self::decisions())?;
+        Some(Self(Genotype::of_nodes(NODES, false, |node| {
+            let pairs: Vec<[usize; 2]> =
+                (0..node).flat_map(|b| (0..b).map(move |a| [a, b])).collect();
+            let inputs = choices.one_of(&pairs);
+            inputs.map(|from| Edge { operation: choices.one_of(&OPERATIONS), from })
+        })))
     }
 
     fn canonical(&self) -> String {

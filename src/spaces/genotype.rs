@@ -517,16 +517,15 @@ impl Genotype {
         }
     }
 
-    /// Two random cells of `nodes` nodes in a network of the default size. `node` draws the node
-    /// of a number.
-    pub(super) fn sample<R: Rng + ?Sized>(
+    /// Two cells of `nodes` nodes in a network of the default size. `node` makes the node of a
+    /// number, which reads earlier ones.
+    pub(super) fn of_nodes(
         nodes: usize,
         loose_ends: bool,
-        rng: &mut R,
-        node: impl Fn(usize, &mut R) -> [Edge; 2],
+        mut node: impl FnMut(usize) -> [Edge; 2],
     ) -> Self {
         let [normal, reduce] = [(); 2].map(|()| {
-            let nodes = (INPUTS..INPUTS + nodes).map(|number| node(number, rng)).collect();
+            let nodes = (INPUTS..INPUTS + nodes).map(&mut node).collect();
             let mut cell = Cell { nodes, concat: Vec::new() };
             cell.concat = if loose_ends { cell.loose_ends() } else { cell.all() };
             cell
@@ -567,7 +566,8 @@ mod tests {
     fn small(rng: &mut ChaCha8Rng) -> Genotype {
         use Operation::{AvgPool3x3, Conv1x1, MaxPool3x3, None, SkipConnect};
         let operations = [None, SkipConnect, SkipConnect, MaxPool3x3, AvgPool3x3, Conv1x1];
-        let genotype = Genotype::sample(rng.gen_range(2..=3), rng.r#gen(), rng, |node, rng| {
+        let (nodes, loose_ends) = (rng.gen_range(2..=3), rng.r#gen());
+        let genotype = Genotype::of_nodes(nodes, loose_ends, |node| {
             [(); 2].map(|()| Edge {
                 operation: *operations.choose(rng).unwrap(),
                 from: rng.gen_range(0..node),

@@ -13,6 +13,7 @@
 //! read as well, `["hiaml_a22", "hiaml_z", "hiaml_src0", "hiaml_t31"]`.
 
 use super::blocks::Network as Builder;
+use super::choices::Decisions;
 use super::two_path::inception_s;
 use super::{Architecture, ParseError, Space};
 use crate::model_graph::{ModelGraph, ValueId};
@@ -269,6 +270,16 @@ impl Architecture for Network {
             }
         }
         network.classify(x, CLASSES)
+    }
+
+    /// The block type of each stage.
+    fn decisions() -> Vec<usize> {
+        vec![Block::ALL.len(); STAGES]
+    }
+
+    fn decide(choices: &[usize]) -> Option<Self> {
+        let mut choices = Decisions::new(choices, &Self::decisions())?;
+        Some(Self(std::array::from_fn(|_| choices.one_of(&Block::ALL))))
     }
 }
 

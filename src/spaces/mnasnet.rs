@@ -16,7 +16,7 @@
 //! ```
 
 use super::blocks::{self, Activation};
-use super::choices::{another, either, one_of};
+use super::choices::{Decisions, another, either, one_of};
 use super::mbconv::{MbConv, SqueezeExcitation};
 use super::{Architecture, ParseError, Space, literal};
 use crate::model_graph::ModelGraph;
@@ -143,6 +143,22 @@ impl Architecture for Network {
         x = network.batch_norm(x);
         x = network.activation(x, activation);
         network.classify(x, CLASSES)
+    }
+
+    /// Expansion, kernel, number of layers and squeeze-and-excitation of each stage.
+    fn decisions() -> Vec<usize> {
+        let stage = |layers: &[u8]| [EXPANSIONS.len(), KERNELS.len(), layers.len(), 2];
+        LAYERS.into_iter().flat_map(stage).collect()
+    }
+
+    fn decide(choices: &[usize]) -> Option<Self> {
+        let mut choices = Decisions::new(choices, &Self::decisions())?;
+        Some(Self(LAYERS.map(|layers| Stage {
+            expansion: choices.one_of(EXPANSIONS),
+            kernel: choices.one_of(KERNELS),
+            layers: choices.one_of(layers),
+            squeeze_excitation: choices.one_of(&[false, true]),
+        })))
     }
 }
 

@@ -280,6 +280,7 @@ mod tests {
     use crate::lower::lower;
     use rand::SeedableRng;
     use rand_chacha::ChaCha8Rng;
+    use std::collections::HashSet;
 
     /// What every space promises, on random architectures.
     fn keeps_its_promises<A: Architecture>() {
@@ -304,9 +305,49 @@ mod tests {
             assert_eq!(sample.crossover(&sample, &mut rng), sample, "equal parents, equal child");
             parent = sample;
         }
+        decides::<A>(&mut rng);
         let draw = |seed| A::sample(&mut ChaCha8Rng::seed_from_u64(seed)).to_string();
         assert_eq!(draw(1), draw(1));
         assert!((2..12).any(|seed| draw(seed) != draw(1)));
+    }
+
+    /// Decisions make up architectures, and nothing else does; all of them where these are few.
+    fn decides<A: Architecture>(rng: &mut ChaCha8Rng) {
+        let options = A::decisions();
+        if options.is_empty() {
+            assert_eq!(A::decide(&[]), None);
+            return;
+        }
+        let mut built = 0;
+        while built < 5 {
+            let mut choices: Vec<usize> = options.iter().map(|&o| rng.gen_range(0..o)).collect();
+            let Some(architecture) = A::decide(&choices) else { continue };
+            let text = architecture.to_string();
+            assert_eq!(text.parse().as_ref(), Ok(&architecture), "{text}");
+            assert!(lower(&architecture.build()).is_ok(), "{text}");
+            built += 1;
+            assert_eq!(A::decide(&choices[1..]), None);
+            for (i, &options) in options.iter().enumerate() {
+                let choice = std::mem::replace(&mut choices[i], options);
+                assert_eq!(A::decide(&choices), None, "decision {i} of {text}");
+                choices[i] = choice;
+            }
+            choices.push(0);
+            assert_eq!(A::decide(&choices), None);
+        }
+        let all = options.iter().fold(1usize, |all, &options| all.saturating_mul(options));
+        if all < 50_000 {
+            let numbered = |mut number: usize| {
+                let choice = |&options: &usize| {
+                    let choice = number % options;
+                    number /= options;
+                    choice
+                };
+                A::decide(&options.iter().map(choice).collect::<Vec<_>>())
+            };
+            let reached: HashSet<A> = (0..all).filter_map(numbered).collect();
+            assert_eq!(Some(reached.len() as u128), A::size());
+        }
     }
 
     #[test]

@@ -19,6 +19,7 @@
 //! convolution (both with batch normalisation and ReLU), `p` = 3×3 max-pooling.
 
 use super::blocks::{Network, conv_bn_parameters};
+use super::choices::Decisions;
 use super::{Architecture, ParseError, Space};
 use crate::model_graph::{ModelGraph, ValueId};
 use md5::{Digest, Md5};
@@ -452,6 +453,28 @@ impl Architecture for Cell {
             }
         }
         network.classify(x, CLASSES)
+    }
+
+    /// Whether there is each of the edges of seven vertices, by the vertex they come from; then
+    /// the operation of each vertex between.
+    fn decisions() -> Vec<usize> {
+        let edges = MAX_VERTICES * (MAX_VERTICES - 1) / 2;
+        let mut options = vec![2; edges];
+        options.resize(edges + MAX_VERTICES - 2, Operation::ALL.len());
+        options
+    }
+
+    fn decide(choices: &[usize]) -> Option<Self> {
+        let mut choices = Decisions::new(choices, &Self::decisions())?;
+        let mut successors = [0u8; MAX_VERTICES];
+        for (from, bits) in successors.iter_mut().enumerate() {
+            for to in from + 1..MAX_VERTICES {
+                *bits |= choices.one_of(&[0, 1]) << to;
+            }
+        }
+        let operations: [Operation; MAX_VERTICES - 2] =
+            std::array::from_fn(|_| choices.one_of(&Operation::ALL));
+        Self::pruned(&successors, &operations).ok()
     }
 
     fn trainable_parameters(&self) -> u64 {

@@ -19,6 +19,7 @@
 //! nodes 1, 2 and 3, each followed by the node that the edge comes from.
 
 use super::blocks::{Network, conv_bn_parameters};
+use super::choices::Decisions;
 use super::{Architecture, ParseError, Space};
 use crate::model_graph::{ModelGraph, ValueId};
 use rand::Rng;
@@ -249,6 +250,16 @@ impl Architecture for Cell {
 
     fn build(&self) -> ModelGraph {
         self.build_for(Dataset::Cifar10)
+    }
+
+    /// The operation on each edge.
+    fn decisions() -> Vec<usize> {
+        vec![Operation::ALL.len(); 6]
+    }
+
+    fn decide(choices: &[usize]) -> Option<Self> {
+        let mut choices = Decisions::new(choices, &Self::decisions())?;
+        Some(Self(std::array::from_fn(|_| choices.one_of(&Operation::ALL))))
     }
 
     fn trainable_parameters(&self) -> u64 {

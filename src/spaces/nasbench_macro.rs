@@ -13,7 +13,7 @@
 //! ```
 
 use super::blocks::{self, Activation};
-use super::choices::{another, either, one_of};
+use super::choices::{Decisions, another, either, one_of};
 use super::mbconv::MbConv;
 use super::{Architecture, ParseError, Space};
 use crate::model_graph::{ModelGraph, ValueId};
@@ -135,6 +135,16 @@ impl Architecture for Network {
         }
         let x = network.conv_bn_relu(x, HEAD_CHANNELS, 1);
         network.classify(x, CLASSES)
+    }
+
+    /// The block of each layer.
+    fn decisions() -> Vec<usize> {
+        vec![Block::ALL.len(); LAYERS]
+    }
+
+    fn decide(choices: &[usize]) -> Option<Self> {
+        let mut choices = Decisions::new(choices, &Self::decisions())?;
+        Some(Self(std::array::from_fn(|_| choices.one_of(&Block::ALL))))
     }
 }
 

@@ -12,6 +12,7 @@
 //!
 //! [`genotype`]: super::genotype
 
+use super::choices::Decisions;
 use super::genotype::{Edge, Genotype, Operation};
 use super::{Architecture, ParseError, Space};
 use crate::model_graph::ModelGraph;
@@ -68,7 +69,7 @@ impl Architecture for Network {
 
     /// All of those that are counted are equally likely.
     fn sample<R: Rng + ?Sized>(rng: &mut R) -> Self {
-        Self(Genotype::sample(NODES, true, rng, |node, rng| {
+        Self(Genotype::of_nodes(NODES, true, |node| {
             [(); 2].map(|()| Edge {
                 operation: OPERATIONS[rng.gen_range(0..OPERATIONS.len())],
                 from: rng.gen_range(0..node),
@@ -86,6 +87,20 @@ impl Architecture for Network {
     /// one of them, unless in both parents these are what no node reads.
     fn crossover<R: Rng + ?Sized>(&self, other: &Self, rng: &mut R) -> Self {
         Self(self.0.crossover(&other.0, rng))
+    }
+
+    /// Of the nodes of the normal, then the reduction cell: what is done, and to which input,
+    /// twice each.
+    fn decisions() -> Vec<usize> {
+        let node = |node: usize| [OPERATIONS.len(), node, OPERATIONS.len(), node];
+        [(); 2].iter().flat_map(|()| (2..2 + NODES).flat_map(node)).collect()
+    }
+
+    fn decide(choices: &[usize]) -> Option<Self> {
+        let mut choices = Decisions::new(choices, &Self::decisions())?;
+        Some(Self(Genotype::of_nodes(NODES, true, |_| {
+            [(); 2].map(|()| Edge { operation: choices.one_of(&OPERATIONS), from: choices.next() })
+        })))
     }
 
     fn canonical(&self) -> String {

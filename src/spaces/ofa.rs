@@ -1,7 +1,7 @@
 //! What the three Once-for-All spaces share: encodings, resolutions and channel counts.
 
 use super::blocks::{Activation, Network};
-use super::choices::{another, either, one_of};
+use super::choices::{Decisions, another, either, one_of};
 use super::literal;
 use super::mbconv::{MbConv, SqueezeExcitation};
 use crate::model_graph::ValueId;
@@ -180,6 +180,27 @@ impl<const LAYERS: usize> SubNetwork<LAYERS> {
             (new.kernels[i], new.expansions[i]) = (KERNELS[0], EXPANSIONS[0]);
         }
         new
+    }
+
+    /// The kernel and the expansion of every block, the depth of every stage, the resolution.
+    pub fn decisions() -> Vec<usize> {
+        let mut options = vec![KERNELS.len(); LAYERS];
+        options.extend([EXPANSIONS.len(); LAYERS]);
+        options.extend([DEPTHS.len(); STAGES]);
+        options.push(RESOLUTIONS.len());
+        options
+    }
+
+    /// The [canonical](Self::canonical) sub-network of these decisions.
+    pub fn decide(choices: &[usize]) -> Option<Self> {
+        let mut choices = Decisions::new(choices, &Self::decisions())?;
+        let network = Self {
+            kernels: std::array::from_fn(|_| choices.one_of(&KERNELS)),
+            expansions: std::array::from_fn(|_| choices.one_of(&EXPANSIONS)),
+            depths: std::array::from_fn(|_| choices.one_of(&DEPTHS)),
+            resolution: choices.one_of(&RESOLUTIONS),
+        };
+        Some(network.canonical())
     }
 
     fn is_used(&self, block: usize) -> bool {

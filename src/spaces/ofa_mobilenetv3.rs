@@ -127,6 +127,16 @@ impl Architecture for Network {
         let logits = network.linear(x, CLASSES);
         network.finish(logits)
     }
+
+    /// Kernel and expansion of every block, depth of every stage, resolution; the width is 1.2.
+    fn decisions() -> Vec<usize> {
+        SubNetwork::<20>::decisions()
+    }
+
+    /// Choices for blocks that are not there are of no effect.
+    fn decide(choices: &[usize]) -> Option<Self> {
+        SubNetwork::decide(choices).map(|choices| Self { width: Width::Wide, choices })
+    }
 }
 
 impl Display for Network {

@@ -87,6 +87,16 @@ impl Architecture for Network {
         x = network.activation(x, activation);
         network.classify(x, CLASSES)
     }
+
+    /// Kernel and expansion of every block, depth of every stage, resolution.
+    fn decisions() -> Vec<usize> {
+        SubNetwork::<21>::decisions()
+    }
+
+    /// Choices for blocks that are not there are of no effect.
+    fn decide(choices: &[usize]) -> Option<Self> {
+        SubNetwork::decide(choices).map(Self)
+    }
 }
 
 impl Display for Network {

@@ -21,7 +21,7 @@
 //! ```
 
 use super::blocks::{self, ConvSpec};
-use super::choices::{another, either, one_of};
+use super::choices::{Decisions, another, either, one_of};
 use super::ofa::{CLASSES, Entries, RESOLUTIONS, divisible};
 use super::{Architecture, ParseError, Space, literal};
 use crate::model_graph::{ModelGraph, ValueId};
@@ -70,6 +70,18 @@ impl Network {
             *block = i < FEWEST[stage] + usize::from(depths[stage]);
         }
         used
+    }
+
+    /// The same with the smallest choices where they are of no effect.
+    fn reduced(&self) -> Self {
+        let mut new = self.clone();
+        for (expansion, used) in new.expansions.iter_mut().zip(Self::used(self.depths)) {
+            *expansion *= u8::from(used);
+        }
+        if new.widths[0] == 1 {
+            new.widths[0] = 0;
+        }
+        new
     }
 
     fn width(&self, position: usize) -> usize {
@@ -136,14 +148,7 @@ impl Architecture for Network {
     /// The text form with the smallest choices for blocks that are not there, and for the stem's
     /// inner channels, which widths 0.65 and 0.8 round to the same number.
     fn canonical(&self) -> String {
-        let mut new = self.clone();
-        for (expansion, used) in new.expansions.iter_mut().zip(Self::used(self.depths)) {
-            *expansion *= u8::from(used);
-        }
-        if new.widths[0] == 1 {
-            new.widths[0] = 0;
-        }
-        new.to_string()
+        self.reduced().to_string()
     }
 
     fn build(&self) -> ModelGraph {
@@ -169,6 +174,27 @@ impl Architecture for Network {
             x = bottleneck(&mut network, x, inner, channels, stride);
         }
         network.classify(x, CLASSES)
+    }
+
+    /// The entries of `d`, `e` and `w`, and the resolution.
+    fn decisions() -> Vec<usize> {
+        let mut options = vec![2];
+        options.extend([CHOICES.len(); STAGES + BLOCKS + STAGES + 2]);
+        options.push(RESOLUTIONS.len());
+        options
+    }
+
+    /// Choices for blocks that are not there are of no effect.
+    fn decide(choices: &[usize]) -> Option<Self> {
+        let mut choices = Decisions::new(choices, &Self::decisions())?;
+        let network = Self {
+            stem_block: choices.one_of(&[false, true]),
+            depths: std::array::from_fn(|_| choices.one_of(&CHOICES)),
+            expansions: std::array::from_fn(|_| choices.one_of(&CHOICES)),
+            widths: std::array::from_fn(|_| choices.one_of(&CHOICES)),
+            resolution: choices.one_of(&RESOLUTIONS),
+        };
+        Some(network.reduced())
     }
 }
 
