@@ -87,26 +87,31 @@ pub fn front(fitness: &[Fitness]) -> Vec<usize> {
     front
 }
 
+/// Unlike in the total order of floating-point numbers, the two zeros are equal.
 fn lexicographic(a: &[f64], b: &[f64]) -> Ordering {
-    let pairs = a.iter().zip(b);
-    pairs.map(|(a, b)| a.total_cmp(b)).find(|o| o.is_ne()).unwrap_or(Ordering::Equal)
+    let compare = |(a, b): (&f64, &f64)| a.partial_cmp(b).unwrap_or_else(|| a.total_cmp(b));
+    a.iter().zip(b).map(compare).find(|o| o.is_ne()).unwrap_or(Ordering::Equal)
 }
 
 /// The crowding distance of each of these networks of one front: the sum over objectives of the
 /// gap between its two neighbours, as a share of the objective's range; infinite at the ends
-/// (Deb et al. 2002, section III-B).
+/// (Deb et al. 2002, section III-B), which two networks both are. An objective in which all are
+/// equal has no ends, and infinite losses are nobody's neighbours.
 pub fn crowding(front: &[&Fitness]) -> Vec<f64> {
+    if front.len() <= 2 {
+        return vec![f64::INFINITY; front.len()];
+    }
     let mut distances = vec![0.0; front.len()];
     let objectives = front.iter().map(|f| f.losses.len()).min().unwrap_or(0);
     for objective in 0..objectives {
         let loss = |i: usize| front[i].losses[objective];
-        let mut order: Vec<usize> = (0..front.len()).collect();
+        let mut order: Vec<usize> = (0..front.len()).filter(|&i| loss(i).is_finite()).collect();
         order.sort_by(|&a, &b| loss(a).total_cmp(&loss(b)));
         let (Some(&first), Some(&last)) = (order.first(), order.last()) else { continue };
         let range = loss(last) - loss(first);
-        distances[first] = f64::INFINITY;
-        distances[last] = f64::INFINITY;
         if range > 0.0 {
+            distances[first] = f64::INFINITY;
+            distances[last] = f64::INFINITY;
             for three in order.windows(3) {
                 distances[three[1]] += (loss(three[2]) - loss(three[0])) / range;
             }
@@ -167,4 +172,75 @@ fn sliced(points: &mut [&[f64]], reference: &[f64]) -> f64 {
         }
     }
     volume
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde::Deserialize;
+    use std::collections::BTreeMap;
+
+    /// One case of `tests/fixtures/pareto.json`, which `scripts/pareto_fixtures.py` made.
+    #[derive(Deserialize)]
+    struct Case {
+        losses: Vec<Vec<f64>>,
+        fronts: Vec<usize>,
+        /// `None` for infinity.
+        crowding: Vec<Option<f64>>,
+        reference: Vec<f64>,
+        hypervolume: f64,
+    }
+
+    fn feasible(losses: &[f64]) -> Fitness {
+        Fitness { violation: 0.0, losses: losses.to_vec() }
+    }
+
+    #[test]
+    fn agrees_with_pymoo() {
+        let cases = include_str!("../../tests/fixtures/pareto.json");
+        let cases: BTreeMap<String, Case> = serde_json::from_str(cases).unwrap();
+        for (name, case) in cases {
+            let fitness: Vec<Fitness> = case.losses.iter().map(|l| feasible(l)).collect();
+            let ranks = fronts(&fitness);
+            assert_eq!(ranks, case.fronts, "{name}");
+            for rank in 0..=ranks.iter().copied().max().unwrap() {
+                let members: Vec<usize> = (0..ranks.len()).filter(|&i| ranks[i] == rank).collect();
+                let of = crowding(&members.iter().map(|&i| &fitness[i]).collect::<Vec<_>>());
+                for (&i, distance) in members.iter().zip(of) {
+                    let expected = case.crowding[i].unwrap_or(f64::INFINITY);
+                    let equal = distance == expected || (distance - expected).abs() < 1e-9;
+                    assert!(equal, "{name}, point {i}: {distance} instead of {expected}");
+                }
+            }
+            // Of copies, `front` keeps the first.
+            let mut kept = front(&fitness);
+            kept.sort_unstable();
+            let first = |&i: &usize| ranks[i] == 0 && !fitness[..i].contains(&fitness[i]);
+            assert_eq!(kept, (0..ranks.len()).filter(first).collect::<Vec<_>>(), "{name}");
+            let volume = hypervolume(&case.losses, &case.reference);
+            let error = (volume - case.hypervolume).abs() / case.hypervolume.max(1.0);
+            assert!(error < 1e-9, "{name}: {volume} instead of {}", case.hypervolume);
+        }
+    }
+
+    /// A network that could not be measured is no reason to prefer its neighbours.
+    #[test]
+    fn infinite_losses_and_signed_zeros_are_ordinary() {
+        let inf = f64::INFINITY;
+        let losses = [[0.0, inf], [1.0, 4.0], [2.0, 3.0], [4.0, 0.0]].map(|l| feasible(&l));
+        let distances = crowding(&losses.iter().collect::<Vec<_>>());
+        assert_eq!(distances, [inf, inf, 3.0 / 4.0 + 1.0, inf]);
+        let zeros = [[-0.0, 7.0], [0.0, 5.0]].map(|l| feasible(&l));
+        assert_eq!(front(&zeros), [1]);
+    }
+
+    #[test]
+    fn what_meets_the_constraints_dominates_what_does_not() {
+        let violating = |violation| Fitness { violation, losses: Vec::new() };
+        let fitness = [violating(0.5), feasible(&[9.0]), violating(0.1), violating(f64::INFINITY)];
+        assert_eq!(fronts(&fitness), [2, 0, 1, 3]);
+        assert_eq!(order(&fitness), [1, 2, 0, 3]);
+        assert_eq!(front(&fitness), [1]);
+        assert_eq!(front(&fitness[2..]), [0], "the least violation where none meets them");
+    }
 }
