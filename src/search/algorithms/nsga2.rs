@@ -1,13 +1,11 @@
 //! NSGA-II (Deb et al. 2002, "A fast and elitist multiobjective genetic algorithm: NSGA-II").
 
+use super::new_mutant;
 use crate::search::pareto::{self, Fitness};
 use crate::search::{Algorithm, Evaluated, SearchSpace};
 use rand::Rng;
 use rand_chacha::ChaCha8Rng;
 use std::collections::HashSet;
-
-/// How often a child that exists already is mutated once more.
-const TRIES: usize = 10;
 
 /// The best of parents and children survive: by front, then the least crowded. Parents win binary
 /// tournaments; children are crossed over, then mutated.
@@ -39,17 +37,11 @@ impl<S: SearchSpace> Algorithm<S> for Nsga2<S::Candidate> {
             let mut parent =
                 || &self.population[rng.gen_range(0..count).min(rng.gen_range(0..count))].0;
             let (a, b) = (parent(), parent());
-            let mut child = match rng.gen_bool(self.crossover) {
+            let child = match rng.gen_bool(self.crossover) {
                 true => space.crossover(a, b, rng),
                 false => a.clone(),
             };
-            for _ in 0..TRIES {
-                child = space.mutate(&child, rng);
-                if self.met.insert(child.clone()) {
-                    break;
-                }
-            }
-            child
+            new_mutant(space, &child, &mut self.met, rng)
         };
         (0..self.size).map(child).collect()
     }
