@@ -1,5 +1,6 @@
 //! Ways of choosing what to evaluate next.
 
+mod attentive;
 mod evolution;
 mod guided;
 mod local;
@@ -7,6 +8,7 @@ mod nsga2;
 mod posterior;
 mod random;
 
+pub use attentive::{Attention, AttentiveSampling};
 pub use evolution::Evolution;
 pub use guided::{Guided, Surrogate};
 pub use local::LocalSearch;
