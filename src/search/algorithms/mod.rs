@@ -5,6 +5,7 @@ mod evolution;
 mod guided;
 mod local;
 mod nsga2;
+mod policy;
 mod posterior;
 mod random;
 
@@ -13,6 +14,7 @@ pub use evolution::Evolution;
 pub use guided::{Guided, Surrogate};
 pub use local::LocalSearch;
 pub use nsga2::Nsga2;
+pub use policy::{NoDecisions, PolicyGradient};
 pub use random::RandomSearch;
 
 use super::SearchSpace;
