@@ -570,7 +570,8 @@ mod tests {
         // In parallel and in order.
         assert!(estimates.chunks(3).all(|e| e == [good, poor, foreign]));
         assert_eq!(estimator.embed(&graphs).dim(), (300, estimator.encoder().config().embedding()));
-        assert!(estimator.estimate(&[]).is_empty() && estimator.embed(&[]).is_empty());
+        let none: [ComputationGraph; 0] = [];
+        assert!(estimator.estimate(&none).is_empty() && estimator.embed(&none).is_empty());
     }
 
     #[test]
