@@ -179,7 +179,12 @@ impl<'a> Problem<'a> {
         let mut positions: Vec<usize> = (0..networks.len()).collect();
         for measures in [first, second] {
             for measure in measures {
-                let answers = self.measures[measure].1.evaluate(&networks)?;
+                let (name, evaluator) = &self.measures[measure];
+                let answers = evaluator.evaluate(&networks)?;
+                if answers.len() != networks.len() {
+                    let (got, asked) = (answers.len(), networks.len());
+                    return Err(format!("{name}: {got} numbers for {asked} networks").into());
+                }
                 for (&position, answer) in positions.iter().zip(answers) {
                     values[position][measure] = Some(answer);
                 }
