@@ -85,11 +85,14 @@ pub struct Record<C> {
 
 impl<C> Record<C> {
     /// The networks that meet the constraints and that no other dominates, by the first objective
-    /// from the best on.
+    /// from the best on; without those that an objective has no number for.
     pub fn front(&self) -> Vec<&Evaluated<C>> {
         let fitness: Vec<Fitness> = self.history.iter().map(|e| e.fitness.clone()).collect();
         let front = pareto::front(&fitness).into_iter().map(|i| &self.history[i]);
-        front.filter(|e| e.fitness.violation == 0.0).collect()
+        let measured = |e: &&Evaluated<C>| {
+            e.fitness.violation == 0.0 && e.fitness.losses.iter().all(|l| *l < f64::INFINITY)
+        };
+        front.filter(measured).collect()
     }
 }
 
