@@ -1,6 +1,7 @@
 //! Policy gradient with a search space that shrinks as it goes (Lyu & Wen 2021, "TND-NAS: Towards
 //! Non-differentiable Objectives in Progressive Differentiable NAS Framework", arXiv 2111.03892).
 
+use super::BATCH;
 use crate::search::{Algorithm, Evaluated, SearchSpace};
 use rand::Rng;
 use rand_chacha::ChaCha8Rng;
@@ -8,8 +9,6 @@ use std::collections::VecDeque;
 
 /// Policies that learn side by side where there are several objectives.
 const POLICIES: usize = 4;
-/// Candidates that a policy draws at a time.
-const SAMPLES: usize = 8;
 /// Draws after which a policy gives up finding choices that make up a candidate.
 const TRIES: usize = 400;
 /// Evaluations, for each option to be dropped, over which a policy first shrinks.
@@ -181,6 +180,7 @@ fn preference(number: usize, objectives: usize) -> Vec<f64> {
 impl<S: SearchSpace> Algorithm<S> for PolicyGradient {
     fn ask(&mut self, space: &S, rng: &mut ChaCha8Rng) -> Vec<S::Candidate> {
         let mut candidates = Vec::new();
+        let samples = BATCH / self.policies.len();
         for i in 0..self.policies.len() {
             let mut found = 0;
             while found == 0 {
@@ -196,7 +196,7 @@ impl<S: SearchSpace> Algorithm<S> for PolicyGradient {
                         }
                         None => self.policies[i].invalid.push(choices),
                     }
-                    if found == SAMPLES {
+                    if found == samples {
                         break;
                     }
                 }
@@ -278,5 +278,45 @@ impl<S: SearchSpace> Algorithm<S> for PolicyGradient {
                 self.begin_anew(i);
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn weak_options_are_dropped_until_one_candidate_is_left() {
+        let options = [4, 2, 3];
+        let mut policy = Policy::new(0, &options, 12);
+        let left =
+            |policy: &Policy| policy.logits.iter().flatten().filter(|l| l.is_finite()).count();
+        for told in 0..=12 {
+            policy.told = told;
+            let probabilities = policy.probabilities();
+            policy.learn(&[2, 1, 0], 0.5, &probabilities);
+            policy.shrink();
+            assert_eq!(left(&policy), 9 - told / 2, "after {told} evaluations");
+        }
+        for (shares, choice) in policy.probabilities().iter().zip([2, 1, 0]) {
+            assert_eq!(shares[choice], 1.0);
+        }
+    }
+
+    #[test]
+    fn preferences_fill_the_simplex() {
+        assert_eq!(preference(3, 1), [1.0]);
+        let mut first: Vec<f64> = (0..16).map(|number| preference(number, 2)[0]).collect();
+        first.sort_by(f64::total_cmp);
+        assert!(first[0] < 0.1 && first[15] > 0.9, "{first:?}");
+        assert!(first.windows(2).all(|pair| pair[1] - pair[0] < 0.11), "{first:?}");
+        let thirds: Vec<Vec<f64>> = (0..200).map(|number| preference(number, 3)).collect();
+        for objective in 0..3 {
+            let mean = thirds.iter().map(|w| w[objective]).sum::<f64>() / 200.0;
+            assert!((mean - 1.0 / 3.0).abs() < 0.02, "{mean}");
+            assert!(thirds.iter().any(|w| w[objective] > 0.85));
+        }
+        let sums = thirds.iter().map(|weights| weights.iter().sum::<f64>());
+        assert!({ sums }.all(|sum| (sum - 1.0).abs() < 1e-12));
     }
 }
