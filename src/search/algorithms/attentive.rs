@@ -126,10 +126,10 @@ impl<C: Clone + Eq + Hash + Sync> AttentiveSampling<'_, C> {
         candidates.par_iter().map(cost).collect()
     }
 
-    /// The number of the interval that a cost is in.
+    /// The number of the interval that a cost is in; 0 for costs out of all proportion.
     fn number(&self, cost: f64) -> i64 {
-        // Saturates; what is not a number is 0.
-        (cost / self.width.unwrap_or(1.0)) as i64
+        let number = (cost / self.width.unwrap_or(1.0)).floor();
+        if number.abs() < 1e9 { number as i64 } else { 0 }
     }
 
     /// Puts a candidate among those of its interval, if it is one of the best there.
