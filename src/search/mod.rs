@@ -36,3 +36,8 @@ pub use run::{
     Algorithm, Evaluated, Limits, Next, Record, SearchError, Spent, Start, Stop, search,
 };
 pub use space::{Architectures, SearchSpace};
+
+#[cfg(test)]
+mod tests;
+#[cfg(test)]
+mod toy;

@@ -1,0 +1,289 @@
+//! What every algorithm promises, and how well each does where the best is known.
+
+use super::algorithms::{
+    Attention, AttentiveSampling, Evolution, LocalSearch, Nsga2, PolicyGradient, RandomSearch,
+};
+use super::toy::{Candidate, Toy};
+use super::{
+    Algorithm, Architectures, Evaluated, Limits, Next, Problem, Record, SearchSpace, Start, Stop,
+    pareto, search,
+};
+use crate::graph::ComputationGraph;
+use crate::lower::lower;
+use crate::spaces::nasbench_macro::{Block, Network};
+use crate::spaces::{Architecture, nasbench101, two_path};
+use std::collections::{HashMap, HashSet};
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+/// All but random search, which the others are compared with.
+const ALGORITHMS: [&str; 5] = ["evolution", "local", "nsga2", "attentive", "policy"];
+
+fn cost(graph: &ComputationGraph) -> f64 {
+    Candidate::from_graph(graph).cost()
+}
+
+fn quality(graph: &ComputationGraph) -> f64 {
+    Candidate::from_graph(graph).quality()
+}
+
+fn algorithm<S: SearchSpace>(
+    name: &str,
+    space: &S,
+    cost: fn(&ComputationGraph) -> f64,
+) -> Box<dyn Algorithm<S>>
+where
+    S::Candidate: 'static,
+{
+    match name {
+        "evolution" => Box::new(Evolution::default()),
+        "local" => Box::new(LocalSearch::default()),
+        "nsga2" => Box::new(Nsga2::default()),
+        "attentive" => Box::new(AttentiveSampling::new(Attention::BestUp, cost)),
+        "policy" => Box::new(PolicyGradient::new(space).unwrap()),
+        _ => Box::new(RandomSearch),
+    }
+}
+
+fn run<S: SearchSpace>(
+    space: &S,
+    problem: &Problem,
+    algorithm: &mut dyn Algorithm<S>,
+    limits: Limits,
+) -> Record<S::Candidate> {
+    search(space, problem, algorithm, limits, Start::default(), &mut |_| Next::Continue).unwrap()
+}
+
+fn toy(name: &str, problem: &Problem, budget: usize, seed: u64) -> Record<Candidate> {
+    run(&Toy, problem, &mut *algorithm(name, &Toy, cost), Limits { budget, seed })
+}
+
+fn bounded<'a>() -> Problem<'a> {
+    Problem::new().maximise("quality", quality).at_most("cost", 20.0, cost)
+}
+
+fn both<'a>() -> Problem<'a> {
+    Problem::new().maximise("quality", quality).minimise("cost", cost)
+}
+
+/// How many candidates are better than what five runs found, one run after the other.
+fn better_than_found(name: &str) -> Vec<usize> {
+    let allowed: Vec<f64> =
+        Candidate::all().filter(|c| c.cost() <= 20.0).map(|c| c.quality()).collect();
+    let found = |seed| {
+        let record = toy(name, &bounded(), 600, seed);
+        let best = record.front()[0].candidate.quality();
+        allowed.iter().filter(|quality| **quality > best + 1e-9).count()
+    };
+    (0..5).map(found).collect()
+}
+
+#[test]
+fn algorithms_come_close_to_the_optimum() {
+    let random: usize = better_than_found("random").iter().sum();
+    for name in ALGORITHMS {
+        let better = better_than_found(name);
+        // Attentive sampling goes for all costs alike, also those where the optimum is not.
+        let times = if name == "attentive" { 1 } else { 4 };
+        assert!(times * better.iter().sum::<usize>() < random, "{name}: {better:?}, {random}");
+    }
+}
+
+/// Share of the volume that the true front dominates.
+fn share(name: &str, budget: usize) -> f64 {
+    let reference = [0.0, 40.0];
+    let volume = |points: &[Vec<f64>]| pareto::hypervolume(points, &reference);
+    let all: Vec<Vec<f64>> = Candidate::all().map(|c| vec![-c.quality(), c.cost()]).collect();
+    let found = |seed| {
+        let record = toy(name, &both(), budget, seed);
+        let front: Vec<Vec<f64>> =
+            record.front().iter().map(|e| e.fitness.losses.clone()).collect();
+        volume(&front)
+    };
+    (0..4).map(found).sum::<f64>() / 4.0 / volume(&all)
+}
+
+#[test]
+fn algorithms_come_close_to_the_front() {
+    let random = share("random", 500);
+    for name in ALGORITHMS {
+        let share = share(name, 500);
+        assert!(share > random + 0.25 * (1.0 - random), "{name}: {share}, {random}");
+    }
+}
+
+/// MACs and parameters of NAS-Bench-Macro are sums over layers, so 17 networks tell those of all
+/// 6,561. More MACs for fewer parameters: early layers have the better bargains.
+#[test]
+fn algorithms_find_the_front_of_a_real_space() {
+    let measures = |blocks: [Block; 8]| {
+        let graph = lower(&Network::new(blocks).build()).unwrap();
+        [-(graph.macs() as f64), graph.parameters() as f64]
+    };
+    let base = [Block::Identity; 8];
+    let of_base = measures(base);
+    let mut all = vec![of_base.to_vec()];
+    for layer in 0..8 {
+        let mut gains = vec![[0.0; 2]];
+        for block in [Block::MbConv3Kernel3, Block::MbConv6Kernel5] {
+            let mut blocks = base;
+            blocks[layer] = block;
+            let of = measures(blocks);
+            gains.push([of[0] - of_base[0], of[1] - of_base[1]]);
+        }
+        let sums = |point: &Vec<f64>| {
+            gains.iter().map(|g| vec![point[0] + g[0], point[1] + g[1]]).collect::<Vec<_>>()
+        };
+        all = all.iter().flat_map(sums).collect();
+    }
+    let mixed: Network = "21021120".parse().unwrap();
+    assert!(all.contains(&measures(*mixed.blocks()).to_vec()), "the measures are sums");
+
+    let worst = |objective: usize| all.iter().map(|p| p[objective]).fold(f64::MIN, f64::max);
+    let reference = [worst(0), worst(1)];
+    let space = Architectures::<Network>::default();
+    let share = |name: &str| {
+        let problem = Problem::new()
+            .maximise("MACs", |graph: &ComputationGraph| graph.macs() as f64)
+            .minimise("parameters", |graph: &ComputationGraph| graph.parameters() as f64);
+        let mut algorithm = algorithm(name, &space, |graph| graph.macs() as f64);
+        let record = run(&space, &problem, &mut *algorithm, Limits { budget: 200, seed: 0 });
+        let distinct: HashSet<_> = record.history.iter().map(|e| e.fingerprint).collect();
+        assert_eq!(distinct.len(), 200, "a graph counts once");
+        let front: Vec<Vec<f64>> =
+            record.front().iter().map(|e| e.fitness.losses.clone()).collect();
+        pareto::hypervolume(&front, &reference) / pareto::hypervolume(&all, &reference)
+    };
+    let random = share("random");
+    for name in ALGORITHMS {
+        let share = share(name);
+        assert!(share > random, "{name}: {share}, {random}");
+    }
+}
+
+#[test]
+fn attentive_sampling_covers_all_costs_and_attends_to_what_it_is_told() {
+    let problem = Problem::new().maximise("quality", quality);
+    // Costs go up to 39.
+    let ends = |record: &Record<Candidate>| {
+        let costs = record.history.iter().map(|e| e.candidate.cost());
+        costs.filter(|cost| !(8.0..=31.0).contains(cost)).count()
+    };
+    let mean = |record: &Record<Candidate>| {
+        let sum: f64 = record.history.iter().map(|e| e.candidate.quality()).sum();
+        sum / record.history.len() as f64
+    };
+    let limits = Limits { budget: 400, seed: 0 };
+    let attend =
+        |attention| run(&Toy, &problem, &mut AttentiveSampling::new(attention, cost), limits);
+    let (best, worst) = (attend(Attention::BestUp), attend(Attention::WorstUp));
+    let random = run(&Toy, &problem, &mut RandomSearch, limits);
+    let ends = [&best, &random].map(ends);
+    assert!(ends[0] > 2 * ends[1], "{ends:?}");
+    assert!(mean(&best) > mean(&worst) + 2.0, "{} and {}", mean(&best), mean(&worst));
+}
+
+#[test]
+fn policy_gradient_wants_a_fixed_number_of_decisions() {
+    let two_path = Architectures::<two_path::Network>::default();
+    assert!(PolicyGradient::new(&two_path).is_err());
+    // Where most choices make up no cell.
+    let cells = Architectures::<nasbench101::Cell>::default();
+    let problem = Problem::new().minimise("depth", |graph: &ComputationGraph| graph.depth() as f64);
+    let mut policy = PolicyGradient::new(&cells).unwrap();
+    let record = run(&cells, &problem, &mut policy, Limits { budget: 40, seed: 0 });
+    assert_eq!(record.stop, Stop::Budget);
+}
+
+fn histories_are_equal(a: &Record<Candidate>, b: &Record<Candidate>, name: &str) {
+    assert_eq!(a.history, b.history, "{name}");
+    assert_eq!(a.stop, b.stop, "{name}");
+}
+
+#[test]
+fn a_run_depends_on_nothing_but_its_seed() {
+    for name in ALGORITHMS.iter().chain(&["random"]) {
+        let record = toy(name, &bounded(), 150, 3);
+        histories_are_equal(&toy(name, &bounded(), 150, 3), &record, name);
+        assert_ne!(toy(name, &bounded(), 150, 4).history, record.history, "{name}");
+    }
+}
+
+#[test]
+fn an_interrupted_run_goes_on_as_if_it_were_not() {
+    let start = || {
+        let candidates = vec![Candidate([0; 7]), Candidate([3; 7]), Candidate([0; 7])];
+        Start { candidates, known: HashMap::new() }
+    };
+    let limits = Limits { budget: 200, seed: 1 };
+    for name in ALGORITHMS.iter().chain(&["random"]) {
+        let measured = AtomicUsize::new(0);
+        let problem = || {
+            let counted = |graph: &ComputationGraph| {
+                measured.fetch_add(1, Ordering::Relaxed);
+                cost(graph)
+            };
+            Problem::new().maximise("quality", quality).at_most("cost", 20.0, counted)
+        };
+        let go = |start, enough: usize| {
+            let mut seen = 0;
+            let mut observe = |news: &[Evaluated<Candidate>]| {
+                seen += news.len();
+                if seen < enough { Next::Continue } else { Next::Stop }
+            };
+            let mut algorithm = algorithm(name, &Toy, cost);
+            search(&Toy, &problem(), &mut *algorithm, limits, start, &mut observe).unwrap()
+        };
+        let whole = go(start(), usize::MAX);
+        assert_eq!(whole.history[0].candidate, Candidate([0; 7]), "{name}");
+        assert_eq!(whole.history[1].candidate, Candidate([3; 7]), "{name}");
+        measured.store(0, Ordering::Relaxed);
+        let part = go(start(), 120);
+        assert_eq!(part.stop, Stop::Interrupted);
+        assert_eq!(part.history, whole.history[..part.history.len()], "{name}");
+        let values = |e: &Evaluated<Candidate>| (e.candidate.to_string(), e.values.clone());
+        let known = part.history.iter().map(values).collect();
+        histories_are_equal(&go(Start { known, ..start() }, usize::MAX), &whole, name);
+        assert_eq!(measured.into_inner(), whole.history.len(), "{name}: nothing measured twice");
+    }
+}
+
+#[test]
+fn a_record_is_what_it_says() {
+    for name in ALGORITHMS.iter().chain(&["random"]) {
+        let problem = both().at_most("cost", 20.0, cost);
+        let record = toy(name, &problem, 150, 0);
+        let meets = |e: &&Evaluated<Candidate>| e.candidate.cost() <= 20.0;
+        let feasible: Vec<_> = record.history.iter().filter(meets).collect();
+        assert_eq!((record.stop, feasible.len()), (Stop::Budget, 150), "{name}");
+        let distinct: HashSet<_> = record.history.iter().map(|e| e.candidate).collect();
+        assert_eq!(distinct.len(), record.history.len(), "{name}");
+        for e in &record.history {
+            let quality = meets(&e).then(|| e.candidate.quality());
+            assert_eq!(e.values, [quality, Some(e.candidate.cost())], "{name}");
+        }
+        let front = record.front();
+        assert!(front.iter().all(meets), "{name}");
+        let beaten = |e: &&&Evaluated<Candidate>| {
+            feasible.iter().any(|other| other.fitness.dominates(&e.fitness))
+        };
+        assert_eq!(front.iter().find(beaten), None, "{name}");
+        assert!(feasible.iter().all(|e| {
+            front.iter().any(|f| f.fitness == e.fitness || f.fitness.dominates(&e.fitness))
+        }));
+    }
+}
+
+/// What can't be measured is not on the front, and a space that is used up ends the search.
+#[test]
+fn searches_end_and_leave_out_what_has_no_number() {
+    let cheap =
+        |graph: &ComputationGraph| if cost(graph) < 5.0 { f64::NAN } else { quality(graph) };
+    let problem = Problem::new().maximise("quality", cheap).minimise("cost", cost);
+    let record = toy("nsga2", &problem, 300, 0);
+    assert!(record.history.iter().any(|e| e.candidate.cost() < 5.0));
+    assert!(record.front().iter().all(|e| e.candidate.cost() >= 5.0));
+
+    let few = Problem::new().maximise("quality", quality).at_most("cost", 1.0, cost);
+    let record = toy("local", &few, 20_000, 0);
+    assert_eq!(record.stop, Stop::Exhausted);
+}
