@@ -74,7 +74,8 @@ impl PolicyGradient {
         if options.is_empty() {
             return Err(NoDecisions);
         }
-        let first = PATIENCE * options.iter().map(|options| options - 1).sum::<usize>();
+        let spare: usize = options.iter().map(|options| options - 1).sum();
+        let first = (PATIENCE * spare).max(1);
         let policy = |number| Policy::new(number, &options, first);
         let policies = (0..POLICIES).map(policy).collect();
         Ok(Self { options, policies, begun: POLICIES, asked: Vec::new(), losses: VecDeque::new() })
@@ -129,12 +130,12 @@ impl Policy {
         while count < due {
             let probabilities = self.probabilities();
             let mut weakest = (f64::INFINITY, 0, 0);
-            for (decision, shares) in probabilities.iter().enumerate() {
-                let left = shares.iter().filter(|share| **share > 0.0).count();
-                for (option, &share) in shares.iter().enumerate() {
+            for (decision, (logits, shares)) in self.logits.iter().zip(&probabilities).enumerate() {
+                let left = logits.len() - dropped(logits);
+                for (option, (logit, share)) in logits.iter().zip(shares).enumerate() {
                     // In proportion to what it would be if all were alike.
                     let strength = share * left as f64;
-                    if left > 1 && share > 0.0 && strength < weakest.0 {
+                    if left > 1 && logit.is_finite() && strength < weakest.0 {
                         weakest = (strength, decision, option);
                     }
                 }
