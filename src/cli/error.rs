@@ -159,6 +159,7 @@ from_library!(
     crate::fine_tuning::FineTuneError,
     crate::lower::LowerError,
     crate::search::SearchError,
+    crate::search::algorithms::NoDecisions,
     crate::search::evaluators::LatencyError,
     crate::spaces::ParseError,
 );

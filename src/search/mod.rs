@@ -33,7 +33,7 @@ mod space;
 
 pub use problem::{Bound, Direction, EvaluationError, Evaluator, Network, Problem};
 pub use run::{
-    Algorithm, Evaluated, Limits, Next, Record, SearchError, Spent, Start, Stop, search,
+    Algorithm, Evaluated, Limits, Next, Observer, Record, SearchError, Spent, Start, Stop, search,
 };
 pub use space::{Architectures, SearchSpace};
 

@@ -122,6 +122,9 @@ pub enum Next {
     Stop,
 }
 
+/// Hears of networks as soon as they are evaluated.
+pub type Observer<'a, C> = dyn FnMut(&[Evaluated<C>]) -> Next + 'a;
+
 /// What a run begins with.
 #[derive(Debug, Clone)]
 pub struct Start<C> {
@@ -140,8 +143,6 @@ impl<C> Default for Start<C> {
 
 /// Searches `space` for solutions of `problem`. The same limits and start give the same record.
 ///
-/// `observe` hears of networks as soon as they are evaluated.
-///
 /// # Errors
 /// When a network can't be measured. Nothing is lost: `observe` has heard of all before it.
 pub fn search<S: SearchSpace>(
@@ -150,7 +151,7 @@ pub fn search<S: SearchSpace>(
     algorithm: &mut dyn Algorithm<S>,
     limits: Limits,
     start: Start<S::Candidate>,
-    observe: &mut dyn FnMut(&[Evaluated<S::Candidate>]) -> Next,
+    observe: &mut Observer<S::Candidate>,
 ) -> Result<Record<S::Candidate>, SearchError> {
     let mut run = Run {
         space,
@@ -211,7 +212,7 @@ impl<S: SearchSpace> Run<'_, S> {
     fn evaluate(
         &mut self,
         asked: &[S::Candidate],
-        observe: &mut dyn FnMut(&[Evaluated<S::Candidate>]) -> Next,
+        observe: &mut Observer<S::Candidate>,
     ) -> Result<Option<Stop>, SearchError> {
         let mut fresh: Vec<&S::Candidate> = Vec::new();
         let mut among = HashSet::new();

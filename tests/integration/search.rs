@@ -53,7 +53,9 @@ fn every_network_of_the_front_exists_as_a_file() {
 fn an_interrupted_search_goes_on_to_the_same_result() {
     let folder = folder("resume");
     let (whole, part) = (folder.join("whole"), folder.join("part"));
-    for algorithm in ["random", "local-search", "evolution", "nsga2", "guided"] {
+    for algorithm in
+        ["random", "local-search", "evolution", "nsga2", "attentive", "policy-gradient", "guided"]
+    {
         let common = ["--algorithm", algorithm, "--start", "22222222"];
         let problem =
             ["--objective", "accuracy", "--objective", "parameters", "--constraint", "macs<=100M"];

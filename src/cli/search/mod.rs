@@ -12,7 +12,9 @@ use super::{export, print_json, stdout};
 use crate::estimator::Estimator;
 use crate::lower::lower;
 use crate::onnx::Weights;
-use crate::search::algorithms::{Evolution, Guided, LocalSearch, Nsga2, RandomSearch};
+use crate::search::algorithms::{
+    AttentiveSampling, Evolution, Guided, LocalSearch, Nsga2, PolicyGradient, RandomSearch,
+};
 use crate::search::{
     Algorithm, Architectures, Direction, Evaluated, Limits, Next, Problem, Record, SearchSpace,
     Start, Stop, report, search,
@@ -23,7 +25,7 @@ use folder::{Folder, Settings};
 use measures::{Constraint, Objective};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, HashMap, HashSet};
-use std::io::Write;
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process;
 use std::sync::Arc;
@@ -112,6 +114,10 @@ enum AlgorithmName {
     Evolution,
     /// Non-dominated sorting genetic algorithm II.
     Nsga2,
+    /// AttentiveNAS's sampling: for each cost (MACs) a batch at that cost, learning from the best.
+    Attentive,
+    /// TND-NAS's policy gradient, in a space that shrinks as it goes.
+    PolicyGradient,
     /// Few queries: a Gaussian process over what the model knows of networks is fitted to the
     /// values so far after each batch. For objectives that take long, such as cmd:….
     Guided,
@@ -123,6 +129,7 @@ const QUERIES: usize = 5;
 impl AlgorithmName {
     fn algorithm<'a, S: SearchSpace>(
         self,
+        space: &S,
         estimator: &'a Estimator,
     ) -> Result<Box<dyn Algorithm<S> + 'a>, Error>
     where
@@ -133,6 +140,8 @@ impl AlgorithmName {
             Self::LocalSearch => Box::new(LocalSearch::default()),
             Self::Evolution => Box::new(Evolution::default()),
             Self::Nsga2 => Box::new(Nsga2::default()),
+            Self::Attentive => Box::new(AttentiveSampling::default()),
+            Self::PolicyGradient => Box::new(PolicyGradient::new(space)?),
             Self::Guided => Box::new(Guided::new(estimator, QUERIES)),
         })
     }
@@ -202,12 +211,17 @@ fn hash(estimator: &Estimator) -> String {
     blake3::hash(estimator.weights()).to_hex().to_string()
 }
 
+/// The candidate of a text.
+type Parse<'a, C> = dyn Fn(&str) -> Result<C, Error> + 'a;
+
+/// Writes a candidate as an ONNX file.
+type Write<'a, C> = dyn Fn(&C, &Path) -> Result<(), Error> + 'a;
+
 /// A search in one space.
 struct Job<'a, S: SearchSpace> {
     space: &'a S,
-    parse: &'a dyn Fn(&str) -> Result<S::Candidate, Error>,
-    /// Writes a candidate as an ONNX file.
-    write: &'a dyn Fn(&S::Candidate, &Path) -> Result<(), Error>,
+    parse: &'a Parse<'a, S::Candidate>,
+    write: &'a Write<'a, S::Candidate>,
 }
 
 /// The result, `front.json`. It has no times in it: the same search gives the same file.
@@ -258,7 +272,7 @@ where
             }
         };
         let limits = Limits { budget: settings.budget, seed: settings.seed };
-        let mut algorithm = settings.algorithm.algorithm(estimator)?;
+        let mut algorithm = settings.algorithm.algorithm(self.space, estimator)?;
         let earlier: HashSet<String> = known.keys().cloned().collect();
         let start = Start { candidates, known };
 
