@@ -5,6 +5,7 @@ use super::problem::{EvaluationError, Network, Problem};
 use super::space::SearchSpace;
 use crate::graph::Fingerprint;
 use crate::lower::{LowerError, lower};
+use crate::model_graph::BuildError;
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 use rayon::prelude::*;
@@ -100,6 +101,14 @@ impl<C> Record<C> {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum SearchError {
+    /// A candidate is no network.
+    #[error("{architecture}: {source}")]
+    Build {
+        /// The candidate.
+        architecture: String,
+        /// Why not.
+        source: BuildError,
+    },
     /// A candidate has no computation graph.
     #[error("{architecture}: {source}")]
     Lower {
@@ -240,8 +249,11 @@ impl<S: SearchSpace> Run<'_, S> {
     fn batch(&mut self, candidates: &[&S::Candidate]) -> Result<(), SearchError> {
         let now = Instant::now();
         let build = |candidate: &&S::Candidate| -> Result<Network, SearchError> {
-            let model = self.space.build(candidate);
             let architecture = candidate.to_string();
+            let model = match self.space.build(candidate) {
+                Ok(model) => model,
+                Err(source) => return Err(SearchError::Build { architecture, source }),
+            };
             match lower(&model) {
                 Ok(graph) => {
                     Ok(Network { architecture, model, fingerprint: graph.fingerprint(), graph })

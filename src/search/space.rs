@@ -1,6 +1,8 @@
 //! What a search draws candidates from.
 
-use crate::model_graph::ModelGraph;
+use crate::graph::ComputationGraph;
+use crate::lower::lower;
+use crate::model_graph::{BuildError, ModelGraph};
 use crate::spaces::Architecture;
 use rand::RngCore;
 use std::fmt::Display;
@@ -27,7 +29,15 @@ pub trait SearchSpace: Sync {
     ) -> Self::Candidate;
 
     /// The candidate as a network.
-    fn build(&self, candidate: &Self::Candidate) -> ModelGraph;
+    ///
+    /// # Errors
+    /// When the space is at fault: every candidate is a network.
+    fn build(&self, candidate: &Self::Candidate) -> Result<ModelGraph, BuildError>;
+
+    /// The candidate's computation graph; `None` when it has none.
+    fn graph(&self, candidate: &Self::Candidate) -> Option<ComputationGraph> {
+        lower(&self.build(candidate).ok()?).ok()
+    }
 
     /// Number of options of each decision that makes up a candidate; empty when candidates differ
     /// in their number of decisions.
@@ -63,8 +73,8 @@ impl<A: Architecture> SearchSpace for Architectures<A> {
         a.crossover(b, rng)
     }
 
-    fn build(&self, candidate: &A) -> ModelGraph {
-        candidate.build()
+    fn build(&self, candidate: &A) -> Result<ModelGraph, BuildError> {
+        Ok(candidate.build())
     }
 
     fn decisions(&self) -> Vec<usize> {

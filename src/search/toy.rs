@@ -1,7 +1,7 @@
 //! A small space for tests, whose optimum and front are known by enumeration.
 
 use crate::graph::ComputationGraph;
-use crate::model_graph::{Attributes, Builder, DataType, ModelGraph, OpType};
+use crate::model_graph::{Attributes, BuildError, Builder, DataType, ModelGraph, OpType};
 use crate::search::SearchSpace;
 use rand::{Rng, RngCore};
 use std::fmt;
@@ -72,13 +72,13 @@ impl SearchSpace for Toy {
         Candidate(std::array::from_fn(|i| if rng.gen_bool(0.5) { a.0[i] } else { b.0[i] }))
     }
 
-    fn build(&self, candidate: &Candidate) -> ModelGraph {
+    fn build(&self, candidate: &Candidate) -> Result<ModelGraph, BuildError> {
         let mut builder = Builder::new(candidate.to_string(), 17);
         let input = builder.input("input", DataType::Float, &[1, 1]);
         let weight = builder.weight(&[1, 1 + candidate.number()]);
         let output = builder.node(OpType::MatMul, Attributes::default(), &[input, weight]).unwrap();
         builder.output(output);
-        builder.finish()
+        Ok(builder.finish())
     }
 
     fn decisions(&self) -> Vec<usize> {

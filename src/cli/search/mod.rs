@@ -10,7 +10,6 @@ use super::progress::Progress;
 use super::table::{Table, si};
 use super::{export, print_json, stdout};
 use crate::estimator::Estimator;
-use crate::lower::lower;
 use crate::onnx::Weights;
 use crate::search::algorithms::{
     AttentiveSampling, Evolution, Guided, LocalSearch, Nsga2, PolicyGradient, RandomSearch,
@@ -321,9 +320,10 @@ where
         let digits = front.len().to_string().len();
         let (mut members, mut drawn) = (Vec::new(), Vec::new());
         for (i, evaluated) in front.iter().enumerate() {
+            // What was evaluated has one.
+            let Some(graph) = self.space.graph(&evaluated.candidate) else { continue };
             let name = format!("{:0digits$}.onnx", i + 1);
             (self.write)(&evaluated.candidate, &networks.join(&name))?;
-            let graph = lower(&self.space.build(&evaluated.candidate))?;
             let values = problem.measures().map(str::to_string).zip(&evaluated.values);
             members.push(Member {
                 architecture: evaluated.candidate.to_string(),

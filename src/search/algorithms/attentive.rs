@@ -3,7 +3,6 @@
 
 use super::TRIES;
 use crate::graph::ComputationGraph;
-use crate::lower::lower;
 use crate::search::pareto::{self, Fitness};
 use crate::search::{Algorithm, Evaluated, SearchSpace};
 use rand::Rng;
@@ -118,11 +117,8 @@ impl<C> Default for AttentiveSampling<'_, C> {
 
 impl<C: Clone + Eq + Hash + Sync> AttentiveSampling<'_, C> {
     fn costs<S: SearchSpace<Candidate = C>>(&self, space: &S, candidates: &[C]) -> Vec<f64> {
-        let cost = |candidate: &C| match lower(&space.build(candidate)) {
-            Ok(graph) => (self.cost)(&graph),
-            // Asked for, it ends the search with the reason.
-            Err(_) => f64::NAN,
-        };
+        // A candidate without a graph ends the search with the reason when it is asked for.
+        let cost = |candidate: &C| space.graph(candidate).map_or(f64::NAN, |g| (self.cost)(&g));
         candidates.par_iter().map(cost).collect()
     }
 

@@ -3,7 +3,6 @@
 
 use super::posterior::Posterior;
 use crate::graph::{ComputationGraph, Fingerprint};
-use crate::lower::lower;
 use crate::metrics::mean_ranks;
 use crate::search::pareto::{self, Fitness};
 use crate::search::{Algorithm, Evaluated, SearchSpace};
@@ -75,7 +74,7 @@ impl<'a, C: Clone + Send + Sync> Guided<'a, C> {
     /// What of these candidates is new.
     fn pool<S: SearchSpace<Candidate = C>>(&self, space: &S, candidates: Vec<C>) -> Pool<C> {
         let build = |candidate: &C| {
-            let graph = lower(&space.build(candidate)).ok()?;
+            let graph = space.graph(candidate)?;
             Some((graph.fingerprint(), graph))
         };
         let built: Vec<_> = candidates.par_iter().map(build).collect();
@@ -111,8 +110,7 @@ impl<'a, C: Clone + Send + Sync> Guided<'a, C> {
         let from = self.known.iter().position(|k| k.features.is_empty());
         let fresh = &self.known[from.unwrap_or(self.known.len())..];
         // Those evaluated have a graph.
-        let graph = |k: &Known<C>| lower(&space.build(&k.candidate)).ok();
-        let graphs: Vec<_> = fresh.iter().filter_map(graph).collect();
+        let graphs: Vec<_> = fresh.iter().filter_map(|k| space.graph(&k.candidate)).collect();
         let features = self.features(&graphs);
         let fresh = self.known.iter_mut().filter(|k| k.features.is_empty());
         fresh.zip(features.rows()).for_each(|(known, row)| known.features = row.to_vec());
