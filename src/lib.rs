@@ -41,6 +41,7 @@ pub mod predictor;
 pub mod proxies;
 pub mod search;
 pub mod spaces;
+pub mod subnetworks;
 #[cfg(feature = "train")]
 pub mod train;
 

@@ -158,10 +158,13 @@ from_library!(
     crate::evaluation::EvaluationError,
     crate::fine_tuning::FineTuneError,
     crate::lower::LowerError,
+    crate::model_graph::BuildError,
     crate::search::SearchError,
     crate::search::algorithms::NoDecisions,
     crate::search::evaluators::LatencyError,
     crate::spaces::ParseError,
+    crate::subnetworks::ParseError,
+    crate::subnetworks::ShrinkError,
 );
 #[cfg(feature = "train")]
 from_library!(crate::train::TrainError);

@@ -4,6 +4,7 @@ use super::error::{Error, Failure, note, printable};
 use super::progress::Progress;
 use crate::graph::{ComputationGraph, Operation};
 use crate::lower;
+use crate::model_graph::ModelGraph;
 use crate::onnx;
 use rayon::prelude::*;
 use serde::Serialize;
@@ -25,6 +26,35 @@ pub(crate) struct NetworkArguments {
     /// Go on when a network uses operators that gennape does not know.
     #[arg(long)]
     allow_unknown: bool,
+}
+
+/// One network whose tensors are wanted, not only its operations.
+#[derive(Debug, clap::Args)]
+pub(crate) struct ModelArguments {
+    /// The ONNX file.
+    #[arg(value_name = "FILE")]
+    path: PathBuf,
+
+    /// Shape of an input whose dimensions the file leaves free; repeatable.
+    #[arg(long, value_name = "NAME=1x3x224x224", value_parser = parse_input_shape)]
+    input_shape: Vec<(String, Vec<usize>)>,
+}
+
+impl ModelArguments {
+    /// The file.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Reads it.
+    pub fn read(&self) -> Result<ModelGraph, Error> {
+        let options =
+            onnx::ReadOptions { input_shapes: self.input_shape.clone(), allow_unknown: false };
+        onnx::read(&self.path, &options).map_err(|e| {
+            let about = self.path.display().to_string();
+            Failure::from_error(&e).hint(e.hint()).about(&about).into()
+        })
+    }
 }
 
 /// A network that could not.

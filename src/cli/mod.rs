@@ -17,6 +17,8 @@ mod predict;
 mod profile;
 mod progress;
 mod search;
+mod shrink;
+mod space;
 mod table;
 #[cfg(feature = "train")]
 mod train;
@@ -41,6 +43,8 @@ enum Command {
     Profile(profile::Arguments),
     Embed(embed::Arguments),
     Export(export::Arguments),
+    Space(space::Arguments),
+    Shrink(shrink::Arguments),
     Evaluate(evaluate::Arguments),
     Finetune(finetune::Arguments),
     Search(search::Arguments),
@@ -64,6 +68,8 @@ impl Command {
             Self::Profile(arguments) => profile::run(&arguments),
             Self::Embed(arguments) => embed::run(&arguments),
             Self::Export(arguments) => export::run(&arguments),
+            Self::Space(arguments) => space::run(&arguments),
+            Self::Shrink(arguments) => shrink::run(&arguments),
             Self::Evaluate(arguments) => evaluate::run(&arguments),
             Self::Finetune(arguments) => finetune::run(&arguments),
             Self::Search(arguments) => search::run(&arguments),

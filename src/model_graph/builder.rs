@@ -111,6 +111,17 @@ impl Builder {
         })
     }
 
+    /// Adds a constant called like `value`, of its type and origin, with another shape.
+    pub(crate) fn like(
+        &mut self,
+        value: &Value,
+        shape: &[usize],
+        data: Option<TensorData>,
+    ) -> ValueId {
+        let origin = value.constant.as_ref().map_or(Origin::Stored, |c| c.origin);
+        self.tensor(&value.name, value.dtype, shape, data, origin)
+    }
+
     /// Adds a 32-bit floating-point weight of this shape.
     pub fn weight(&mut self, shape: &[usize]) -> ValueId {
         self.constant("", DataType::Float, shape, None)

@@ -434,7 +434,7 @@ fn kept(dtype: DataType) -> usize {
 }
 
 /// Bytes that an element takes; `None` for types whose elements are never read.
-fn element_width(dtype: DataType) -> Option<usize> {
+pub(super) fn element_width(dtype: DataType) -> Option<usize> {
     Some(match dtype {
         DataType::Uint8 | DataType::Int8 | DataType::Bool => 1,
         DataType::Uint16 | DataType::Int16 | DataType::Float16 | DataType::Bfloat16 => 2,
@@ -477,7 +477,7 @@ fn elements(proto: &TensorProto, dtype: DataType, shape: &[usize]) -> Option<Ten
 }
 
 /// Elements stored as little-endian bytes.
-fn from_raw(raw: &[u8], dtype: DataType, count: usize) -> Option<TensorData> {
+pub(super) fn from_raw(raw: &[u8], dtype: DataType, count: usize) -> Option<TensorData> {
     if raw.len() != count.checked_mul(element_width(dtype)?)? {
         return None;
     }

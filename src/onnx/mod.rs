@@ -40,13 +40,15 @@ mod import;
 mod inputs;
 mod limits;
 mod sort;
+mod stored;
 #[cfg(test)]
 mod tests;
 mod wire;
 mod write;
 
 pub use error::{ErrorKind, ReadError, WriteError};
-pub use write::{Weights, write};
+pub use stored::StoredTensors;
+pub use write::{Weights, write, write_stored};
 
 use crate::model_graph::ModelGraph;
 use external::External;
@@ -89,11 +91,15 @@ pub fn read(path: &Path, options: &ReadOptions) -> Result<ModelGraph, ReadError>
             wire::slim(&map, |end| release(&map, end))?
         }
     };
-    let folder = match path.parent() {
+    build(&slim, &name, External::new(Some(folder(path))), options)
+}
+
+/// The folder that a file is in.
+fn folder(path: &Path) -> &Path {
+    match path.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
         _ => Path::new("."),
-    };
-    build(&slim, &name, External::new(Some(folder)), options)
+    }
 }
 
 /// Gives back the pages of the first `end` bytes. The kernel maps up to 2 MiB of cached file around

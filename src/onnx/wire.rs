@@ -8,6 +8,7 @@
 use super::error::{ReadError, Reason, limit};
 use super::limits::{MAX_FLOATS, MAX_NESTING, MAX_NODES, MAX_STRUCTURE};
 use crate::model_graph::{DataType, TensorData};
+use std::collections::HashMap;
 use std::ops::Range;
 
 /// Message types of `onnx.proto` that are copied.
@@ -153,6 +154,111 @@ pub(super) fn slim(bytes: &[u8], mut skipped: impl FnMut(usize)) -> Result<Vec<u
         .into()),
         _ => Err(Reason::NotOnnx { found: "it holds no model".into(), hint: None }.into()),
     }
+}
+
+/// Where each stored tensor of the graph stands, by name: initialisers, and Constant nodes by
+/// their output. The bytes have been through [`slim`].
+///
+/// # Errors
+/// When the bytes are not well-formed.
+pub(super) fn tensors(bytes: &[u8]) -> Result<HashMap<String, Range<usize>>, ReadError> {
+    let text = |range: &Range<usize>| String::from_utf8_lossy(&bytes[range.clone()]).into_owned();
+    let mut found = HashMap::new();
+    for graph in messages(bytes, 0..bytes.len(), 7)? {
+        for tensor in messages(bytes, graph.clone(), 5)? {
+            let name = messages(bytes, tensor.clone(), 8)?.last().map(text);
+            found.insert(name.unwrap_or_default(), tensor);
+        }
+        for node in messages(bytes, graph, 1)? {
+            let operator = messages(bytes, node.clone(), 4)?.last().map(text);
+            if operator.as_deref() != Some("Constant") {
+                continue;
+            }
+            let output = messages(bytes, node.clone(), 2)?.first().map(text);
+            for attribute in messages(bytes, node, 5)? {
+                if let (Some(output), Some(tensor)) =
+                    (&output, messages(bytes, attribute, 5)?.pop())
+                {
+                    found.insert(output.clone(), tensor);
+                }
+            }
+        }
+    }
+    Ok(found)
+}
+
+/// The contents of every field `number` of the message in `range` that holds bytes.
+fn messages(
+    bytes: &[u8],
+    range: Range<usize>,
+    number: u32,
+) -> Result<Vec<Range<usize>>, ReadError> {
+    let mut found = Vec::new();
+    let mut cursor = Cursor { bytes, pos: range.start, end: range.end };
+    while let Some(field) = cursor.field()? {
+        if let (true, Wire::Bytes(range)) = (field.number == number, field.wire) {
+            found.push(range);
+        }
+    }
+    Ok(found)
+}
+
+/// What a stored tensor's message says of its elements.
+#[derive(Default)]
+pub(super) struct Payload {
+    /// The elements as little-endian bytes, as long as they stand in the message.
+    pub bytes: Vec<u8>,
+    /// Whether they stand in another file,
+    pub external: bool,
+    /// and where: keys and values.
+    pub entries: Vec<(String, String)>,
+}
+
+/// The elements in the tensor message in `range`; those that are stored as varints get `width`
+/// bytes each.
+///
+/// # Errors
+/// When the bytes are not well-formed.
+pub(super) fn payload(
+    bytes: &[u8],
+    range: Range<usize>,
+    width: usize,
+) -> Result<Payload, ReadError> {
+    let mut payload = Payload::default();
+    let mut cursor = Cursor { bytes, pos: range.start, end: range.end };
+    while let Some(field) = cursor.field()? {
+        match (field.number, field.wire) {
+            // float_data, raw_data and double_data, whose bytes are those of the elements.
+            (4 | 9 | 10, Wire::Bytes(range)) => payload.bytes.extend_from_slice(&bytes[range]),
+            (4, Wire::Fixed32) => {
+                payload.bytes.extend_from_slice(&bytes[cursor.pos - 4..cursor.pos])
+            }
+            (10, Wire::Fixed64) => {
+                payload.bytes.extend_from_slice(&bytes[cursor.pos - 8..cursor.pos]);
+            }
+            // int32_data, int64_data, uint64_data
+            (5 | 7 | 11, Wire::Varint) => {
+                payload.bytes.extend(field.value.to_le_bytes().iter().take(width));
+            }
+            (5 | 7 | 11, Wire::Bytes(range)) => {
+                let mut numbers = Cursor { bytes, pos: range.start, end: range.end };
+                while numbers.pos < numbers.end {
+                    payload.bytes.extend(numbers.varint()?.to_le_bytes().iter().take(width));
+                }
+            }
+            (13, Wire::Bytes(entry)) => {
+                let text = |number| {
+                    let found = messages(bytes, entry.clone(), number)?.pop();
+                    let text = found.map(|r| String::from_utf8_lossy(&bytes[r]).into_owned());
+                    Ok::<_, ReadError>(text.unwrap_or_default())
+                };
+                payload.entries.push((text(1)?, text(2)?));
+            }
+            (14, Wire::Varint) => payload.external = field.value == 1,
+            _ => {}
+        }
+    }
+    Ok(payload)
 }
 
 /// Recognises files that people pass by mistake.

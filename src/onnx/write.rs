@@ -6,7 +6,7 @@
 use super::error::WriteError;
 use super::wire::push_varint;
 use crate::model_graph::{
-    Attribute, DataType, ModelGraph, Node, OpType, Origin, TensorData, Value,
+    Attribute, DataType, ModelGraph, Node, OpType, Origin, TensorData, Value, ValueId,
 };
 use onnx_protobuf::attribute_proto::AttributeType;
 use onnx_protobuf::tensor_shape_proto::{Dimension, dimension};
@@ -46,6 +46,32 @@ const SCALARS: usize = 16;
 /// When writing fails, or for what a [`ModelGraph`] does not hold enough of: operators with
 /// subgraphs and, unless stripped, tensors of strings.
 pub fn write(graph: &ModelGraph, out: impl Write, weights: Weights) -> Result<(), WriteError> {
+    write_filled(graph, out, weights, None)
+}
+
+/// Writes the network as an ONNX file with the elements that `stored` gives, as little-endian
+/// bytes, for the stored tensors whose elements the network doesn't know. It is asked for one
+/// tensor at a time.
+///
+/// # Errors
+/// As [`write`], and what `stored` fails with.
+pub fn write_stored(
+    graph: &ModelGraph,
+    out: impl Write,
+    stored: &mut dyn FnMut(ValueId) -> io::Result<Vec<u8>>,
+) -> Result<(), WriteError> {
+    write_filled(graph, out, Weights::Random { seed: 0 }, Some(stored))
+}
+
+/// Elements of stored tensors, one at a time.
+type Stored<'a> = &'a mut dyn FnMut(ValueId) -> io::Result<Vec<u8>>;
+
+fn write_filled(
+    graph: &ModelGraph,
+    out: impl Write,
+    weights: Weights,
+    mut stored: Option<Stored>,
+) -> Result<(), WriteError> {
     let mut out = BufWriter::new(out);
     let names = unique(graph.values().iter().map(|v| (&*v.name, "value")));
     let mut header = encode(&ModelProto {
@@ -56,7 +82,7 @@ pub fn write(graph: &ModelGraph, out: impl Write, weights: Weights) -> Result<()
         ..Default::default()
     })?;
     let body = encode(&message(graph, &names)?)?;
-    let (literals, initialisers) = tensors(graph, &names, weights)?;
+    let (literals, initialisers) = tensors(graph, &names, weights, stored.is_some())?;
     let tensors_size: u64 = literals.iter().chain(&initialisers).map(Tensor::size).sum();
     let size = body.len() as u64 + tensors_size;
     if size >= MAX_MESSAGE {
@@ -73,11 +99,11 @@ pub fn write(graph: &ModelGraph, out: impl Write, weights: Weights) -> Result<()
     let mut rng = StdRng::seed_from_u64(seed);
     // Nodes stand after those that they read.
     for literal in &literals {
-        literal.write(&mut out, &mut rng)?;
+        literal.write(&mut out, &mut rng, &mut stored)?;
     }
     out.write_all(&body)?;
     for initialiser in &initialisers {
-        initialiser.write(&mut out, &mut rng)?;
+        initialiser.write(&mut out, &mut rng, &mut stored)?;
     }
     out.flush()?;
     Ok(())
@@ -230,7 +256,7 @@ fn node(
         return Err(WriteError::Unrepresentable(what));
     }
     // An empty name is an input or an output left out.
-    let name_of = |id: &Option<crate::model_graph::ValueId>| -> String {
+    let name_of = |id: &Option<ValueId>| -> String {
         id.and_then(|id| names.get(id.index())).cloned().unwrap_or_default()
     };
     Ok(NodeProto {
@@ -310,6 +336,8 @@ enum Fill<'a> {
     Constant(f64),
     /// Normally distributed around 0 with this standard deviation.
     Normal(f64),
+    /// From whoever has stored this value.
+    Stored(ValueId),
 }
 
 /// The literals, for Constant nodes, and the stored tensors, for initialisers.
@@ -317,6 +345,7 @@ fn tensors<'a>(
     graph: &'a ModelGraph,
     names: &[String],
     weights: Weights,
+    stored: bool,
 ) -> Result<(Vec<Tensor<'a>>, Vec<Tensor<'a>>), WriteError> {
     // The first place where each value is used.
     let mut uses: Vec<Option<(&Node, usize)>> = vec![None; graph.values().len()];
@@ -328,7 +357,7 @@ fn tensors<'a>(
         }
     }
     let (mut literals, mut initialisers) = (Vec::new(), Vec::new());
-    for ((value, name), user) in graph.values().iter().zip(names).zip(uses) {
+    for (((value, name), user), index) in graph.values().iter().zip(names).zip(uses).zip(0u32..) {
         let Some(constant) = value.constant.as_ref().filter(|_| value.producer.is_none()) else {
             continue;
         };
@@ -339,6 +368,7 @@ fn tensors<'a>(
             }
             (Some(data), Weights::Random { .. }) => (Fill::Known(data), true),
             (None, Weights::Stripped) => (Fill::Constant(0.0), false),
+            (None, Weights::Random { .. }) if stored => (Fill::Stored(ValueId(index)), true),
             (None, Weights::Random { .. }) => (initial(value, user), true),
         };
         let elements = value.elements();
@@ -444,10 +474,23 @@ impl Tensor<'_> {
         self.header.len() as u64 + self.payload.unwrap_or(0)
     }
 
-    fn write(&self, out: &mut impl Write, rng: &mut StdRng) -> io::Result<()> {
+    fn write(
+        &self,
+        out: &mut impl Write,
+        rng: &mut StdRng,
+        stored: &mut Option<Stored>,
+    ) -> io::Result<()> {
         out.write_all(&self.header)?;
         let Some(bytes) = self.payload else { return Ok(()) };
         match self.fill {
+            Fill::Stored(id) => {
+                let elements = stored.as_mut().map_or(Ok(Vec::new()), |stored| stored(id))?;
+                if elements.len() as u64 != bytes {
+                    let what = format!("{} bytes of elements instead of {bytes}", elements.len());
+                    return Err(io::Error::other(what));
+                }
+                out.write_all(&elements)
+            }
             Fill::Known(data) => {
                 (0..data.len()).try_for_each(|i| out.write_all(&element(data, i, self.dtype)))
             }

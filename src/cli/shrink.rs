@@ -1,0 +1,99 @@
+//! `gennape shrink`: a sub-network with its weights.
+
+use super::error::{Error, note};
+use super::input::ModelArguments;
+use super::print_json;
+use super::space::Format;
+use super::table::si;
+use crate::lower::lower;
+use crate::onnx::StoredTensors;
+use crate::subnetworks::{CutTensor, ShrinkError, Shrunk, SuperNetwork};
+use serde::Serialize;
+use std::fs::{self, File};
+use std::path::PathBuf;
+
+/// Write a sub-network of a network, with its weights, as an ONNX file.
+///
+/// The text after --keep lists what differs from the whole network, as `space` names it: the
+/// share of a group that is kept, the branches that are left out, kernels, activations. A group
+/// keeps the channels whose weights have the largest norm. Weights in external data come to stand
+/// inside the new file.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Example:\n  \
+    gennape shrink resnet18.onnx --keep c0=3/4,c5=1/2,-b2,k4=1 -o small.onnx")]
+pub(crate) struct Arguments {
+    #[command(flatten)]
+    model: ModelArguments,
+
+    /// What to keep.
+    #[arg(long, value_name = "TEXT")]
+    keep: String,
+
+    /// Where to write.
+    #[arg(short, long, value_name = "FILE")]
+    output: PathBuf,
+
+    /// How to print what was done; json lists the positions that every tensor keeps.
+    #[arg(long, value_enum, default_value_t = Format::Table)]
+    format: Format,
+}
+
+#[derive(Serialize)]
+struct Report {
+    schema: u32,
+    /// The sub-network, without choices that make no difference.
+    text: String,
+    /// Whether zeroing in the whole network what was cut has the same effect.
+    exact: bool,
+    weights: bool,
+    parameters: u64,
+    macs: u64,
+    cuts: Vec<CutTensor>,
+}
+
+pub(crate) fn run(arguments: &Arguments) -> Result<(), Error> {
+    let path = arguments.model.path();
+    let space = SuperNetwork::new(arguments.model.read()?);
+    let sub = space.parse(&arguments.keep).map_err(|e| {
+        Error::from(e).hint(format!("gennape space {} shows what can be chosen", path.display()))
+    })?;
+    let about = |e: Error| e.about(&arguments.output.display().to_string());
+    // Creating the file empties it, and the weights are still to be read.
+    if same_file(path, &arguments.output) {
+        return Err(about(Error::user("this is the network that is read")));
+    }
+    let mut stored = StoredTensors::open(path).map_err(ShrinkError::from)?;
+    let file = File::create(&arguments.output).map_err(|e| about(e.into()))?;
+    let written = space.shrink(&sub, &mut stored, file);
+    let Shrunk { graph, weights, cuts } = written.map_err(|e| {
+        // Half a file is worth nothing; what matters is why.
+        let _ = fs::remove_file(&arguments.output);
+        Error::from(e)
+    })?;
+    if !weights {
+        note("the file has no weights, so the new one has none either");
+    }
+    let exact = space.is_exact(&sub);
+    if !exact {
+        note("some groups are approximate: the weights need training to fit again");
+    }
+    let network = lower(&graph)?;
+    let (parameters, macs) = (network.parameters(), network.macs());
+    if arguments.format == Format::Json {
+        let text = sub.to_string();
+        return print_json(&Report { schema: 1, text, exact, weights, parameters, macs, cuts });
+    }
+    let whole = lower(space.graph())?;
+    let of = |part: u64, all: u64| format!("{} of {}", si(part).trim(), si(all).trim());
+    eprintln!(
+        "wrote {}: {sub}: {} parameters, {} MACs",
+        arguments.output.display(),
+        of(parameters, whole.parameters()),
+        of(macs, whole.macs())
+    );
+    Ok(())
+}
+
+fn same_file(a: &std::path::Path, b: &std::path::Path) -> bool {
+    matches!((a.canonicalize(), b.canonicalize()), (Ok(a), Ok(b)) if a == b)
+}

@@ -1,0 +1,187 @@
+//! `gennape space`: what can be cut from a network.
+
+use super::error::Error;
+use super::input::ModelArguments;
+use super::table::{Table, si};
+use super::{print_json, stdout};
+use crate::lower::lower;
+use crate::model_graph::ValueId;
+use crate::subnetworks::{SubNetwork, SuperNetwork};
+use clap::ValueEnum;
+use serde::Serialize;
+use std::io::Write;
+
+/// Show what can be cut from a network: the space of its sub-networks.
+///
+/// Groups of channels can be thinned, branches left out, kernels made smaller and activations
+/// exchanged. `shrink` writes such a sub-network, and names all of them as they are named here.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Arguments {
+    #[command(flatten)]
+    model: ModelArguments,
+
+    /// How to print.
+    #[arg(long, value_enum, default_value_t = Format::Table)]
+    format: Format,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum Format {
+    /// Aligned columns for people.
+    Table,
+    /// One JSON object; its `schema` number changes when the meaning of a field does.
+    Json,
+}
+
+#[derive(Serialize)]
+struct Report<'a> {
+    schema: u32,
+    /// Of the number of combinations.
+    log10_size: f64,
+    whole: Cost,
+    smallest: Cost,
+    groups: Vec<Group<'a>>,
+    branches: Vec<Branch<'a>>,
+    kernels: Vec<Kernel<'a>>,
+    activations: Vec<Activation<'a>>,
+}
+
+#[derive(Serialize)]
+struct Cost {
+    parameters: u64,
+    macs: u64,
+}
+
+#[derive(Serialize)]
+struct Group<'a> {
+    name: String,
+    tensor: &'a str,
+    axis: usize,
+    units: usize,
+    channels_per_unit: usize,
+    exact: bool,
+    /// The shares of it that can be kept.
+    keep: Vec<String>,
+}
+
+#[derive(Serialize)]
+struct Branch<'a> {
+    name: String,
+    tensor: &'a str,
+    nodes: usize,
+    /// The sum or product that it is left out of; of branches of the same, one can go.
+    result: &'a str,
+}
+
+#[derive(Serialize)]
+struct Kernel<'a> {
+    name: String,
+    tensor: &'a str,
+    extents: Vec<usize>,
+}
+
+#[derive(Serialize)]
+struct Activation<'a> {
+    name: String,
+    tensor: &'a str,
+    operand: &'a str,
+    others: Vec<String>,
+}
+
+fn cost(space: &SuperNetwork, sub: &SubNetwork) -> Result<Cost, Error> {
+    let graph = lower(&space.build(sub)?)?;
+    Ok(Cost { parameters: graph.parameters(), macs: graph.macs() })
+}
+
+fn report(space: &SuperNetwork) -> Result<Report<'_>, Error> {
+    let name = |id: ValueId| &*space.graph().value(id).name;
+    let groups = space.groups().iter().enumerate().map(|(i, g)| Group {
+        name: format!("c{i}"),
+        tensor: name(g.tensor),
+        axis: g.axis,
+        units: g.units,
+        channels_per_unit: g.channels_per_unit,
+        exact: g.exact,
+        keep: space.shares(i).iter().map(ToString::to_string).collect(),
+    });
+    let branches = space.branches().enumerate().map(|(i, b)| Branch {
+        name: format!("b{i}"),
+        tensor: name(b.tensor),
+        nodes: b.nodes,
+        result: name(b.result),
+    });
+    let kernels = space.kernels().iter().enumerate().map(|(i, k)| Kernel {
+        name: format!("k{i}"),
+        tensor: name(k.tensor),
+        extents: k.choices().collect(),
+    });
+    let activations = space.activations().iter().enumerate().map(|(i, a)| Activation {
+        name: format!("a{i}"),
+        tensor: name(a.tensor),
+        operand: name(a.operand),
+        others: a.others.iter().map(ToString::to_string).collect(),
+    });
+    Ok(Report {
+        schema: 1,
+        log10_size: space.log10_size(),
+        whole: cost(space, &SubNetwork::default())?,
+        smallest: cost(space, &space.smallest())?,
+        groups: groups.collect(),
+        branches: branches.collect(),
+        kernels: kernels.collect(),
+        activations: activations.collect(),
+    })
+}
+
+pub(crate) fn run(arguments: &Arguments) -> Result<(), Error> {
+    let space = SuperNetwork::new(arguments.model.read()?);
+    let report = report(&space)?;
+    match arguments.format {
+        Format::Json => print_json(&report),
+        Format::Table => print_table(&report),
+    }
+}
+
+fn print_table(report: &Report) -> Result<(), Error> {
+    let mut table = Table::new(&["choice", "<keep", "of", "<units", "<tensor"]);
+    for group in &report.groups {
+        let unit = match group.channels_per_unit {
+            1 => "channels".to_string(),
+            n => format!("units of {n} channels"),
+        };
+        let unit = if group.exact { unit } else { unit + ", approximate" };
+        table.row([
+            group.name.clone(),
+            group.keep.join(" "),
+            group.units.to_string(),
+            unit,
+            group.tensor.to_string(),
+        ]);
+    }
+    for branch in &report.branches {
+        let tensor = branch.tensor.to_string();
+        let name = format!("-{}", branch.name);
+        table.row([name, "leave out".into(), branch.nodes.to_string(), "nodes".into(), tensor]);
+    }
+    for kernel in &report.kernels {
+        let extents: Vec<String> = kernel.extents.iter().map(ToString::to_string).collect();
+        let (name, tensor) = (kernel.name.clone(), kernel.tensor.to_string());
+        table.row([name, extents.join(" "), String::new(), "kernel".into(), tensor]);
+    }
+    for site in &report.activations {
+        let (name, tensor) = (site.name.clone(), site.tensor.to_string());
+        table.row([name, site.others.join(" "), String::new(), "activation".into(), tensor]);
+    }
+    let mut out = stdout();
+    table.print(&mut out)?;
+    writeln!(out)?;
+    let (whole, smallest) = (&report.whole, &report.smallest);
+    writeln!(out, "sub-networks  up to 10^{:.0}", report.log10_size)?;
+    let range = |low: u64, high: u64| format!("{} to {}", si(low).trim(), si(high).trim());
+    writeln!(out, "parameters    {}", range(smallest.parameters, whole.parameters))?;
+    writeln!(out, "MACs          {}", range(smallest.macs, whole.macs))?;
+    if report.groups.iter().any(|g| !g.exact) {
+        writeln!(out, "approximate: what is left sees means over fewer channels")?;
+    }
+    Ok(out.flush()?)
+}

@@ -1,0 +1,491 @@
+//! Any network as a search space: what can be cut from it, so that the rest is valid.
+//!
+//! OTOv3 (Chen et al. 2023, arXiv 2305.18030) builds the space of a network's sub-networks from
+//! its dependency graph. A [`SuperNetwork`] does so for any [`ModelGraph`], and offers
+//!
+//! - **widths**: how many units each [`Group`] of channels keeps. Channels that are added,
+//!   multiplied, normalised or concatenated are tied to each other; depthwise and grouped
+//!   convolutions, attention heads and channel shuffles make units of several channels;
+//! - **branches** ([`Branch`]) that can go: residual blocks, shortcuts, squeeze-and-excitation;
+//! - **operations** that others can take the place of: smaller kernels ([`Kernel`]) and other
+//!   activation functions ([`ActivationSite`]).
+//!
+//! A [`SubNetwork`] is a choice for all of them. It is written as what differs from the whole
+//! network: `c3=1/2,-b2,k4=3,a1=silu` keeps half of group 3's units, leaves out branch 2, gives
+//! convolution 4 a 3×3 kernel and makes activation 1 a SiLU; `whole` is the network itself.
+//! Choices that nothing depends on, inside of a branch that is left out, do not count: networks
+//! that are equal for that reason have one text.
+//!
+//! ```
+//! use gennape::{spaces::Space, subnetworks::SuperNetwork};
+//!
+//! let space = SuperNetwork::new(Space::NasBenchMacro.build("12012012")?);
+//! let half = space.parse("c0=1/2,a0=silu")?;
+//! assert_eq!(half.to_string(), "c0=1/2,a0=silu");
+//! let network = space.build(&half)?;
+//! assert!(network.values().len() > 100);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+
+mod branches;
+mod channels;
+mod operations;
+mod plan;
+mod propagate;
+mod shrink;
+
+pub use branches::Branch;
+pub use channels::Group;
+pub use operations::{Activation, ActivationSite, Kernel};
+pub use shrink::{CutTensor, ShrinkError, Shrunk};
+
+use crate::model_graph::{BuildError, ModelGraph};
+use channels::Channels;
+use plan::{Built, Plan};
+use rand::Rng;
+use smallvec::SmallVec;
+use std::fmt;
+use std::ops::Range;
+
+/// A network seen as the space of its sub-networks; see the [module documentation](self).
+#[derive(Debug, Clone)]
+pub struct SuperNetwork {
+    graph: ModelGraph,
+    channels: Channels,
+    /// Branches of which one at most can go.
+    junctions: Vec<Vec<Branch>>,
+    kernels: Vec<Kernel>,
+    activations: Vec<ActivationSite>,
+}
+
+/// A sub-network of a [`SuperNetwork`]: what differs from the whole.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
+pub struct SubNetwork(Vec<Change>);
+
+/// One difference from the whole network; numbers are positions in the lists of the
+/// [`SuperNetwork`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+enum Change {
+    Width { group: usize, share: Share },
+    Without { branch: usize },
+    Kernel { site: usize, extent: usize },
+    Activation { site: usize, function: Activation },
+}
+
+/// Share of a group's units that is kept, in quarters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) struct Share(usize);
+
+impl Share {
+    const ALL: [Self; 4] = [Self(4), Self(3), Self(2), Self(1)];
+
+    /// How many of `units` this is, rounded, and at least one.
+    fn of(self, units: usize) -> usize {
+        ((units.saturating_mul(self.0) + 2) / 4).max(1)
+    }
+}
+
+impl fmt::Display for Share {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self.0 {
+            4 => "1",
+            3 => "3/4",
+            2 => "1/2",
+            _ => "1/4",
+        })
+    }
+}
+
+impl fmt::Display for Change {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Width { group, share } => write!(f, "c{group}={share}"),
+            Self::Without { branch } => write!(f, "-b{branch}"),
+            Self::Kernel { site, extent } => write!(f, "k{site}={extent}"),
+            Self::Activation { site, function } => write!(f, "a{site}={function}"),
+        }
+    }
+}
+
+impl fmt::Display for SubNetwork {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.0.is_empty() {
+            return f.write_str("whole");
+        }
+        for (i, change) in self.0.iter().enumerate() {
+            if i > 0 {
+                f.write_str(",")?;
+            }
+            write!(f, "{change}")?;
+        }
+        Ok(())
+    }
+}
+
+/// Why a text is not a sub-network.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("'{part}' is nothing that can be chosen in this network: {reason}")]
+pub struct ParseError {
+    /// The part of the text that is wrong.
+    pub part: String,
+    /// What is wrong with it.
+    pub reason: String,
+}
+
+impl SuperNetwork {
+    /// The sub-networks of `graph`.
+    pub fn new(graph: ModelGraph) -> Self {
+        let live = Plan::default().needed(&graph).nodes;
+        let channels = Channels::new(&graph, &live);
+        Self {
+            junctions: branches::find(&graph, &live, &channels),
+            kernels: operations::kernels(&graph, &live, &channels.of),
+            activations: operations::activations(&graph, &live),
+            graph,
+            channels,
+        }
+    }
+
+    /// The whole network.
+    pub fn graph(&self) -> &ModelGraph {
+        &self.graph
+    }
+
+    /// Groups of channels, in the order of the network; `c` and their position name them.
+    pub fn groups(&self) -> &[Group] {
+        &self.channels.groups
+    }
+
+    /// Branches that can go, in the order of the network; `b` and their position name them.
+    pub fn branches(&self) -> impl Iterator<Item = &Branch> {
+        self.junctions.iter().flatten()
+    }
+
+    /// Convolutions whose kernel can shrink; `k` and their position name them.
+    pub fn kernels(&self) -> &[Kernel] {
+        &self.kernels
+    }
+
+    /// Activations that others can take the place of; `a` and their position name them.
+    pub fn activations(&self) -> &[ActivationSite] {
+        &self.activations
+    }
+
+    /// Numbers of the decisions on widths, on branches, on kernels and on activations.
+    fn layout(&self) -> [Range<usize>; 4] {
+        let mut start = 0;
+        [
+            self.channels.groups.len(),
+            self.junctions.len(),
+            self.kernels.len(),
+            self.activations.len(),
+        ]
+        .map(|length| {
+            let range = start..start + length;
+            start += length;
+            range
+        })
+    }
+
+    /// The shares that a group can keep, all of it first; no two of the same number of units.
+    pub(crate) fn shares(&self, group: usize) -> SmallVec<[Share; 4]> {
+        let units = self.channels.groups[group].units;
+        let mut shares: SmallVec<[Share; 4]> = Share::ALL.into();
+        shares.dedup_by_key(|s| s.of(units));
+        shares
+    }
+
+    /// How many options each decision has, the first of which is the whole network's. A decision
+    /// is the width of a group, which branch of a sum or product goes, a kernel, an activation.
+    pub fn decisions(&self) -> Vec<usize> {
+        let groups = (0..self.channels.groups.len()).map(|g| self.shares(g).len());
+        groups
+            .chain(self.junctions.iter().map(|branches| 1 + branches.len()))
+            .chain(self.kernels.iter().map(|k| k.choices().len()))
+            .chain(self.activations.iter().map(|a| 1 + a.others.len()))
+            .collect()
+    }
+
+    /// Logarithm to base 10 of the number of combinations of all decisions, which is an upper
+    /// bound of the number of sub-networks.
+    pub fn log10_size(&self) -> f64 {
+        self.decisions().into_iter().map(|n| (n as f64).log10()).sum()
+    }
+
+    /// The narrowest sub-network: the least of every group, the largest branches left out, the
+    /// smallest kernels, the activations as they are.
+    pub fn smallest(&self) -> SubNetwork {
+        let [_, junctions, _, activations] = self.layout();
+        let mut options: Vec<usize> = self.decisions().iter().map(|n| n - 1).collect();
+        for (option, branches) in options[junctions].iter_mut().zip(&self.junctions) {
+            let largest = (1..=branches.len()).max_by_key(|i| branches[i - 1].nodes);
+            *option = largest.unwrap_or(0);
+        }
+        options[activations].fill(0);
+        self.decide(&options)
+    }
+
+    /// Whether cutting the channels that `sub` lacks has the same effect as zeroing them.
+    pub fn is_exact(&self, sub: &SubNetwork) -> bool {
+        let options = self.own_options(sub);
+        self.channels.groups.iter().zip(options).all(|(group, option)| group.exact || option == 0)
+    }
+
+    /// The sub-network of these options, one per decision; options that are missing or beyond
+    /// the last are the first.
+    pub fn decide(&self, options: &[usize]) -> SubNetwork {
+        let mut options: Vec<usize> = self
+            .decisions()
+            .into_iter()
+            .enumerate()
+            .map(|(i, n)| options.get(i).copied().filter(|&o| o < n).unwrap_or(0))
+            .collect();
+        let counts = self.counts(&options);
+        for (option, counts) in options.iter_mut().zip(counts) {
+            if !counts {
+                *option = 0;
+            }
+        }
+        SubNetwork(self.changes(&options))
+    }
+
+    fn changes(&self, options: &[usize]) -> Vec<Change> {
+        let [widths, junctions, kernels, activations] = self.layout();
+        let chosen = |range: Range<usize>| {
+            options[range].iter().copied().enumerate().filter(|(_, option)| *option > 0)
+        };
+        let width = |(group, option): (usize, usize)| Change::Width {
+            group,
+            share: self.shares(group)[option],
+        };
+        let without = |(junction, option): (usize, usize)| {
+            let before: usize = self.junctions[..junction].iter().map(Vec::len).sum();
+            Change::Without { branch: before + option - 1 }
+        };
+        let kernel = |(site, option): (usize, usize)| Change::Kernel {
+            site,
+            extent: self.kernels[site].extent - 2 * option,
+        };
+        let activation = |(site, option): (usize, usize)| Change::Activation {
+            site,
+            function: self.activations[site].others[option - 1],
+        };
+        chosen(widths)
+            .map(width)
+            .chain(chosen(junctions).map(without))
+            .chain(chosen(kernels).map(kernel))
+            .chain(chosen(activations).map(activation))
+            .collect()
+    }
+
+    /// The options of a sub-network.
+    ///
+    /// # Errors
+    /// For changes that this network does not offer.
+    fn options(&self, sub: &SubNetwork) -> Result<Vec<usize>, ParseError> {
+        let [widths, junctions, kernels, activations] = self.layout();
+        let mut options = vec![0; activations.end];
+        for change in &sub.0 {
+            let fail = |reason: String| ParseError { part: change.to_string(), reason };
+            let most = |what: &str, count: usize| match count {
+                0 => fail(format!("there are no {what}")),
+                n => fail(format!("there are {what} 0 to {}", n - 1)),
+            };
+            let (at, option) = match *change {
+                Change::Width { group, share } => {
+                    let known = self.channels.groups.get(group);
+                    let units = known.ok_or_else(|| most("groups", widths.len()))?.units;
+                    let shares = self.shares(group);
+                    // Shares that round to the same number of units are one.
+                    let same = |s: &Share| s.of(units) == share.of(units);
+                    (widths.start + group, shares.iter().position(same).unwrap_or(0))
+                }
+                Change::Without { branch } => {
+                    let mut rest = branch;
+                    let found = self.junctions.iter().position(|branches| {
+                        let here = rest < branches.len();
+                        rest -= if here { 0 } else { branches.len() };
+                        here
+                    });
+                    let total = self.branches().count();
+                    let junction = found.ok_or_else(|| most("branches", total))?;
+                    (junctions.start + junction, 1 + rest)
+                }
+                Change::Kernel { site, extent } => {
+                    let kernel = self.kernels.get(site);
+                    let kernel = kernel.ok_or_else(|| most("kernels", kernels.len()))?;
+                    let option = kernel.choices().position(|e| e == extent);
+                    let last = kernel.extent;
+                    (
+                        kernels.start + site,
+                        option.ok_or_else(|| {
+                            fail(format!("its kernel can have odd extents from 1 to {last}"))
+                        })?,
+                    )
+                }
+                Change::Activation { site, function } => {
+                    let known = self.activations.get(site);
+                    let known = known.ok_or_else(|| most("activations", activations.len()))?;
+                    let option = known.others.iter().position(|&f| f == function);
+                    let names: Vec<String> = known.others.iter().map(|f| f.to_string()).collect();
+                    let option = option
+                        .ok_or_else(|| fail(format!("it can become {}", names.join(" or "))))?;
+                    (activations.start + site, 1 + option)
+                }
+            };
+            match options[at] {
+                0 => options[at] = option,
+                _ => return Err(fail("this has been decided before in the text".into())),
+            }
+        }
+        Ok(options)
+    }
+
+    /// The sub-network that a text describes.
+    ///
+    /// # Errors
+    /// When the text is malformed, or names what this network doesn't have.
+    pub fn parse(&self, text: &str) -> Result<SubNetwork, ParseError> {
+        let parts = text.split(',').map(str::trim).filter(|p| !p.is_empty() && *p != "whole");
+        let changes: Vec<Change> = parts.map(parse_change).collect::<Result<_, _>>()?;
+        Ok(self.decide(&self.options(&SubNetwork(changes))?))
+    }
+
+    /// Options of a sub-network of this network; those of another may be all the first.
+    fn own_options(&self, sub: &SubNetwork) -> Vec<usize> {
+        self.options(sub).unwrap_or_else(|_| vec![0; self.layout()[3].end])
+    }
+
+    /// Draws a sub-network: each decision's options are equally likely.
+    pub fn sample<R: Rng + ?Sized>(&self, rng: &mut R) -> SubNetwork {
+        let options: Vec<usize> =
+            self.decisions().into_iter().map(|n| rng.gen_range(0..n)).collect();
+        self.decide(&options)
+    }
+
+    /// Draws a neighbour: one decision that counts gets another option. In a network without
+    /// decisions, the same.
+    pub fn mutate<R: Rng + ?Sized>(&self, sub: &SubNetwork, rng: &mut R) -> SubNetwork {
+        let mut options = self.own_options(sub);
+        let decisions = self.decisions();
+        let counting = self.counts(&options);
+        let open: Vec<usize> =
+            (0..options.len()).filter(|&i| counting[i] && decisions[i] > 1).collect();
+        if open.is_empty() {
+            return sub.clone();
+        }
+        let at = open[rng.gen_range(0..open.len())];
+        options[at] = (options[at] + rng.gen_range(1..decisions[at])) % decisions[at];
+        self.decide(&options)
+    }
+
+    /// Draws a sub-network each of whose decisions is that of one of the two parents.
+    pub fn crossover<R: Rng + ?Sized>(
+        &self,
+        a: &SubNetwork,
+        b: &SubNetwork,
+        rng: &mut R,
+    ) -> SubNetwork {
+        let (a, b) = (self.own_options(a), self.own_options(b));
+        let options: Vec<usize> =
+            a.into_iter().zip(b).map(|(a, b)| if rng.r#gen() { a } else { b }).collect();
+        self.decide(&options)
+    }
+
+    /// The network that `sub` describes, without the elements of large weights.
+    ///
+    /// # Errors
+    /// When `sub` belongs to another network, or an operator cannot take what is left of its
+    /// inputs, which would be a fault of this module.
+    pub fn build(&self, sub: &SubNetwork) -> Result<ModelGraph, BuildError> {
+        Ok(self.build_keeping(sub, None)?.graph)
+    }
+
+    /// The network that `sub` describes, and what its tensors are cut from. Of each group, the
+    /// units with the largest `importance` are kept, or the first.
+    fn build_keeping(
+        &self,
+        sub: &SubNetwork,
+        importance: Option<&[f64]>,
+    ) -> Result<Built, BuildError> {
+        let options = self.own_options(sub);
+        let mut units = Vec::new();
+        for (number, group) in self.channels.groups.iter().enumerate() {
+            let kept = self.shares(number)[options[number]].of(group.units);
+            let mut order: Vec<usize> = (0..group.units).collect();
+            if let Some(importance) = importance.and_then(|all| all.get(group.range())) {
+                // Stable: of equal ones, the first.
+                order.sort_by(|&a, &b| importance[b].total_cmp(&importance[a]));
+            }
+            let mut keep = vec![false; group.units];
+            order.iter().take(kept).for_each(|&unit| keep[unit] = true);
+            units.extend(keep);
+        }
+        plan::build(self, &self.plan(&options), &units)
+    }
+
+    fn plan(&self, options: &[usize]) -> Plan {
+        let [_, junctions, kernels, activations] = self.layout();
+        let mut plan = Plan::default();
+        for (branches, &option) in self.junctions.iter().zip(&options[junctions]) {
+            if let Some(branch) = option.checked_sub(1).and_then(|i| branches.get(i)) {
+                plan.instead.insert(branch.result, branch.instead);
+            }
+        }
+        for (kernel, &option) in self.kernels.iter().zip(&options[kernels]) {
+            if option > 0 {
+                plan.kernels.insert(kernel.node, kernel.extent - 2 * option);
+            }
+        }
+        for (site, &option) in self.activations.iter().zip(&options[activations]) {
+            if let Some(&function) = option.checked_sub(1).and_then(|i| site.others.get(i)) {
+                plan.activations.insert(site.node, (function, site.operand));
+            }
+        }
+        plan
+    }
+
+    /// Which decisions make a difference when these options are taken: those on what the rest of
+    /// the network still uses.
+    fn counts(&self, options: &[usize]) -> Vec<bool> {
+        let needed = self.plan(options).needed(&self.graph);
+        let mut used = vec![false; self.channels.groups.len()];
+        for (axes, _) in self.channels.of.iter().zip(&needed.values).filter(|(_, n)| **n) {
+            for &axis in axes {
+                for &group in &self.channels.groups_of[axis as usize] {
+                    used[group] = true;
+                }
+            }
+        }
+        let junction = |b: &Vec<Branch>| b.iter().any(|b| needed.values[b.result.index()]);
+        used.into_iter()
+            .chain(self.junctions.iter().map(junction))
+            .chain(self.kernels.iter().map(|k| needed.nodes[k.node]))
+            .chain(self.activations.iter().map(|a| needed.nodes[a.node]))
+            .collect()
+    }
+}
+
+fn parse_change(part: &str) -> Result<Change, ParseError> {
+    let fail = |reason: &str| ParseError { part: part.to_string(), reason: reason.to_string() };
+    let general = "expected a list such as c3=1/2,-b2,k4=3,a1=silu";
+    let number = |text: &str| text.parse::<usize>().map_err(|_| fail(general));
+    if let Some(branch) = part.strip_prefix("-b") {
+        return Ok(Change::Without { branch: number(branch)? });
+    }
+    let (site, choice) = part.split_once('=').ok_or_else(|| fail(general))?;
+    if let Some(group) = site.strip_prefix('c') {
+        let share = Share::ALL.into_iter().find(|s| s.to_string() == choice);
+        let share = share.ok_or_else(|| fail("a group keeps 1, 3/4, 1/2 or 1/4"))?;
+        return Ok(Change::Width { group: number(group)?, share });
+    }
+    if let Some(site) = site.strip_prefix('k') {
+        return Ok(Change::Kernel { site: number(site)?, extent: number(choice)? });
+    }
+    if let Some(site) = site.strip_prefix('a') {
+        let function = Activation::ALL.into_iter().find(|f| f.to_string() == choice);
+        let function = function.ok_or_else(|| fail("there are relu, silu and hardswish"))?;
+        return Ok(Change::Activation { site: number(site)?, function });
+    }
+    Err(fail(general))
+}

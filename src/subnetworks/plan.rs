@@ -1,0 +1,542 @@
+//! What is left of a network, and the network that this makes.
+
+use super::channels::{NO_UNIT, Unit};
+use super::operations::Activation;
+use super::propagate::{AxisId, WHOLE};
+use super::{Channels, SuperNetwork};
+use crate::model_graph::infer::{self, layout};
+use crate::model_graph::{
+    Attribute, Attributes, BuildError, Builder, DataType, ModelGraph, Node, OpType, Shape,
+    TensorData, Value, ValueId, ints,
+};
+use smallvec::{SmallVec, smallvec};
+use std::collections::HashMap;
+use std::rc::Rc;
+
+/// A choice for everything that can be chosen.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Plan {
+    /// Tensors that others take the place of.
+    pub instead: HashMap<ValueId, ValueId>,
+    /// Largest kernel of convolutions, by node.
+    pub kernels: HashMap<usize, usize>,
+    /// Functions of the activations, by node, with their operand.
+    pub activations: HashMap<usize, (Activation, ValueId)>,
+}
+
+impl Plan {
+    /// The tensor that stands where `id` stood.
+    pub fn resolve(&self, mut id: ValueId) -> ValueId {
+        // Replacements come before what they replace, so this ends.
+        while let Some(&other) = self.instead.get(&id) {
+            id = other;
+        }
+        id
+    }
+
+    /// What node `index` reads.
+    pub fn inputs(&self, index: usize, node: &Node) -> SmallVec<[Option<ValueId>; 3]> {
+        match self.activations.get(&index) {
+            Some(&(_, operand)) => smallvec![Some(self.resolve(operand))],
+            None => node.inputs.iter().map(|i| i.map(|id| self.resolve(id))).collect(),
+        }
+    }
+
+    /// What the outputs of the network depend on.
+    pub fn needed(&self, graph: &ModelGraph) -> Needed {
+        let mut needed = Needed {
+            nodes: vec![false; graph.nodes().len()],
+            values: vec![false; graph.values().len()],
+        };
+        let mut waiting = graph.outputs().to_vec();
+        while let Some(id) = waiting.pop() {
+            if std::mem::replace(&mut needed.values[id.index()], true) {
+                continue;
+            }
+            if let Some(&other) = self.instead.get(&id) {
+                waiting.push(other);
+            } else if let Some(node) = graph.value(id).producer
+                && !std::mem::replace(&mut needed.nodes[node.index()], true)
+            {
+                match self.activations.get(&node.index()) {
+                    Some(&(_, operand)) => waiting.push(operand),
+                    None => {
+                        waiting.extend(graph.nodes()[node.index()].inputs.iter().flatten().copied())
+                    }
+                }
+            }
+        }
+        needed
+    }
+}
+
+/// What the outputs of a network depend on. A tensor that another takes the place of counts when
+/// something would read it.
+pub(super) struct Needed {
+    pub nodes: Vec<bool>,
+    pub values: Vec<bool>,
+}
+
+/// Positions that are kept along each axis of a stored tensor; `None` where all are.
+pub(super) type Cut = SmallVec<[Option<Rc<[usize]>>; 4]>;
+
+/// A sub-network, and the tensors of the whole network that its stored tensors are cut from.
+pub(super) struct Built {
+    pub graph: ModelGraph,
+    pub sources: Vec<(ValueId, Source)>,
+    /// What was cut from tensors of the whole network that depend on its input.
+    pub cuts: Vec<(ValueId, Cut)>,
+}
+
+/// Where a stored tensor comes from.
+pub(super) struct Source {
+    pub value: ValueId,
+    pub cut: Cut,
+}
+
+/// Positions along the axes that are kept.
+pub(super) struct Keeping<'a> {
+    channels: &'a Channels,
+    /// Whether each unit is kept.
+    units: &'a [bool],
+    known: HashMap<AxisId, Option<Rc<[usize]>>>,
+}
+
+impl<'a> Keeping<'a> {
+    pub fn new(channels: &'a Channels, units: &'a [bool]) -> Self {
+        Self { channels, units, known: HashMap::new() }
+    }
+
+    fn stays(&self, unit: Unit) -> bool {
+        unit == NO_UNIT || self.units[unit as usize]
+    }
+
+    /// The positions that stay along an axis; `None` when all do.
+    fn along(&mut self, axis: AxisId) -> Option<Rc<[usize]>> {
+        if axis == WHOLE {
+            return None;
+        }
+        if let Some(known) = self.known.get(&axis) {
+            return known.clone();
+        }
+        let units = &self.channels.axes[axis as usize];
+        let kept: Vec<usize> = (0..units.len()).filter(|&i| self.stays(units[i])).collect();
+        let kept = (kept.len() < units.len()).then(|| kept.into());
+        self.known.insert(axis, kept);
+        self.known[&axis].clone()
+    }
+
+    /// What stays of a tensor.
+    fn of(&mut self, id: ValueId) -> Cut {
+        let channels = self.channels;
+        channels.of[id.index()].iter().map(|&axis| self.along(axis)).collect()
+    }
+
+    /// What stays of a literal where node `node` uses it; `None` for other tensors.
+    fn of_literal(&mut self, node: usize, id: ValueId) -> Option<Cut> {
+        let axes = self.channels.literals.get(&(node, id))?;
+        Some(axes.iter().map(|&axis| self.along(axis)).collect())
+    }
+}
+
+/// The shape of what stays of a tensor of this shape.
+fn cut_shape(shape: &[usize], cut: &Cut) -> Shape {
+    shape.iter().zip(cut).map(|(&d, kept)| kept.as_ref().map_or(d, |k| k.len())).collect()
+}
+
+/// Calls `f` with the start and the length of every run of elements that stay, in row-major order.
+pub(super) fn each_run(shape: &[usize], cut: &Cut, f: &mut impl FnMut(usize, usize)) {
+    fn walk(
+        shape: &[usize],
+        cut: &[Option<Rc<[usize]>>],
+        at: usize,
+        f: &mut impl FnMut(usize, usize),
+    ) {
+        let length: usize = shape.iter().product();
+        match (shape, cut) {
+            ([extent, rest @ ..], [kept, cuts @ ..]) if cut.iter().any(Option::is_some) => {
+                let mut step = |i: usize| walk(rest, cuts, at * extent + i, f);
+                match kept {
+                    Some(kept) => kept.iter().for_each(|&i| step(i)),
+                    None => (0..*extent).for_each(step),
+                }
+            }
+            _ => f(at * length, length),
+        }
+    }
+    walk(shape, cut, 0, f);
+}
+
+fn cut_data(data: &TensorData, shape: &[usize], cut: &Cut) -> TensorData {
+    fn pick<T: Copy>(all: &[T], shape: &[usize], cut: &Cut) -> Vec<T> {
+        let mut kept = Vec::new();
+        each_run(shape, cut, &mut |start, length| {
+            kept.extend_from_slice(all.get(start..start + length).unwrap_or_default());
+        });
+        kept
+    }
+    match data {
+        TensorData::Ints(v) => TensorData::Ints(pick(v, shape, cut)),
+        TensorData::Floats(v) => TensorData::Floats(pick(v, shape, cut)),
+    }
+}
+
+/// Makes the network of a plan, node by node.
+struct Rebuild<'a> {
+    space: &'a SuperNetwork,
+    plan: &'a Plan,
+    keeping: Keeping<'a>,
+    builder: Builder,
+    new: Vec<Option<ValueId>>,
+    literals: HashMap<(ValueId, Cut), ValueId>,
+    sources: Vec<(ValueId, Source)>,
+    cuts: Vec<(ValueId, Cut)>,
+}
+
+/// The network that `plan` leaves of `space` with the units in `units`.
+///
+/// # Errors
+/// When an operator cannot take what is left of its inputs: a fault in the rules.
+pub(super) fn build(
+    space: &SuperNetwork,
+    plan: &Plan,
+    units: &[bool],
+) -> Result<Built, BuildError> {
+    let graph = &space.graph;
+    let mut rebuild = Rebuild {
+        space,
+        plan,
+        keeping: Keeping::new(&space.channels, units),
+        builder: Builder::new(graph.name(), graph.opset()),
+        new: vec![None; graph.values().len()],
+        literals: HashMap::new(),
+        sources: Vec::new(),
+        cuts: Vec::new(),
+    };
+    for &id in graph.inputs() {
+        let value = graph.value(id);
+        let new = rebuild.builder.input(&value.name, value.dtype, &value.shape);
+        rebuild.new[id.index()] = Some(new);
+    }
+    let live = plan.needed(graph).nodes;
+    for (index, node) in graph.nodes().iter().enumerate().filter(|(i, _)| live[*i]) {
+        // Constants whose elements are known are written down where they are used.
+        let known = |id: &ValueId| graph.value(*id).data().is_some();
+        if !node.outputs.iter().flatten().all(known) {
+            rebuild.node(index, node)?;
+        }
+    }
+    for &id in graph.outputs() {
+        let id = rebuild.value(plan.resolve(id));
+        rebuild.builder.output(id);
+    }
+    let Rebuild { builder, sources, cuts, .. } = rebuild;
+    Ok(Built { graph: builder.finish(), sources, cuts })
+}
+
+impl Rebuild<'_> {
+    /// The tensor of the new network that stands for `id`; constants are added here.
+    fn value(&mut self, id: ValueId) -> ValueId {
+        if let Some(new) = self.new[id.index()] {
+            return new;
+        }
+        let cut = self.keeping.of(id);
+        let new = self.constant(id, cut);
+        self.new[id.index()] = Some(new);
+        new
+    }
+
+    /// [`value`](Self::value) for node `node`, for which a literal may be another than for others.
+    fn used(&mut self, node: usize, id: ValueId) -> ValueId {
+        let Some(cut) = self.keeping.of_literal(node, id) else { return self.value(id) };
+        if let Some(&new) = self.literals.get(&(id, cut.clone())) {
+            return new;
+        }
+        let new = self.constant(id, cut.clone());
+        self.literals.insert((id, cut), new);
+        new
+    }
+
+    /// Adds what `cut` leaves of a constant.
+    fn constant(&mut self, id: ValueId, cut: Cut) -> ValueId {
+        let value = self.space.graph.value(id);
+        let shape = cut_shape(&value.shape, &cut);
+        let data = value.data().map(|data| cut_data(data, &value.shape, &cut));
+        let new = self.builder.like(value, &shape, data);
+        if value.producer.is_none() {
+            self.sources.push((new, Source { value: id, cut }));
+        }
+        new
+    }
+
+    fn node(&mut self, index: usize, node: &Node) -> Result<(), BuildError> {
+        let space = self.space;
+        let graph = &space.graph;
+        if let Some(&(function, operand)) = self.plan.activations.get(&index) {
+            return self.activation(node, function, operand);
+        }
+        let old = self.plan.inputs(index, node);
+        let mut inputs: SmallVec<[Option<ValueId>; 3]> = SmallVec::new();
+        let kernel = self.plan.kernels.get(&index).copied();
+        for (i, id) in old.iter().enumerate() {
+            inputs.push(match (id, kernel) {
+                (Some(weight), Some(kernel)) if i == 1 => Some(self.cropped(*weight, kernel)),
+                (Some(id), _) => Some(self.used(index, *id)),
+                (None, _) => None,
+            });
+        }
+        let mut attributes = node.attributes.clone();
+        self.adapt(node, &old, &mut attributes, &mut inputs)?;
+        if let Some(kernel) = kernel {
+            smaller_window(
+                &mut attributes,
+                &graph.value(old[1].unwrap_or(ValueId(0))).shape,
+                kernel,
+            );
+        }
+        let names: SmallVec<[Option<&str>; 1]> =
+            node.outputs.iter().map(|o| o.map(|id| &*graph.value(id).name)).collect();
+        let cuts: SmallVec<[Option<Cut>; 1]> =
+            node.outputs.iter().map(|o| o.map(|id| self.keeping.of(id))).collect();
+        let expected: SmallVec<[Option<(DataType, Shape)>; 1]> = node
+            .outputs
+            .iter()
+            .zip(&cuts)
+            .map(|(id, cut)| {
+                let value = graph.value((*id)?);
+                Some((value.dtype, cut_shape(&value.shape, cut.as_ref()?)))
+            })
+            .collect();
+        let new = self.builder.named_node(
+            &node.name,
+            node.op.clone(),
+            attributes,
+            inputs,
+            &names,
+            &expected,
+        )?;
+        for (((old, new), expected), cut) in node.outputs.iter().zip(new).zip(expected).zip(cuts) {
+            let (Some(old), Some(new), Some((_, shape))) = (*old, new, expected) else { continue };
+            let value = self.builder.value(new);
+            if value.shape != shape {
+                return Err(BuildError {
+                    node: node.name.to_string(),
+                    op: node.op.clone(),
+                    reason: format!("has shape {:?} instead of {shape:?}", value.shape),
+                });
+            }
+            self.note(old, cut);
+            self.new[old.index()] = Some(new);
+        }
+        Ok(())
+    }
+
+    /// Remembers what was cut from a tensor that depends on the input.
+    fn note(&mut self, id: ValueId, cut: Option<Cut>) {
+        let constant = self.space.graph.value(id).is_constant();
+        if let Some(cut) = cut.filter(|c| !constant && c.iter().any(Option::is_some)) {
+            self.cuts.push((id, cut));
+        }
+    }
+
+    fn activation(
+        &mut self,
+        node: &Node,
+        function: Activation,
+        operand: ValueId,
+    ) -> Result<(), BuildError> {
+        let graph = &self.space.graph;
+        let Some(output) = node.outputs.first().copied().flatten() else { return Ok(()) };
+        let name = &*graph.value(output).name;
+        let x = self.value(self.plan.resolve(operand));
+        let mut add = |op: OpType, inputs: SmallVec<[Option<ValueId>; 3]>, name: &str| {
+            let node = if name.is_empty() { "" } else { &*node.name };
+            self.builder.named_node(node, op, Attributes::new(), inputs, &[Some(name)], &[])
+        };
+        let new = match function {
+            Activation::Relu => add(OpType::Relu, smallvec![Some(x)], name)?,
+            Activation::HardSwish => add(OpType::HardSwish, smallvec![Some(x)], name)?,
+            Activation::Silu => {
+                let gate = add(OpType::Sigmoid, smallvec![Some(x)], "")?;
+                let gate = gate.into_iter().flatten().next();
+                add(OpType::Mul, smallvec![Some(x), gate], name)?
+            }
+        };
+        self.new[output.index()] = new.into_iter().flatten().next();
+        let cut = self.keeping.of(output);
+        self.note(output, Some(cut));
+        Ok(())
+    }
+
+    /// A convolution's weight without the border of its kernel.
+    fn cropped(&mut self, weight: ValueId, kernel: usize) -> ValueId {
+        let mut cut = self.keeping.of(weight);
+        for (extent, kept) in self.space.graph.value(weight).shape.iter().zip(&mut cut).skip(2) {
+            if *extent > kernel {
+                let border = (extent - kernel) / 2;
+                *kept = Some((border..border + kernel).collect());
+            }
+        }
+        self.constant(weight, cut)
+    }
+
+    /// Changes what a node says about its channels in numbers.
+    fn adapt(
+        &mut self,
+        node: &Node,
+        old: &[Option<ValueId>],
+        attributes: &mut Attributes,
+        inputs: &mut SmallVec<[Option<ValueId>; 3]>,
+    ) -> Result<(), BuildError> {
+        use OpType::*;
+        let graph = &self.space.graph;
+        let (Some(x), Some(output)) =
+            (old.first().copied().flatten(), node.outputs.iter().flatten().next().copied())
+        else {
+            return Ok(());
+        };
+        let (before, after) = (self.keeping.of(x), self.keeping.of(output));
+        if before.iter().chain(&after).all(Option::is_none) {
+            return Ok(());
+        }
+        let (from, to) = (graph.value(x), graph.value(output));
+        let fail = |e: infer::InferError| BuildError {
+            node: node.name.to_string(),
+            op: node.op.clone(),
+            reason: e.to_string(),
+        };
+        let target: Vec<i64> = cut_shape(&to.shape, &after).iter().map(|&d| d as i64).collect();
+        match node.op {
+            Conv | ConvTranspose => scale(attributes, "group", from, &before),
+            GroupNormalization => scale(attributes, "num_groups", from, &before),
+            Reshape | Expand => self.set_list(attributes, inputs, ("shape", 1), &target),
+            Resize if inputs.get(3).is_some_and(Option::is_some) => {
+                let sizes: Vec<i64> = match attributes.ints("axes") {
+                    Some(axes) => axes
+                        .iter()
+                        .filter_map(|&a| target.get(infer::axis(a, target.len()).ok()?).copied())
+                        .collect(),
+                    None => target,
+                };
+                self.set_list(attributes, inputs, ("sizes", 3), &sizes);
+            }
+            Split => {
+                let (at, sizes) = node.context(graph, layout::split_sizes).map_err(fail)?;
+                if let Some(kept) = &before[at] {
+                    let mut start = 0;
+                    let sizes = sizes.iter().map(|size| {
+                        let piece = start..start + size;
+                        start += size;
+                        count(kept, piece)
+                    });
+                    let sizes: Vec<i64> = sizes.collect();
+                    *attributes = without(attributes, "num_outputs");
+                    if graph.opset() < 13 {
+                        attributes.insert("split", ints(&sizes));
+                    } else {
+                        inputs.truncate(1);
+                        inputs.push(Some(self.builder.int_vector(&sizes)));
+                    }
+                }
+            }
+            Slice => {
+                let ranges = node.context(graph, layout::slice_ranges).map_err(fail)?;
+                let lists = |ctx: &infer::Context| {
+                    let own = |name, i| Ok(ctx.ints_either(name, i)?.map(<[i64]>::to_vec));
+                    Ok((own("starts", 1)?, own("ends", 2)?, own("axes", 3)?))
+                };
+                let (starts, ends, axes) = node.context(graph, lists).map_err(fail)?;
+                let (Some(mut starts), Some(mut ends)) = (starts, ends) else { return Ok(()) };
+                for (i, (start, end)) in starts.iter_mut().zip(&mut ends).enumerate() {
+                    let axis = axes.as_ref().and_then(|a| a.get(i).copied()).unwrap_or(i as i64);
+                    let at = infer::axis(axis, ranges.len()).map_err(fail)?;
+                    let first = usize::try_from(ranges[at].start);
+                    if let (Some(kept), Ok(first)) = (&before[at], first) {
+                        *start = count(kept, 0..first);
+                        *end = *start + count(kept, first..first + ranges[at].count);
+                    }
+                }
+                self.set_list(attributes, inputs, ("starts", 1), &starts);
+                self.set_list(attributes, inputs, ("ends", 2), &ends);
+            }
+            Gather => {
+                let at = infer::axis(node.attributes.int("axis", 0), from.shape.len());
+                let at = at.map_err(fail)?;
+                let index = old.get(1).copied().flatten().map(|id| graph.value(id));
+                let list = index.and_then(Value::data).and_then(TensorData::ints);
+                if let (Some(kept), Some(index), Some(list)) = (&before[at], index, list) {
+                    let extent = from.shape[at] as i64;
+                    let place = |&i: &i64| {
+                        let i = usize::try_from(if i < 0 { i + extent } else { i }).ok()?;
+                        kept.binary_search(&i).ok().map(|place| place as i64)
+                    };
+                    let places: Vec<i64> = list.iter().filter_map(place).collect();
+                    let shape: SmallVec<[usize; 1]> =
+                        index.shape.iter().map(|_| places.len()).collect();
+                    let data = TensorData::Ints(places);
+                    inputs[1] = Some(self.builder.constant("", index.dtype, &shape, Some(data)));
+                }
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// Sets a list that older operator sets give as an attribute and newer ones as an input.
+    fn set_list(
+        &mut self,
+        attributes: &mut Attributes,
+        inputs: &mut [Option<ValueId>],
+        (name, input): (&'static str, usize),
+        list: &[i64],
+    ) {
+        if attributes.ints(name).is_some() {
+            attributes.insert(name, ints(list));
+        } else if let Some(Some(slot)) = inputs.get_mut(input) {
+            let dtype = self.builder.value(*slot).dtype;
+            let data = Some(TensorData::Ints(list.to_vec()));
+            *slot = self.builder.constant("", dtype, &[list.len()], data);
+        }
+    }
+}
+
+/// How many of the positions in `range` are kept.
+fn count(kept: &[usize], range: std::ops::Range<usize>) -> i64 {
+    kept.iter().filter(|&i| range.contains(i)).count() as i64
+}
+
+/// The attributes without one.
+fn without(attributes: &Attributes, name: &str) -> Attributes {
+    let rest = attributes.iter().filter(|(n, _)| *n != name);
+    rest.fold(Attributes::new(), |all, (n, a)| all.with(n.to_string(), a.clone()))
+}
+
+/// Scales a number of groups with the channels of the input `x`.
+fn scale(attributes: &mut Attributes, name: &'static str, x: &Value, cut: &Cut) {
+    let groups = usize::try_from(attributes.int(name, 1)).unwrap_or(1);
+    if let (Some(Some(kept)), Some(&channels)) = (cut.get(1), x.shape.get(1))
+        && groups > 1
+        && channels > 0
+    {
+        attributes.insert(name, Attribute::Int((kept.len() * groups / channels) as i64));
+    }
+}
+
+/// Fits the window of a convolution to a kernel of at most `kernel` in each direction.
+fn smaller_window(attributes: &mut Attributes, weight: &[usize], kernel: usize) {
+    let extents = weight.get(2..).unwrap_or_default();
+    let new: Vec<i64> = extents.iter().map(|&k| k.min(kernel) as i64).collect();
+    let border = |i: usize| (extents[i].saturating_sub(kernel) / 2) as i64;
+    let dilation = |i: usize| attributes.ints("dilations").map_or(1, |d| d[i]);
+    if let Some(pads) = attributes.ints("pads") {
+        let sides = pads.iter().enumerate().map(|(i, p)| {
+            let i = i % extents.len();
+            p - border(i) * dilation(i)
+        });
+        let pads: Vec<i64> = sides.collect();
+        attributes.insert("pads", ints(&pads));
+    }
+    if attributes.ints("kernel_shape").is_some() {
+        attributes.insert("kernel_shape", ints(&new));
+    }
+}
