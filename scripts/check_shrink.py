@@ -93,7 +93,8 @@ def masked(model, shrunk):
         graph.node.remove(node)
         for k, new in enumerate(nodes):
             graph.node.insert(at + k, new)
-        produced[out] = nodes[-1]
+        # Inserting has copied it.
+        produced[out] = graph.node[at + len(nodes) - 1]
     for branch in shrunk["branches"]:
         node = produced[branch["result"]]
         zero = branch["tensor"] + "/left_out_of/" + branch["result"]

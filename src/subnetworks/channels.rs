@@ -47,8 +47,8 @@ pub(super) struct Channels {
     pub groups_of: Vec<Vec<usize>>,
     /// The axes of each value; [`WHOLE`] for those that are never cut.
     pub of: Vec<Axes>,
-    /// The axes of literals, by the node that uses them.
-    pub literals: HashMap<(usize, ValueId), Axes>,
+    /// The axes of stored vectors, by the node that uses them.
+    pub vectors: HashMap<(usize, ValueId), Axes>,
 }
 
 impl Channels {
@@ -68,7 +68,7 @@ impl Channels {
         let whole = |v: &crate::model_graph::Value| v.shape.iter().map(|_| WHOLE).collect();
         let none = Self {
             groups: Vec::new(),
-            literals: HashMap::new(),
+            vectors: HashMap::new(),
             axes: vec![Box::default()],
             groups_of: vec![Vec::new()],
             of: graph.values().iter().map(whole).collect(),
@@ -83,13 +83,13 @@ impl Channels {
             .filter(|&id| !graph.value(id).is_constant())
             .collect();
         let all = nodes().flat_map(|n| n.outputs.iter().chain(&n.inputs).flatten().copied());
-        let literals = labels.literals().clone();
+        let vectors = labels.vectors().clone();
         let lists: Vec<Axes> = activations
             .iter()
             .copied()
             .chain(all)
             .map(|id| labels.of(id).clone())
-            .chain(literals.values().cloned())
+            .chain(vectors.values().cloned())
             .collect();
 
         // Roots that lie on the same axes, and as often on each, form a block. Blocks are split
@@ -192,8 +192,8 @@ impl Channels {
         let of = (0..graph.values().len())
             .map(|i| labels.of(ValueId(i as u32)).iter().map(cut).collect())
             .collect();
-        let literals =
-            literals.into_iter().map(|(key, axes)| (key, axes.iter().map(cut).collect())).collect();
+        let vectors =
+            vectors.into_iter().map(|(key, axes)| (key, axes.iter().map(cut).collect())).collect();
         let mut group_of = Vec::new();
         for (number, group) in groups.iter().enumerate() {
             group_of.resize(group.range().end, number);
@@ -206,6 +206,6 @@ impl Channels {
             on
         };
         let groups_of = axes.iter().map(groups_on).collect();
-        Self { groups, axes, groups_of, of, literals }
+        Self { groups, axes, groups_of, of, vectors }
     }
 }

@@ -132,9 +132,9 @@ impl<'a> Keeping<'a> {
         channels.of[id.index()].iter().map(|&axis| self.along(axis)).collect()
     }
 
-    /// What stays of a literal where node `node` uses it; `None` for other tensors.
-    fn of_literal(&mut self, node: usize, id: ValueId) -> Option<Cut> {
-        let axes = self.channels.literals.get(&(node, id))?;
+    /// What stays of a stored vector where node `node` uses it; `None` for other tensors.
+    fn of_vector(&mut self, node: usize, id: ValueId) -> Option<Cut> {
+        let axes = self.channels.vectors.get(&(node, id))?;
         Some(axes.iter().map(|&axis| self.along(axis)).collect())
     }
 }
@@ -188,7 +188,7 @@ struct Rebuild<'a> {
     keeping: Keeping<'a>,
     builder: Builder,
     new: Vec<Option<ValueId>>,
-    literals: HashMap<(ValueId, Cut), ValueId>,
+    vectors: HashMap<(ValueId, Cut), ValueId>,
     sources: Vec<(ValueId, Source)>,
     cuts: Vec<(ValueId, Cut)>,
 }
@@ -209,7 +209,7 @@ pub(super) fn build(
         keeping: Keeping::new(&space.channels, units),
         builder: Builder::new(graph.name(), graph.opset()),
         new: vec![None; graph.values().len()],
-        literals: HashMap::new(),
+        vectors: HashMap::new(),
         sources: Vec::new(),
         cuts: Vec::new(),
     };
@@ -246,14 +246,14 @@ impl Rebuild<'_> {
         new
     }
 
-    /// [`value`](Self::value) for node `node`, for which a literal may be another than for others.
+    /// [`value`](Self::value) for node `node`, for which a stored vector may be another than for others.
     fn used(&mut self, node: usize, id: ValueId) -> ValueId {
-        let Some(cut) = self.keeping.of_literal(node, id) else { return self.value(id) };
-        if let Some(&new) = self.literals.get(&(id, cut.clone())) {
+        let Some(cut) = self.keeping.of_vector(node, id) else { return self.value(id) };
+        if let Some(&new) = self.vectors.get(&(id, cut.clone())) {
             return new;
         }
         let new = self.constant(id, cut.clone());
-        self.literals.insert((id, cut), new);
+        self.vectors.insert((id, cut), new);
         new
     }
 

@@ -10,7 +10,7 @@
 //! without a rule fixes all its tensors, so that whatever is cut elsewhere, its shapes hold.
 
 use crate::model_graph::infer::{self, layout, parse_einsum, reduce::reduced_axes};
-use crate::model_graph::{ModelGraph, Node, OpType, Origin, TensorData, ValueId};
+use crate::model_graph::{ModelGraph, Node, OpType, TensorData, ValueId};
 use smallvec::{SmallVec, smallvec};
 use std::collections::HashMap;
 
@@ -54,8 +54,8 @@ pub(super) struct Labels<'g> {
     approximate: Vec<bool>,
     axes: Vec<Box<[Label]>>,
     of: Vec<Axes>,
-    /// Axes of literals, by the node that uses them.
-    literals: HashMap<(usize, ValueId), Axes>,
+    /// Axes of stored vectors, by the node that uses them.
+    vectors: HashMap<(usize, ValueId), Axes>,
     carriers: &'g HashMap<SplitKey, usize>,
     factors: Vec<Factors>,
     work: usize,
@@ -90,7 +90,7 @@ impl<'g> Labels<'g> {
             approximate: vec![false],
             axes: vec![Box::default()],
             of: graph.values().iter().map(|v| smallvec![WHOLE; v.shape.len()]).collect(),
-            literals: HashMap::new(),
+            vectors: HashMap::new(),
             carriers,
             factors: Vec::new(),
             work: 0,
@@ -108,19 +108,19 @@ impl<'g> Labels<'g> {
     }
 
     /// Gives the axes of a stored tensor labels of their own when it is first used, and those of
-    /// a literal for every node that uses it: exporters share vectors of ones between layers that
-    /// have nothing to do with each other.
+    /// a vector for every node that uses it: exporters share equal ones between normalisations
+    /// that have nothing to do with each other, and to cut each in its own way costs little.
     fn stored(&mut self, node: usize, id: ValueId) {
         let value = self.graph.value(id);
-        let Some(constant) = value.constant.as_ref() else { return };
-        let literal = constant.origin == Origin::Literal;
+        let vector = value.shape.iter().filter(|&&extent| extent > 1).count() < 2;
         let known = self.of[id.index()].iter().any(|&a| a != WHOLE);
-        if value.producer.is_some() || !value.dtype.is_float() || (known && !literal) {
+        let stored = value.producer.is_none() && value.is_constant() && value.dtype.is_float();
+        if !stored || (known && !vector) {
             return;
         }
         let axes: Axes = value.shape.iter().map(|&extent| self.fresh(extent)).collect();
-        if literal {
-            self.literals.insert((node, id), axes.clone());
+        if vector {
+            self.vectors.insert((node, id), axes.clone());
         }
         self.of[id.index()] = axes;
     }
@@ -257,9 +257,9 @@ impl<'g> Labels<'g> {
         &self.of[id.index()]
     }
 
-    /// Axes of literals, by the node that uses them.
-    pub(super) fn literals(&self) -> &HashMap<(usize, ValueId), Axes> {
-        &self.literals
+    /// Axes of stored vectors, by the node that uses them.
+    pub(super) fn vectors(&self) -> &HashMap<(usize, ValueId), Axes> {
+        &self.vectors
     }
 
     /// Labels along an axis.
