@@ -34,6 +34,9 @@ mod plan;
 mod propagate;
 mod shrink;
 
+#[cfg(test)]
+mod tests;
+
 pub use branches::Branch;
 pub use channels::Group;
 pub use operations::{Activation, ActivationSite, Kernel};

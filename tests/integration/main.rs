@@ -10,4 +10,5 @@ mod round_trip;
 mod search;
 mod shapes;
 mod spaces;
+mod subnetworks;
 mod zoo;

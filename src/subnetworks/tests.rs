@@ -1,0 +1,346 @@
+use super::*;
+use crate::lower::lower;
+use crate::model_graph::{
+    Attribute, Attributes, Builder, DataType, OpType, TensorData, ValueId, ints,
+};
+use crate::onnx::{self, StoredTensors};
+use crate::spaces::Space;
+use rand::SeedableRng;
+use rand_chacha::ChaCha8Rng;
+
+/// A network under construction whose steps cannot fail.
+struct Net(Builder);
+
+impl Net {
+    fn new() -> Self {
+        Self(Builder::new("test", 17))
+    }
+
+    fn input(&mut self, shape: &[usize]) -> ValueId {
+        self.0.input("input", DataType::Float, shape)
+    }
+
+    fn node(&mut self, op: OpType, attributes: Attributes, inputs: &[ValueId]) -> ValueId {
+        self.0.node(op, attributes, inputs).unwrap()
+    }
+
+    fn plain(&mut self, op: OpType, inputs: &[ValueId]) -> ValueId {
+        self.node(op, Attributes::new(), inputs)
+    }
+
+    fn conv(&mut self, x: ValueId, filters: usize, kernel: usize, groups: usize) -> ValueId {
+        let channels = self.0.value(x).shape[1];
+        let weight = self.0.weight(&[filters, channels / groups, kernel, kernel]);
+        let side = (kernel / 2) as i64;
+        let attributes = Attributes::new()
+            .with("group", Attribute::Int(groups as i64))
+            .with("pads", ints(&[side; 4]));
+        self.node(OpType::Conv, attributes, &[x, weight])
+    }
+
+    fn linear(&mut self, x: ValueId, features: usize) -> ValueId {
+        let depth = *self.0.value(x).shape.last().unwrap();
+        let weight = self.0.weight(&[depth, features]);
+        self.plain(OpType::MatMul, &[x, weight])
+    }
+
+    fn reshape(&mut self, x: ValueId, shape: &[i64]) -> ValueId {
+        let shape = self.0.int_vector(shape);
+        self.plain(OpType::Reshape, &[x, shape])
+    }
+
+    fn transpose(&mut self, x: ValueId, perm: &[i64]) -> ValueId {
+        self.node(OpType::Transpose, Attributes::new().with("perm", ints(perm)), &[x])
+    }
+
+    fn space(mut self, output: ValueId) -> SuperNetwork {
+        self.0.output(output);
+        SuperNetwork::new(self.0.finish())
+    }
+}
+
+/// Units and channels per unit of every group.
+fn groups(space: &SuperNetwork) -> Vec<(usize, usize)> {
+    space.groups().iter().map(|g| (g.units, g.channels_per_unit)).collect()
+}
+
+/// Shapes of the tensors that the operator `op` reads as input `i`, in order.
+fn shapes(space: &SuperNetwork, text: &str, op: OpType, i: usize) -> Vec<Vec<usize>> {
+    let graph = space.build(&space.parse(text).unwrap()).unwrap();
+    let nodes = graph.nodes().iter().filter(|n| n.op == op);
+    nodes.map(|n| graph.value(n.inputs[i].unwrap()).shape.to_vec()).collect()
+}
+
+#[test]
+fn channels_that_are_added_go_together_and_flattened_ones_as_columns() {
+    let mut net = Net::new();
+    let x = net.input(&[1, 3, 4, 4]);
+    let a = net.conv(x, 8, 3, 1);
+    let b = net.conv(a, 8, 3, 1);
+    let sum = net.plain(OpType::Add, &[a, b]);
+    let c = net.conv(sum, 6, 1, 1);
+    let flat = net.plain(OpType::Flatten, &[c]);
+    let y = net.linear(flat, 10);
+    let space = net.space(y);
+    assert_eq!(groups(&space), [(8, 1), (6, 1)]);
+    assert_eq!(
+        shapes(&space, "c0=1/2", OpType::Conv, 1),
+        [vec![4, 3, 3, 3], vec![4, 4, 3, 3], vec![6, 4, 1, 1]]
+    );
+    assert_eq!(shapes(&space, "c1=1/2", OpType::MatMul, 1), [[48, 10]]);
+}
+
+#[test]
+fn a_group_of_a_convolution_goes_as_a_whole() {
+    let mut net = Net::new();
+    let x = net.input(&[1, 3, 4, 4]);
+    let a = net.conv(x, 8, 1, 1);
+    let b = net.conv(a, 16, 3, 4);
+    let c = net.conv(b, 16, 3, 16);
+    let y = net.conv(c, 5, 1, 1);
+    let space = net.space(y);
+    assert_eq!(groups(&space), [(4, 2)]);
+    assert_eq!(
+        shapes(&space, "c0=1/4", OpType::Conv, 1),
+        [vec![2, 3, 1, 1], vec![4, 2, 3, 3], vec![4, 1, 3, 3], vec![5, 4, 1, 1]]
+    );
+}
+
+#[test]
+fn concatenated_channels_are_cut_apart_and_split_ones_found_again() {
+    let mut net = Net::new();
+    let x = net.input(&[1, 3, 4, 4]);
+    let (a, b) = (net.conv(x, 4, 1, 1), net.conv(x, 8, 1, 1));
+    let both = net.node(OpType::Concat, Attributes::new().with("axis", Attribute::Int(1)), &[a, b]);
+    let sizes = net.0.int_vector(&[6, 6]);
+    let halves = net
+        .0
+        .named_node(
+            "",
+            OpType::Split,
+            Attributes::new().with("axis", Attribute::Int(1)),
+            [Some(both), Some(sizes)].into_iter().collect(),
+            &[Some(""), Some("")],
+            &[],
+        )
+        .unwrap();
+    let (c, d) = (net.conv(halves[0].unwrap(), 5, 1, 1), net.conv(halves[1].unwrap(), 5, 1, 1));
+    let y = net.plain(OpType::Add, &[c, d]);
+    let space = net.space(y);
+    // The first four, two of the eight, and the rest of them.
+    assert_eq!(groups(&space), [(4, 1), (2, 1), (6, 1)]);
+    assert_eq!(
+        shapes(&space, "c0=1/4,c2=1/2", OpType::Conv, 1),
+        [[1, 3, 1, 1], [5, 3, 1, 1], [5, 3, 1, 1], [5, 3, 1, 1]]
+    );
+}
+
+#[test]
+fn heads_of_attention_go_as_a_whole() {
+    let (tokens, width, heads) = (5, 12, 3);
+    let mut net = Net::new();
+    let x = net.input(&[1, tokens, width]);
+    // All three projections in one, as many exporters write it.
+    let packed = net.linear(x, 3 * width);
+    let packed = net.reshape(packed, &[1, tokens as i64, 3, heads, 4]);
+    let packed = net.transpose(packed, &[2, 0, 3, 1, 4]);
+    let mut part = |i: i64| {
+        let index = net.0.constant("", DataType::Int64, &[], Some(TensorData::Ints(vec![i])));
+        net.plain(OpType::Gather, &[packed, index])
+    };
+    let (q, k, v) = (part(0), part(1), part(2));
+    let k = net.transpose(k, &[0, 1, 3, 2]);
+    let scores = net.plain(OpType::MatMul, &[q, k]);
+    let scores =
+        net.node(OpType::Softmax, Attributes::new().with("axis", Attribute::Int(-1)), &[scores]);
+    let mixed = net.plain(OpType::MatMul, &[scores, v]);
+    let mixed = net.transpose(mixed, &[0, 2, 1, 3]);
+    let mixed = net.reshape(mixed, &[1, tokens as i64, width as i64]);
+    let y = net.linear(mixed, width);
+    let space = net.space(y);
+    assert_eq!(groups(&space), [(3, 12)]);
+    assert!(space.groups()[0].exact);
+    assert_eq!(
+        shapes(&space, "c0=1/4", OpType::MatMul, 1),
+        [vec![12, 12], vec![1, 1, 4, 5], vec![1, 1, 5, 4], vec![4, 12]]
+    );
+}
+
+#[test]
+fn a_channel_shuffle_ties_what_it_interleaves() {
+    let mut net = Net::new();
+    let x = net.input(&[1, 3, 4, 4]);
+    let a = net.conv(x, 8, 1, 1);
+    let split = net.reshape(a, &[1, 2, 4, 4, 4]);
+    let swapped = net.transpose(split, &[0, 2, 1, 3, 4]);
+    let shuffled = net.reshape(swapped, &[1, 8, 4, 4]);
+    let b = net.conv(shuffled, 8, 1, 4);
+    let y = net.conv(b, 5, 1, 1);
+    let space = net.space(y);
+    assert_eq!(groups(&space), [(4, 2)]);
+    assert_eq!(
+        shapes(&space, "c0=1/2", OpType::Reshape, 0),
+        [vec![1, 4, 4, 4], vec![1, 2, 2, 4, 4]]
+    );
+}
+
+#[test]
+fn what_no_rule_covers_is_never_cut() {
+    let mut net = Net::new();
+    let x = net.input(&[1, 3, 4, 4]);
+    let a = net.conv(x, 8, 1, 1);
+    let a = net.node(OpType::LRN, Attributes::new().with("size", Attribute::Int(3)), &[a]);
+    let b = net.conv(a, 8, 1, 1);
+    let y = net.conv(b, 5, 1, 1);
+    assert_eq!(groups(&net.space(y)), [(8, 1)]);
+}
+
+#[test]
+fn a_mean_over_channels_makes_a_group_approximate() {
+    let mut net = Net::new();
+    let x = net.input(&[1, 5, 8]);
+    let a = net.linear(x, 6);
+    let (scale, shift) = (net.0.weight(&[6]), net.0.weight(&[6]));
+    let a = net.plain(OpType::LayerNormalization, &[a, scale, shift]);
+    let a = net.linear(a, 10);
+    let y = net.linear(a, 4);
+    let space = net.space(y);
+    let exact: Vec<bool> = space.groups().iter().map(|g| g.exact).collect();
+    assert_eq!((groups(&space), exact), (vec![(6, 1), (10, 1)], vec![false, true]));
+    assert!(!space.is_exact(&space.parse("c0=1/2").unwrap()));
+    assert!(space.is_exact(&space.parse("c1=1/2").unwrap()));
+}
+
+/// conv - (conv - relu - conv) + skip - conv
+fn residual() -> SuperNetwork {
+    let mut net = Net::new();
+    let x = net.input(&[1, 3, 8, 8]);
+    let a = net.conv(x, 8, 3, 1);
+    let b = net.conv(a, 16, 5, 1);
+    let b = net.plain(OpType::Relu, &[b]);
+    let b = net.conv(b, 8, 3, 1);
+    let sum = net.plain(OpType::Add, &[a, b]);
+    let y = net.conv(sum, 4, 1, 1);
+    net.space(y)
+}
+
+#[test]
+fn equal_networks_have_equal_texts() {
+    let space = residual();
+    assert_eq!(groups(&space), [(8, 1), (16, 1)]);
+    assert_eq!((space.branches().count(), space.kernels().len()), (1, 3));
+    // Nothing of the branch is left that could be thinner.
+    let sub = space.parse("c0=1/2, c1=1/4, k1=3, k2=1, a0=silu, -b0").unwrap();
+    assert_eq!(sub.to_string(), "c0=1/2,-b0");
+    let graph = space.build(&sub).unwrap();
+    assert_eq!(graph.nodes().len(), 2);
+    assert_eq!(space.parse("whole"), Ok(SubNetwork::default()));
+    assert_eq!(space.decisions(), [4, 4, 2, 2, 3, 2, 3]);
+    assert_eq!(space.decide(&[2, 3, 1, 0, 2, 1, 1]), sub);
+    assert_eq!(space.decide(&[]), SubNetwork::default());
+    assert_eq!(space.smallest().to_string(), "c0=1/4,-b0,k0=1");
+}
+
+#[test]
+fn kernels_and_activations_are_exchanged() {
+    let space = residual();
+    assert_eq!(
+        shapes(&space, "k1=3", OpType::Conv, 1),
+        [vec![8, 3, 3, 3], vec![16, 8, 3, 3], vec![8, 16, 3, 3], vec![4, 8, 1, 1]]
+    );
+    let graph = space.build(&space.parse("a0=silu,k0=1").unwrap()).unwrap();
+    let names: Vec<&str> = graph.nodes().iter().map(|n| n.op.name()).collect();
+    assert_eq!(names, ["Conv", "Conv", "Sigmoid", "Mul", "Conv", "Add", "Conv"]);
+}
+
+#[test]
+fn texts_that_say_nothing_are_refused() {
+    let space = residual();
+    for text in [
+        "c9=1/2",
+        "c0=1/3",
+        "c0",
+        "-b1",
+        "k1=4",
+        "k1=7",
+        "a0=relu",
+        "a0=gelu",
+        "c0=1/2,c0=1/4",
+        "x",
+    ] {
+        assert!(space.parse(text).is_err(), "{text}");
+    }
+    let other = SuperNetwork::new(Space::NasBenchMacro.build("12012012").unwrap());
+    // A sub-network of another space is no reason to panic.
+    assert!(space.build(&other.smallest()).is_ok());
+}
+
+#[test]
+fn a_mutation_changes_one_thing_and_the_whole_is_the_network() {
+    let cell = "|nor_conv_3x3~0|+|none~0|nor_conv_3x3~1|+|skip_connect~0|none~1|avg_pool_3x3~2|";
+    let graph = Space::NasBench201.build(cell).unwrap();
+    let fingerprint = lower(&graph).unwrap().fingerprint();
+    let space = SuperNetwork::new(graph);
+    let whole = space.build(&SubNetwork::default()).unwrap();
+    assert_eq!(lower(&whole).unwrap().fingerprint(), fingerprint);
+    let mut rng = ChaCha8Rng::seed_from_u64(3);
+    let mut sub = SubNetwork::default();
+    for _ in 0..100 {
+        let next = space.mutate(&sub, &mut rng);
+        assert_ne!(next, sub);
+        assert_eq!(space.crossover(&next, &next, &mut rng), next);
+        assert_eq!(space.parse(&next.to_string()).as_ref(), Ok(&next));
+        lower(&space.build(&next).unwrap()).unwrap();
+        sub = next;
+    }
+}
+
+/// Two convolutions of which the second has more weights than an import keeps.
+#[test]
+fn the_strongest_channels_keep_their_weights() {
+    let mut net = Net::new();
+    let x = net.input(&[1, 1, 32, 32]);
+    let (first, second) = (net.0.weight(&[4, 1, 1, 1]), net.0.weight(&[2, 4, 32, 32]));
+    let a = net.plain(OpType::Conv, &[x, first]);
+    let y = net.plain(OpType::Conv, &[a, second]);
+    net.0.output(y);
+    let graph = net.0.finish();
+    // Channels 1 and 2 of the first stand out, and channel 3 of the second even more.
+    let weights = |id: ValueId| -> Vec<f32> {
+        if id == first {
+            vec![1.0, -9.0, 2.0, 0.5]
+        } else {
+            (0..8192)
+                .map(|i| if i / 1024 % 4 == 3 { 4.0 } else { (i % 7) as f32 / 100.0 })
+                .collect()
+        }
+    };
+    let bytes = |v: Vec<f32>| v.iter().flat_map(|x| x.to_le_bytes()).collect::<Vec<u8>>();
+    let folder = std::env::temp_dir().join(format!("gennape-shrink-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).unwrap();
+    let (whole, small) = (folder.join("whole.onnx"), folder.join("small.onnx"));
+    let file = std::fs::File::create(&whole).unwrap();
+    onnx::write_stored(&graph, file, &mut |id| Ok(bytes(weights(id)))).unwrap();
+
+    let read = onnx::read(&whole, &onnx::ReadOptions::default()).unwrap();
+    let space = SuperNetwork::new(read);
+    let sub = space.parse("c0=1/2").unwrap();
+    let mut stored = StoredTensors::open(&whole).unwrap();
+    let file = std::fs::File::create(&small).unwrap();
+    let shrunk = space.shrink(&sub, &mut stored, file).unwrap();
+    assert!(shrunk.weights);
+    assert_eq!(shrunk.cuts.len(), 1);
+    assert_eq!((shrunk.cuts[0].axis, shrunk.cuts[0].kept.as_slice()), (1, &[1, 3][..]));
+    let graph = onnx::read(&small, &onnx::ReadOptions::default()).unwrap();
+    let mut stored = StoredTensors::open(&small).unwrap();
+    let mut elements = |node: usize| {
+        let id = graph.nodes()[node].inputs[1].unwrap();
+        let value = graph.value(id);
+        stored.bytes(&value.name, value.dtype, value.elements()).unwrap().unwrap()
+    };
+    assert_eq!(elements(0), bytes(vec![-9.0, 0.5]));
+    let all = weights(second);
+    let kept = [1, 3, 5, 7].into_iter().flat_map(|i| all[i * 1024..(i + 1) * 1024].to_vec());
+    assert_eq!(elements(1), bytes(kept.collect()));
+    std::fs::remove_dir_all(&folder).unwrap();
+}
