@@ -6,10 +6,11 @@
 Every model gets random weights (also where normalisations would have ones and zeros), and N random
 sub-networks are cut from it by `gennape shrink`. Every second one leaves those groups of channels
 whole that are not exact, because something such as a layer normalisation sees zeros otherwise than
-missing channels. It is compared with the whole network changed in three ways:
+missing channels. It is compared with the whole network changed in four ways:
 
 - of every tensor that lost channels, those channels are set to zero where it is computed;
 - the branches that were left out give zeros (ones, where they are multiplied);
+- layers that were skipped give their input;
 - smaller kernels are the whole ones with a border of zeros, and other activations are put in.
 
 Outputs must agree to 1e-4 of the largest. The other sub-networks are only run, unless they happen
@@ -108,6 +109,12 @@ def masked(model, shrunk):
         for i, operand in enumerate(node.input):
             if operand == branch["tensor"]:
                 node.input[i] = zero
+    for layer in shrunk["layers"]:
+        node = produced[layer["tensor"]]
+        at = list(graph.node).index(node)
+        node.output[0] = layer["tensor"] + "/skipped"
+        graph.node.insert(at, helper.make_node("Identity", [layer["instead"]], [layer["tensor"]]))
+        produced[layer["tensor"]] = graph.node[at]
     types = element_types(model)
     by_tensor = {}
     for cut in shrunk["cuts"]:
@@ -152,6 +159,7 @@ def draw(space, rng, exact):
         results.setdefault(branch["result"], []).append(branch["name"])
     # Few, so that something is left of the network.
     parts += [f"-{rng.choice(names)}" for names in results.values() if rng.random() < 0.15]
+    parts += [f"-{layer['name']}" for layer in space["layers"] if rng.random() < 0.15]
     parts += [f"{k['name']}={rng.choice(k['extents'])}" for k in space["kernels"]]
     for site in space["activations"]:
         if rng.random() < 0.3:
@@ -161,12 +169,14 @@ def draw(space, rng, exact):
 
 def chosen(space, shrunk):
     """What `shrunk` says in its text, looked up in the space."""
-    by_name = {x["name"]: x for kind in ("branches", "kernels", "activations") for x in space[kind]}
-    lost = {"cuts": shrunk["cuts"], "branches": [], "kernels": [], "activations": []}
+    by_name = {x["name"]: x for kind in ("branches", "layers", "kernels", "activations") for x in space[kind]}
+    lost = {"cuts": shrunk["cuts"], "branches": [], "layers": [], "kernels": [], "activations": []}
     for part in shrunk["text"].replace("whole", "").split(","):
         name, _, value = part.lstrip("-").partition("=")
         if name.startswith("b"):
             lost["branches"].append(by_name[name])
+        elif name.startswith("l"):
+            lost["layers"].append(by_name[name])
         elif name.startswith("k"):
             lost["kernels"].append({**by_name[name], "extent": int(value)})
         elif name.startswith("a"):

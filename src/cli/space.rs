@@ -4,17 +4,21 @@ use super::error::Error;
 use super::input::ModelArguments;
 use super::table::{Table, si};
 use super::{print_json, stdout};
+use crate::graph::svg::Tag;
 use crate::lower::lower;
 use crate::model_graph::ValueId;
 use crate::subnetworks::{SubNetwork, SuperNetwork};
 use clap::ValueEnum;
 use serde::Serialize;
+use std::collections::HashMap;
+use std::fs;
 use std::io::Write;
+use std::path::PathBuf;
 
 /// Show what can be cut from a network: the space of its sub-networks.
 ///
-/// Groups of channels can be thinned, branches left out, kernels made smaller and activations
-/// exchanged. `shrink` writes such a sub-network, and names all of them as they are named here.
+/// Groups of channels can be thinned, branches left out, layers skipped, kernels made smaller and
+/// activations exchanged. `shrink` writes such a sub-network, and names all of them as they are named here.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
     #[command(flatten)]
@@ -23,6 +27,10 @@ pub(crate) struct Arguments {
     /// How to print.
     #[arg(long, value_enum, default_value_t = Format::Table)]
     format: Format,
+
+    /// Draw the network too, with the groups that every operation's channels belong to.
+    #[arg(long, value_name = "FILE")]
+    svg: Option<PathBuf>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -42,6 +50,7 @@ struct Report<'a> {
     smallest: Cost,
     groups: Vec<Group<'a>>,
     branches: Vec<Branch<'a>>,
+    layers: Vec<Layer<'a>>,
     kernels: Vec<Kernel<'a>>,
     activations: Vec<Activation<'a>>,
 }
@@ -71,6 +80,15 @@ struct Branch<'a> {
     nodes: usize,
     /// The sum or product that it is left out of; of branches of the same, one can go.
     result: &'a str,
+}
+
+#[derive(Serialize)]
+struct Layer<'a> {
+    name: String,
+    tensor: &'a str,
+    nodes: usize,
+    /// The layer's input, which takes the place of `tensor`.
+    instead: &'a str,
 }
 
 #[derive(Serialize)]
@@ -110,6 +128,12 @@ fn report(space: &SuperNetwork) -> Result<Report<'_>, Error> {
         nodes: b.nodes,
         result: name(b.result),
     });
+    let layers = space.layers().iter().enumerate().map(|(i, l)| Layer {
+        name: format!("l{i}"),
+        tensor: name(l.tensor),
+        nodes: l.nodes,
+        instead: name(l.instead),
+    });
     let kernels = space.kernels().iter().enumerate().map(|(i, k)| Kernel {
         name: format!("k{i}"),
         tensor: name(k.tensor),
@@ -128,6 +152,7 @@ fn report(space: &SuperNetwork) -> Result<Report<'_>, Error> {
         smallest: cost(space, &space.smallest())?,
         groups: groups.collect(),
         branches: branches.collect(),
+        layers: layers.collect(),
         kernels: kernels.collect(),
         activations: activations.collect(),
     })
@@ -136,10 +161,31 @@ fn report(space: &SuperNetwork) -> Result<Report<'_>, Error> {
 pub(crate) fn run(arguments: &Arguments) -> Result<(), Error> {
     let space = SuperNetwork::new(arguments.model.read()?);
     let report = report(&space)?;
+    if let Some(file) = &arguments.svg {
+        let drawing = draw(&space, &arguments.model.path().display().to_string())?;
+        fs::write(file, drawing).map_err(|e| Error::from(e).about(&file.display().to_string()))?;
+    }
     match arguments.format {
         Format::Json => print_json(&report),
         Format::Table => print_table(&report),
     }
+}
+
+/// The network's operations, each tagged with the groups of its output's channels.
+fn draw(space: &SuperNetwork, title: &str) -> Result<String, Error> {
+    const SHOWN: usize = 3;
+    let network = lower(space.graph())?;
+    let nodes = space.graph().nodes().iter().filter(|n| !n.name.is_empty());
+    let outputs: HashMap<&str, ValueId> =
+        nodes.filter_map(|n| Some((&*n.name, n.outputs.first().copied()??))).collect();
+    let tag = |name: &str| {
+        let groups = space.groups_of(*outputs.get(name)?);
+        let names: Vec<String> = groups.iter().take(SHOWN).map(|g| format!("c{g}")).collect();
+        let more = if groups.len() > SHOWN { " …" } else { "" };
+        Some(Tag { number: *groups.first()?, text: names.join(" ") + more })
+    };
+    let tags = network.nodes().enumerate().filter_map(|(i, n)| Some((i, tag(&n.name)?)));
+    Ok(network.to_svg_with(title, &tags.collect()))
 }
 
 fn print_table(report: &Report) -> Result<(), Error> {
@@ -162,6 +208,10 @@ fn print_table(report: &Report) -> Result<(), Error> {
         let tensor = branch.tensor.to_string();
         let name = format!("-{}", branch.name);
         table.row([name, "leave out".into(), branch.nodes.to_string(), "nodes".into(), tensor]);
+    }
+    for layer in &report.layers {
+        let (name, tensor) = (format!("-{}", layer.name), layer.tensor.to_string());
+        table.row([name, "skip".into(), layer.nodes.to_string(), "nodes".into(), tensor]);
     }
     for kernel in &report.kernels {
         let extents: Vec<String> = kernel.extents.iter().map(ToString::to_string).collect();

@@ -30,9 +30,23 @@ impl ComputationGraph {
     /// A self-contained SVG drawing: inputs at the top, a box per operation coloured by its kind,
     /// with kernel, stride, groups and output extent. Pointing at a box shows its name and cost.
     pub fn to_svg(&self, title: &str) -> String {
-        let layout = Layout::new(self);
-        write_svg(self, &layout, title).unwrap_or_default()
+        self.to_svg_with(title, &BTreeMap::new())
     }
+
+    /// [`to_svg`](Self::to_svg) with tags on nodes, given by their position. Nodes whose tags
+    /// begin with the same number have the same colour.
+    pub(crate) fn to_svg_with(&self, title: &str, tags: &BTreeMap<usize, Tag>) -> String {
+        let layout = Layout::new(self);
+        write_svg(self, &layout, title, tags).unwrap_or_default()
+    }
+}
+
+/// A mark on a node.
+pub(crate) struct Tag {
+    /// Decides the colour; neighbouring numbers have distant ones.
+    pub number: usize,
+    /// What stands beside the node.
+    pub text: String,
 }
 
 /// Kinds of operation that are told apart by colour.
@@ -440,6 +454,7 @@ fn write_svg(
     graph: &ComputationGraph,
     layout: &Layout,
     title: &str,
+    tags: &BTreeMap<usize, Tag>,
 ) -> Result<String, std::fmt::Error> {
     let kinds: BTreeSet<Kind> = graph.nodes().map(|n| Kind::of(n.operation)).collect();
     let legend: f64 = kinds.iter().map(|k| legend_width(*k)).sum();
@@ -478,8 +493,8 @@ fn write_svg(
 
     writeln!(out, r##"<g transform="translate({shift:.1} 0)">"##)?;
     write_edges(out, graph, layout)?;
-    for (node, point) in graph.nodes().zip(&layout.points) {
-        write_box(out, node, point, layout.rows[point.layer])?;
+    for (i, (node, point)) in graph.nodes().zip(&layout.points).enumerate() {
+        write_box(out, node, point, layout.rows[point.layer], tags.get(&i))?;
     }
     writeln!(out, "</g>\n</svg>")?;
     Ok(svg)
@@ -543,14 +558,28 @@ fn write_box(
     node: &Node,
     point: &Point,
     (top, bottom): (f64, f64),
+    tag: Option<&Tag>,
 ) -> Result<(), std::fmt::Error> {
     let (_, fill, line) = Kind::of(node.operation).style();
     let h = height(node);
+    let (mut line, mut width) = (line.to_string(), 1);
+    if let Some(tag) = tag {
+        // The golden angle keeps the hues of consecutive numbers apart.
+        let hue = (tag.number as f64 * 137.508).rem_euclid(360.0);
+        (line, width) = (format!("hsl({hue:.0},85%,42%)"), 3);
+        writeln!(
+            out,
+            r#"<text x="{:.1}" y="{:.1}" text-anchor="start" font-size="10" fill="{line}">{}</text>"#,
+            point.x + BOX_WIDTH / 2.0 + 3.0,
+            (top + bottom) / 2.0 + 3.0,
+            escape(&tag.text)
+        )?;
+    }
     let (x, y) = (point.x, (top + bottom) / 2.0);
     writeln!(
         out,
         r#"<g><title>{}
-{} parameters, {} MACs</title><rect x="{:.1}" y="{:.1}" width="{BOX_WIDTH}" height="{h}" rx="4" fill="{fill}" stroke="{line}"/>"#,
+{} parameters, {} MACs</title><rect x="{:.1}" y="{:.1}" width="{BOX_WIDTH}" height="{h}" rx="4" fill="{fill}" stroke="{line}" stroke-width="{width}"/>"#,
         escape(if node.name.is_empty() { node.operation.name() } else { &node.name }),
         grouped(node.parameters),
         grouped(node.macs),

@@ -7,14 +7,16 @@
 //!   multiplied, normalised or concatenated are tied to each other; depthwise and grouped
 //!   convolutions, attention heads and channel shuffles make units of several channels;
 //! - **branches** ([`Branch`]) that can go: residual blocks, shortcuts, squeeze-and-excitation;
+//! - **layers** ([`Layer`]) that can be skipped, since their output has the shape of their input;
 //! - **operations** that others can take the place of: smaller kernels ([`Kernel`]) and other
 //!   activation functions ([`ActivationSite`]).
 //!
 //! A [`SubNetwork`] is a choice for all of them. It is written as what differs from the whole
-//! network: `c3=1/2,-b2,k4=3,a1=silu` keeps half of group 3's units, leaves out branch 2, gives
-//! convolution 4 a 3×3 kernel and makes activation 1 a SiLU; `whole` is the network itself.
-//! Choices that nothing depends on, inside of a branch that is left out, do not count: networks
-//! that are equal for that reason have one text.
+//! network: `c3=1/2,-b2,-l7,k4=3,a1=silu` keeps half of group 3's units, leaves out branch 2,
+//! skips layer 7, gives convolution 4 a 3×3 kernel and makes activation 1 a SiLU; `whole` is the
+//! network itself. Choices that nothing depends on, inside of a branch that is left out, do not
+//! count, and neither does the width of a group that a skipped layer ties to an earlier one:
+//! networks that are equal for these reasons have one text.
 //!
 //! ```
 //! use gennape::{spaces::Space, subnetworks::SuperNetwork};
@@ -29,6 +31,7 @@
 
 mod branches;
 mod channels;
+mod layers;
 mod operations;
 mod plan;
 mod propagate;
@@ -39,10 +42,11 @@ mod tests;
 
 pub use branches::Branch;
 pub use channels::Group;
+pub use layers::Layer;
 pub use operations::{Activation, ActivationSite, Kernel};
 pub use shrink::{CutTensor, ShrinkError, Shrunk};
 
-use crate::model_graph::{BuildError, ModelGraph};
+use crate::model_graph::{BuildError, ModelGraph, ValueId};
 use channels::Channels;
 use plan::{Built, Plan};
 use rand::Rng;
@@ -57,6 +61,7 @@ pub struct SuperNetwork {
     channels: Channels,
     /// Branches of which one at most can go.
     junctions: Vec<Vec<Branch>>,
+    layers: Vec<Layer>,
     kernels: Vec<Kernel>,
     activations: Vec<ActivationSite>,
 }
@@ -71,6 +76,7 @@ pub struct SubNetwork(Vec<Change>);
 enum Change {
     Width { group: usize, share: Share },
     Without { branch: usize },
+    Skip { layer: usize },
     Kernel { site: usize, extent: usize },
     Activation { site: usize, function: Activation },
 }
@@ -104,6 +110,7 @@ impl fmt::Display for Change {
         match self {
             Self::Width { group, share } => write!(f, "c{group}={share}"),
             Self::Without { branch } => write!(f, "-b{branch}"),
+            Self::Skip { layer } => write!(f, "-l{layer}"),
             Self::Kernel { site, extent } => write!(f, "k{site}={extent}"),
             Self::Activation { site, function } => write!(f, "a{site}={function}"),
         }
@@ -142,6 +149,7 @@ impl SuperNetwork {
         let channels = Channels::new(&graph, &live);
         Self {
             junctions: branches::find(&graph, &live, &channels),
+            layers: layers::find(&graph, &live, &channels),
             kernels: operations::kernels(&graph, &live, &channels.of),
             activations: operations::activations(&graph, &live),
             graph,
@@ -159,9 +167,24 @@ impl SuperNetwork {
         &self.channels.groups
     }
 
+    /// The groups that channels of a tensor belong to, in ascending order.
+    pub fn groups_of(&self, tensor: ValueId) -> Vec<usize> {
+        let axes = self.channels.of.get(tensor.index()).into_iter().flatten();
+        let mut groups: Vec<usize> =
+            axes.flat_map(|&a| self.channels.groups_of[a as usize].iter().copied()).collect();
+        groups.sort_unstable();
+        groups.dedup();
+        groups
+    }
+
     /// Branches that can go, in the order of the network; `b` and their position name them.
     pub fn branches(&self) -> impl Iterator<Item = &Branch> {
         self.junctions.iter().flatten()
+    }
+
+    /// Layers that can be skipped; `l` and their position name them.
+    pub fn layers(&self) -> &[Layer] {
+        &self.layers
     }
 
     /// Convolutions whose kernel can shrink; `k` and their position name them.
@@ -174,12 +197,13 @@ impl SuperNetwork {
         &self.activations
     }
 
-    /// Numbers of the decisions on widths, on branches, on kernels and on activations.
-    fn layout(&self) -> [Range<usize>; 4] {
+    /// Numbers of the decisions on widths, branches, layers, kernels and activations.
+    fn layout(&self) -> [Range<usize>; 5] {
         let mut start = 0;
         [
             self.channels.groups.len(),
             self.junctions.len(),
+            self.layers.len(),
             self.kernels.len(),
             self.activations.len(),
         ]
@@ -199,11 +223,13 @@ impl SuperNetwork {
     }
 
     /// How many options each decision has, the first of which is the whole network's. A decision
-    /// is the width of a group, which branch of a sum or product goes, a kernel, an activation.
+    /// is the width of a group, which branch of a sum or product goes, whether a layer is skipped,
+    /// a kernel, an activation.
     pub fn decisions(&self) -> Vec<usize> {
         let groups = (0..self.channels.groups.len()).map(|g| self.shares(g).len());
         groups
             .chain(self.junctions.iter().map(|branches| 1 + branches.len()))
+            .chain(self.layers.iter().map(|_| 2))
             .chain(self.kernels.iter().map(|k| k.choices().len()))
             .chain(self.activations.iter().map(|a| 1 + a.others.len()))
             .collect()
@@ -215,10 +241,10 @@ impl SuperNetwork {
         self.decisions().into_iter().map(|n| (n as f64).log10()).sum()
     }
 
-    /// The narrowest sub-network: the least of every group, the largest branches left out, the
-    /// smallest kernels, the activations as they are.
+    /// The narrowest sub-network: the least of every group, the largest branches left out, all
+    /// layers skipped, the smallest kernels, the activations as they are.
     pub fn smallest(&self) -> SubNetwork {
-        let [_, junctions, _, activations] = self.layout();
+        let [_, junctions, _, _, activations] = self.layout();
         let mut options: Vec<usize> = self.decisions().iter().map(|n| n - 1).collect();
         for (option, branches) in options[junctions].iter_mut().zip(&self.junctions) {
             let largest = (1..=branches.len()).max_by_key(|i| branches[i - 1].nodes);
@@ -230,8 +256,9 @@ impl SuperNetwork {
 
     /// Whether cutting the channels that `sub` lacks has the same effect as zeroing them.
     pub fn is_exact(&self, sub: &SubNetwork) -> bool {
-        let options = self.own_options(sub);
-        self.channels.groups.iter().zip(options).all(|(group, option)| group.exact || option == 0)
+        let units = self.units(&self.own_options(sub), None);
+        let whole = |g: &Group| units[g.range()].iter().all(|&kept| kept);
+        self.channels.groups.iter().all(|g| g.exact || whole(g))
     }
 
     /// The sub-network of these options, one per decision; options that are missing or beyond
@@ -253,7 +280,7 @@ impl SuperNetwork {
     }
 
     fn changes(&self, options: &[usize]) -> Vec<Change> {
-        let [widths, junctions, kernels, activations] = self.layout();
+        let [widths, junctions, layers, kernels, activations] = self.layout();
         let chosen = |range: Range<usize>| {
             options[range].iter().copied().enumerate().filter(|(_, option)| *option > 0)
         };
@@ -276,6 +303,7 @@ impl SuperNetwork {
         chosen(widths)
             .map(width)
             .chain(chosen(junctions).map(without))
+            .chain(chosen(layers).map(|(layer, _)| Change::Skip { layer }))
             .chain(chosen(kernels).map(kernel))
             .chain(chosen(activations).map(activation))
             .collect()
@@ -286,7 +314,7 @@ impl SuperNetwork {
     /// # Errors
     /// For changes that this network does not offer.
     fn options(&self, sub: &SubNetwork) -> Result<Vec<usize>, ParseError> {
-        let [widths, junctions, kernels, activations] = self.layout();
+        let [widths, junctions, layers, kernels, activations] = self.layout();
         let mut options = vec![0; activations.end];
         for change in &sub.0 {
             let fail = |reason: String| ParseError { part: change.to_string(), reason };
@@ -314,6 +342,10 @@ impl SuperNetwork {
                     let junction = found.ok_or_else(|| most("branches", total))?;
                     (junctions.start + junction, 1 + rest)
                 }
+                Change::Skip { layer } => match layer < layers.len() {
+                    true => (layers.start + layer, 1),
+                    false => return Err(most("layers", layers.len())),
+                },
                 Change::Kernel { site, extent } => {
                     let kernel = self.kernels.get(site);
                     let kernel = kernel.ok_or_else(|| most("kernels", kernels.len()))?;
@@ -356,7 +388,7 @@ impl SuperNetwork {
 
     /// Options of a sub-network of this network; those of another may be all the first.
     fn own_options(&self, sub: &SubNetwork) -> Vec<usize> {
-        self.options(sub).unwrap_or_else(|_| vec![0; self.layout()[3].end])
+        self.options(sub).unwrap_or_else(|_| vec![0; self.layout()[4].end])
     }
 
     /// Draws a sub-network: each decision's options are equally likely.
@@ -412,27 +444,67 @@ impl SuperNetwork {
         importance: Option<&[f64]>,
     ) -> Result<Built, BuildError> {
         let options = self.own_options(sub);
-        let mut units = Vec::new();
-        for (number, group) in self.channels.groups.iter().enumerate() {
-            let kept = self.shares(number)[options[number]].of(group.units);
-            let mut order: Vec<usize> = (0..group.units).collect();
-            if let Some(importance) = importance.and_then(|all| all.get(group.range())) {
-                // Stable: of equal ones, the first.
-                order.sort_by(|&a, &b| importance[b].total_cmp(&importance[a]));
+        let units = self.units(&options, importance);
+        plan::build(self, &self.plan(&options), &units)
+    }
+
+    /// Whether each unit is kept: of each group as many as its option says, those with the
+    /// largest `importance` or the first.
+    fn units(&self, options: &[usize], importance: Option<&[f64]>) -> Vec<bool> {
+        let groups = &self.channels.groups;
+        let leaders = self.leaders(options);
+        // Groups that are tied together are judged together.
+        let mut together: Vec<Vec<f64>> = groups.iter().map(|g| vec![0.0; g.units]).collect();
+        for (group, leader) in groups.iter().zip(&leaders) {
+            let own = importance.and_then(|all| all.get(group.range())).unwrap_or_default();
+            if let Some(leader) = *leader {
+                together[leader].iter_mut().zip(own).for_each(|(sum, x)| *sum += x);
             }
+        }
+        let mut units: Vec<bool> = Vec::new();
+        for (group, leader) in groups.iter().zip(&leaders) {
+            let Some(leader) = *leader else {
+                units.extend(vec![true; group.units]);
+                continue;
+            };
+            let kept = self.shares(leader)[options[leader]].of(group.units);
+            let mut order: Vec<usize> = (0..group.units).collect();
+            // Stable: of equal ones, the first.
+            order.sort_by(|&a, &b| together[leader][b].total_cmp(&together[leader][a]));
             let mut keep = vec![false; group.units];
             order.iter().take(kept).for_each(|&unit| keep[unit] = true);
             units.extend(keep);
         }
-        plan::build(self, &self.plan(&options), &units)
+        units
+    }
+
+    /// The group whose option holds for each group: itself, or the first that skipped layers tie
+    /// it to; `None` where they tie it to what is never cut.
+    fn leaders(&self, options: &[usize]) -> Vec<Option<usize>> {
+        let fixed = self.channels.groups.len();
+        // Lists are short; a group leads those that point to it.
+        let mut leaders: Vec<usize> = (0..=fixed).collect();
+        let skipped = self.layers.iter().zip(&options[self.layout()[2].clone()]);
+        for tie in skipped.filter(|(_, option)| **option > 0).flat_map(|(l, _)| &l.ties) {
+            let (a, b) = (leaders[tie.0.unwrap_or(fixed)], leaders[tie.1.unwrap_or(fixed)]);
+            let first = if a == fixed || b == fixed { fixed } else { a.min(b) };
+            leaders.iter_mut().filter(|l| **l == a || **l == b).for_each(|l| *l = first);
+        }
+        leaders.pop();
+        leaders.into_iter().map(|l| Some(l).filter(|&l| l < fixed)).collect()
     }
 
     fn plan(&self, options: &[usize]) -> Plan {
-        let [_, junctions, kernels, activations] = self.layout();
+        let [_, junctions, layers, kernels, activations] = self.layout();
         let mut plan = Plan::default();
         for (branches, &option) in self.junctions.iter().zip(&options[junctions]) {
             if let Some(branch) = option.checked_sub(1).and_then(|i| branches.get(i)) {
                 plan.instead.insert(branch.result, branch.instead);
+            }
+        }
+        for (layer, &option) in self.layers.iter().zip(&options[layers]) {
+            if option > 0 {
+                plan.instead.insert(layer.tensor, layer.instead);
             }
         }
         for (kernel, &option) in self.kernels.iter().zip(&options[kernels]) {
@@ -460,9 +532,12 @@ impl SuperNetwork {
                 }
             }
         }
+        let leaders = self.leaders(options);
+        let leads = (0..used.len()).map(|group| used[group] && leaders[group] == Some(group));
         let junction = |b: &Vec<Branch>| b.iter().any(|b| needed.values[b.result.index()]);
-        used.into_iter()
+        leads
             .chain(self.junctions.iter().map(junction))
+            .chain(self.layers.iter().map(|l| needed.values[l.tensor.index()]))
             .chain(self.kernels.iter().map(|k| needed.nodes[k.node]))
             .chain(self.activations.iter().map(|a| needed.nodes[a.node]))
             .collect()
@@ -471,10 +546,13 @@ impl SuperNetwork {
 
 fn parse_change(part: &str) -> Result<Change, ParseError> {
     let fail = |reason: &str| ParseError { part: part.to_string(), reason: reason.to_string() };
-    let general = "expected a list such as c3=1/2,-b2,k4=3,a1=silu";
+    let general = "expected a list such as c3=1/2,-b2,-l7,k4=3,a1=silu";
     let number = |text: &str| text.parse::<usize>().map_err(|_| fail(general));
     if let Some(branch) = part.strip_prefix("-b") {
         return Ok(Change::Without { branch: number(branch)? });
+    }
+    if let Some(layer) = part.strip_prefix("-l") {
+        return Ok(Change::Skip { layer: number(layer)? });
     }
     let (site, choice) = part.split_once('=').ok_or_else(|| fail(general))?;
     if let Some(group) = site.strip_prefix('c') {

@@ -237,6 +237,7 @@ fn equal_networks_have_equal_texts() {
     assert_eq!(space.parse("whole"), Ok(SubNetwork::default()));
     assert_eq!(space.decisions(), [4, 4, 2, 2, 3, 2, 3]);
     assert_eq!(space.decide(&[2, 3, 1, 0, 2, 1, 1]), sub);
+    assert!(space.layers().is_empty());
     assert_eq!(space.decide(&[]), SubNetwork::default());
     assert_eq!(space.smallest().to_string(), "c0=1/4,-b0,k0=1");
 }
@@ -251,6 +252,31 @@ fn kernels_and_activations_are_exchanged() {
     let graph = space.build(&space.parse("a0=silu,k0=1").unwrap()).unwrap();
     let names: Vec<&str> = graph.nodes().iter().map(|n| n.op.name()).collect();
     assert_eq!(names, ["Conv", "Conv", "Sigmoid", "Mul", "Conv", "Add", "Conv"]);
+}
+
+#[test]
+fn a_skipped_layer_ties_the_widths_around_it() {
+    let mut net = Net::new();
+    let x = net.input(&[1, 3, 8, 8]);
+    let a = net.conv(x, 8, 3, 1);
+    let b = net.conv(a, 8, 3, 1);
+    let b = net.plain(OpType::Relu, &[b]);
+    let c = net.conv(b, 8, 3, 1);
+    let y = net.conv(c, 4, 1, 1);
+    let space = net.space(y);
+    assert_eq!(groups(&space), [(8, 1), (8, 1), (8, 1)]);
+    let layers: Vec<usize> = space.layers().iter().map(|l| l.nodes).collect();
+    assert_eq!(layers, [2, 1]);
+    // The width of the second is the first's.
+    let sub = space.parse("c0=1/2,c1=1/4,c2=3/4,-l0").unwrap();
+    assert_eq!(sub.to_string(), "c0=1/2,c2=3/4,-l0");
+    assert_eq!(
+        shapes(&space, "c0=1/2,c2=3/4,-l0", OpType::Conv, 1),
+        [[4, 3, 3, 3], [6, 4, 3, 3], [4, 6, 1, 1]]
+    );
+    let sub = space.parse("c0=1/2,c1=1/4,c2=3/4,-l0,-l1").unwrap();
+    assert_eq!(sub.to_string(), "c0=1/2,-l0,-l1");
+    assert_eq!(shapes(&space, "c0=1/2,-l0,-l1", OpType::Conv, 1), [[4, 3, 3, 3], [4, 4, 1, 1]]);
 }
 
 #[test]
