@@ -26,7 +26,7 @@ pub(crate) struct Arguments {
     model: ModelArguments,
 
     /// What to keep.
-    #[arg(long, value_name = "TEXT")]
+    #[arg(long, value_name = "TEXT", allow_hyphen_values = true)]
     keep: String,
 
     /// Where to write.

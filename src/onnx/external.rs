@@ -1,6 +1,6 @@
 //! Tensors stored in files beside the model.
 //!
-//! Only small ones are ever read. Where a file is not there, or too short, the tensor is kept
+//! Importing a network reads only small ones. Where a file is not there, or too short, the tensor is kept
 //! without elements, as if it had been stripped: the architecture rarely depends on them. What a
 //! location says is checked always.
 
@@ -93,6 +93,12 @@ impl External {
             self.missing.get_or_insert_with(|| location.path.display().to_string());
             return Ok(None);
         };
+        // A tensor may claim more than there is, and than there is memory.
+        let end = location.offset.checked_add(length as u64);
+        let size = file.metadata().map_err(|e| problem(tensor, e.to_string()))?.len();
+        if end.is_none_or(|end| end > size) {
+            return Ok(None);
+        }
         let mut bytes = vec![0; length];
         let read =
             file.seek(SeekFrom::Start(location.offset)).and_then(|_| file.read_exact(&mut bytes));

@@ -198,14 +198,14 @@ impl Channels {
         for (number, group) in groups.iter().enumerate() {
             group_of.resize(group.range().end, number);
         }
-        let groups_on = |units: &Box<[Unit]>| {
+        let groups_on = |units: &[Unit]| {
             let mut on: Vec<usize> =
                 units.iter().filter_map(|&u| group_of.get(u as usize).copied()).collect();
             on.sort_unstable();
             on.dedup();
             on
         };
-        let groups_of = axes.iter().map(groups_on).collect();
+        let groups_of = axes.iter().map(|units| groups_on(units)).collect();
         Self { groups, axes, groups_of, of, vectors }
     }
 }

@@ -13,10 +13,11 @@ pub struct Layer {
     pub instead: ValueId,
     /// Number of nodes.
     pub nodes: usize,
-    /// Groups that must keep the same units when the layer is skipped; `None` is what is never
-    /// cut.
-    pub(super) ties: Vec<(Option<usize>, Option<usize>)>,
+    pub(super) ties: Vec<Tie>,
 }
+
+/// Groups that must keep the same units when a layer is skipped; `None` is what is never cut.
+pub(super) type Tie = (Option<usize>, Option<usize>);
 
 /// The layers of a network.
 pub(super) fn find(graph: &ModelGraph, live: &[bool], channels: &Channels) -> Vec<Layer> {
@@ -86,12 +87,7 @@ fn continues(graph: &ModelGraph, node: &Node, x: ValueId) -> bool {
 
 /// Which groups must keep the same units for `a` and `b` to lose the same positions; `None` where
 /// their units do not lie alike.
-#[allow(clippy::type_complexity)]
-fn ties(
-    channels: &Channels,
-    a: ValueId,
-    b: ValueId,
-) -> Option<Vec<(Option<usize>, Option<usize>)>> {
+fn ties(channels: &Channels, a: ValueId, b: ValueId) -> Option<Vec<Tie>> {
     // A unit's group, and its number there.
     let place = |unit: Option<&u32>| match unit {
         Some(&unit) if unit != NO_UNIT => {

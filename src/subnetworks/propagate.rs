@@ -30,7 +30,7 @@ pub(super) type Axes = SmallVec<[AxisId; 4]>;
 /// Longer axes are never cut: they are vocabularies and maps flattened to one dimension.
 const MAX_EXTENT: usize = 1 << 17;
 /// Labels that are written or made equal before the network is given up as too large.
-const MAX_WORK: usize = 1 << 28;
+const MAX_WORK: usize = 1 << 26;
 /// Times that labels flow through a network until every Reshape has found its carrier.
 const MAX_PASSES: usize = 6;
 
@@ -673,10 +673,10 @@ impl<'g> Labels<'g> {
         let mut out = Axes::new();
         let batches =
             shape.len().checked_sub(usize::from(left.len() > 1) + usize::from(right.len() > 1))?;
-        for i in 0..batches {
+        for (i, &extent) in shape.iter().enumerate().take(batches) {
             let side = |axes: &Axes, dims: &[usize]| {
                 let at = (i + axes.len().saturating_sub(2)).checked_sub(batches)?;
-                (dims[at] == shape[i]).then(|| axes[at])
+                (dims[at] == extent).then(|| axes[at])
             };
             out.push(match (side(&left, a_shape), side(&right, b_shape)) {
                 (Some(p), Some(q)) => self.join(p, q),

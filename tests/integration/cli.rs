@@ -217,6 +217,35 @@ fn an_exported_cell_is_read_back() {
 }
 
 #[test]
+fn a_network_is_shrunk_to_what_its_space_offers() {
+    let folder = folder("shrink");
+    let (whole, small) = (folder.join("whole.onnx"), folder.join("small.onnx"));
+    let (whole, small) = (whole.to_str().unwrap(), small.to_str().unwrap());
+    gennape(&["export", "nasbench201", CELL, "-o", whole]).succeeds();
+    let drawing = folder.join("space.svg");
+    let space = gennape(&["space", whole, "--format", "json", "--svg", drawing.to_str().unwrap()]);
+    let space = space.succeeds().json();
+    assert_eq!(space["schema"], 1);
+    assert!(space["smallest"]["macs"].as_u64() < space["whole"]["macs"].as_u64());
+    assert!(fs::read_to_string(&drawing).unwrap().contains(">c1<"));
+    let text = "-b1,c0=1/2";
+    let report =
+        gennape(&["shrink", whole, "--keep", text, "-o", small, "--format", "json"]).succeeds();
+    let report = report.json();
+    assert_eq!(report["text"], "c0=1/2,-b1");
+    assert_eq!((report["weights"].as_bool(), report["exact"].as_bool()), (Some(true), Some(true)));
+    let profile = gennape(&["profile", small, "--format", "json"]).succeeds().json();
+    assert_eq!(profile["results"][0]["parameters"], report["parameters"]);
+    assert!(report["macs"].as_u64() < space["whole"]["macs"].as_u64());
+
+    let wrong = gennape(&["shrink", whole, "--keep", "c0=5", "-o", small]).fails();
+    assert!(wrong.stderr.contains("hint: gennape space"), "{}", wrong.stderr);
+    // The network that is read must not be emptied first.
+    gennape(&["shrink", whole, "--keep", "whole", "-o", whole]).fails();
+    gennape(&["profile", whole]).succeeds();
+}
+
+#[test]
 fn samples_are_what_is_printed() {
     let folder = folder("samples");
     let folder = folder.to_str().unwrap();
