@@ -53,6 +53,9 @@ pub(super) fn find(graph: &ModelGraph, live: &[bool], channels: &Channels) -> Ve
     found
 }
 
+/// Larger branches are not offered: looking for them could take time without bound.
+const MAX_NODES: usize = 1 << 12;
+
 /// How many nodes nobody needs any more when one use of `tensor` goes, and whether any of them
 /// has weights.
 fn alone(graph: &ModelGraph, uses: &mut [usize], tensor: ValueId) -> (usize, bool) {
@@ -67,6 +70,9 @@ fn alone(graph: &ModelGraph, uses: &mut [usize], tensor: ValueId) -> (usize, boo
     let mut waiting = vec![tensor];
     let (mut nodes, mut trained) = (0, false);
     while let Some(id) = waiting.pop() {
+        if nodes > MAX_NODES {
+            break;
+        }
         uses[id.index()] -= 1;
         gone.push(id);
         let Some(producer) = graph.value(id).producer else { continue };
@@ -79,5 +85,5 @@ fn alone(graph: &ModelGraph, uses: &mut [usize], tensor: ValueId) -> (usize, boo
         }
     }
     gone.into_iter().for_each(|id| uses[id.index()] += 1);
-    (nodes, trained)
+    (nodes, trained && nodes <= MAX_NODES)
 }

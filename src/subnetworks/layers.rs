@@ -111,10 +111,12 @@ fn ties(channels: &Channels, a: ValueId, b: ValueId) -> Option<Vec<Tie>> {
                 return None;
             }
             let tie = (x.map(|x| x.0), y.map(|y| y.0));
-            if tie.0 != tie.1 && !ties.contains(&tie) {
+            if tie.0 != tie.1 && ties.last() != Some(&tie) {
                 ties.push(tie);
             }
         }
     }
+    ties.sort_unstable();
+    ties.dedup();
     Some(ties)
 }

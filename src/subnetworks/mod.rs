@@ -481,17 +481,23 @@ impl SuperNetwork {
     /// The group whose option holds for each group: itself, or the first that skipped layers tie
     /// it to; `None` where they tie it to what is never cut.
     fn leaders(&self, options: &[usize]) -> Vec<Option<usize>> {
-        let fixed = self.channels.groups.len();
-        // Lists are short; a group leads those that point to it.
-        let mut leaders: Vec<usize> = (0..=fixed).collect();
-        let skipped = self.layers.iter().zip(&options[self.layout()[2].clone()]);
-        for tie in skipped.filter(|(_, option)| **option > 0).flat_map(|(l, _)| &l.ties) {
-            let (a, b) = (leaders[tie.0.unwrap_or(fixed)], leaders[tie.1.unwrap_or(fixed)]);
-            let first = if a == fixed || b == fixed { fixed } else { a.min(b) };
-            leaders.iter_mut().filter(|l| **l == a || **l == b).for_each(|l| *l = first);
+        // Trees whose root is the lowest: 0 is what is never cut, then come the groups.
+        let mut parent: Vec<usize> = (0..=self.channels.groups.len()).collect();
+        fn root(parent: &mut [usize], mut at: usize) -> usize {
+            while parent[at] != at {
+                parent[at] = parent[parent[at]];
+                at = parent[at];
+            }
+            at
         }
-        leaders.pop();
-        leaders.into_iter().map(|l| Some(l).filter(|&l| l < fixed)).collect()
+        let layers = self.layout()[2].clone();
+        let skipped = self.layers.iter().zip(&options[layers]).filter(|(_, option)| **option > 0);
+        for (a, b) in skipped.flat_map(|(layer, _)| &layer.ties) {
+            let place = |group: &Option<usize>| group.map_or(0, |g| g + 1);
+            let (a, b) = (root(&mut parent, place(a)), root(&mut parent, place(b)));
+            parent[a.max(b)] = a.min(b);
+        }
+        (1..parent.len()).map(|group| root(&mut parent, group).checked_sub(1)).collect()
     }
 
     fn plan(&self, options: &[usize]) -> Plan {

@@ -286,7 +286,7 @@ impl Rebuild<'_> {
             });
         }
         let mut attributes = node.attributes.clone();
-        self.adapt(node, &old, &mut attributes, &mut inputs)?;
+        self.adapt(index, node, &old, &mut attributes, &mut inputs)?;
         if let Some(kernel) = kernel {
             smaller_window(
                 &mut attributes,
@@ -383,6 +383,7 @@ impl Rebuild<'_> {
     /// Changes what a node says about its channels in numbers.
     fn adapt(
         &mut self,
+        index: usize,
         node: &Node,
         old: &[Option<ValueId>],
         attributes: &mut Attributes,
@@ -395,7 +396,8 @@ impl Rebuild<'_> {
         else {
             return Ok(());
         };
-        let (before, after) = (self.keeping.of(x), self.keeping.of(output));
+        let before = self.keeping.of_vector(index, x).unwrap_or_else(|| self.keeping.of(x));
+        let after = self.keeping.of(output);
         if before.iter().chain(&after).all(Option::is_none) {
             return Ok(());
         }
