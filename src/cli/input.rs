@@ -30,7 +30,7 @@ pub(crate) struct NetworkArguments {
 
 /// One network whose tensors are wanted, not only its operations.
 #[derive(Debug, clap::Args)]
-pub(crate) struct ModelArguments {
+pub(crate) struct FileArguments {
     /// The ONNX file.
     #[arg(value_name = "FILE")]
     path: PathBuf,
@@ -40,7 +40,12 @@ pub(crate) struct ModelArguments {
     input_shape: Vec<(String, Vec<usize>)>,
 }
 
-impl ModelArguments {
+impl FileArguments {
+    /// The file `path`.
+    pub fn new(path: PathBuf, input_shape: Vec<(String, Vec<usize>)>) -> Self {
+        Self { path, input_shape }
+    }
+
     /// The file.
     pub fn path(&self) -> &Path {
         &self.path
@@ -204,7 +209,7 @@ pub(crate) fn unknown_operators(graph: &ComputationGraph) -> usize {
 }
 
 /// Parses `NAME=1x3x224x224`.
-fn parse_input_shape(text: &str) -> Result<(String, Vec<usize>), String> {
+pub(super) fn parse_input_shape(text: &str) -> Result<(String, Vec<usize>), String> {
     // Names may hold '=' and 'x'; shapes can't hold '='.
     let (name, shape) = text.rsplit_once('=').ok_or("expected NAME=1x3x224x224")?;
     let dimension = |d: &str| match d.parse::<usize>() {

@@ -1,7 +1,7 @@
 //! `gennape shrink`: a sub-network with its weights.
 
 use super::error::{Error, note};
-use super::input::ModelArguments;
+use super::input::FileArguments;
 use super::print_json;
 use super::space::Format;
 use super::table::si;
@@ -23,7 +23,7 @@ use std::path::PathBuf;
     gennape shrink resnet18.onnx --keep c0=3/4,c5=1/2,-b2,k4=1 -o small.onnx")]
 pub(crate) struct Arguments {
     #[command(flatten)]
-    model: ModelArguments,
+    model: FileArguments,
 
     /// What to keep.
     #[arg(long, value_name = "TEXT", allow_hyphen_values = true)]

@@ -1,7 +1,7 @@
 //! `gennape space`: what can be cut from a network.
 
 use super::error::Error;
-use super::input::ModelArguments;
+use super::input::FileArguments;
 use super::table::{Table, si};
 use super::{print_json, stdout};
 use crate::graph::svg::Tag;
@@ -22,7 +22,7 @@ use std::path::PathBuf;
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
     #[command(flatten)]
-    model: ModelArguments,
+    model: FileArguments,
 
     /// How to print.
     #[arg(long, value_enum, default_value_t = Format::Table)]

@@ -4,6 +4,7 @@ use crate::graph::ComputationGraph;
 use crate::lower::lower;
 use crate::model_graph::{BuildError, ModelGraph};
 use crate::spaces::Architecture;
+use crate::subnetworks::{SubNetwork, SuperNetwork};
 use rand::RngCore;
 use std::fmt::Display;
 use std::hash::Hash;
@@ -83,5 +84,35 @@ impl<A: Architecture> SearchSpace for Architectures<A> {
 
     fn decide(&self, choices: &[usize]) -> Option<A> {
         A::decide(choices)
+    }
+}
+
+impl SearchSpace for SuperNetwork {
+    type Candidate = SubNetwork;
+
+    fn sample(&self, rng: &mut dyn RngCore) -> SubNetwork {
+        self.sample(rng)
+    }
+
+    fn mutate(&self, candidate: &SubNetwork, rng: &mut dyn RngCore) -> SubNetwork {
+        self.mutate(candidate, rng)
+    }
+
+    fn crossover(&self, a: &SubNetwork, b: &SubNetwork, rng: &mut dyn RngCore) -> SubNetwork {
+        self.crossover(a, b, rng)
+    }
+
+    fn build(&self, candidate: &SubNetwork) -> Result<ModelGraph, BuildError> {
+        self.build(candidate)
+    }
+
+    fn decisions(&self) -> Vec<usize> {
+        self.decisions()
+    }
+
+    fn decide(&self, choices: &[usize]) -> Option<SubNetwork> {
+        let options = self.decisions();
+        let fit = choices.iter().zip(&options).all(|(choice, options)| choice < options);
+        (fit && choices.len() == options.len()).then(|| self.decide(choices))
     }
 }

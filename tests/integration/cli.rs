@@ -8,7 +8,7 @@ use std::process::{Command, Stdio};
 
 const RESNET: &str = "data/examples/resnet18.onnx";
 const VIT: &str = "data/examples/vit_b_16.onnx";
-const CELL: &str = "|nor_conv_3x3~0|+|nor_conv_3x3~0|nor_conv_3x3~1|+\
+pub const CELL: &str = "|nor_conv_3x3~0|+|nor_conv_3x3~0|nor_conv_3x3~1|+\
                     |skip_connect~0|nor_conv_3x3~1|nor_conv_1x1~2|";
 
 pub struct Outcome {

@@ -1,6 +1,6 @@
 //! `gennape search` on spaces small enough to know what is best.
 
-use super::cli::{folder, gennape};
+use super::cli::{CELL, folder, gennape};
 use gennape::lower::lower;
 use gennape::onnx;
 use serde_json::Value;
@@ -137,4 +137,35 @@ fn what_cannot_be_searched_is_said_before_anything_is_written() {
     assert!(with(&[]).contains("--resume"));
     let nowhere = gennape(&["search", "--resume", &text(&folder)]).fails().stderr;
     assert!(nowhere.contains("search.json"), "{nowhere}");
+}
+
+#[test]
+fn the_sub_networks_of_a_file_are_searched_and_keep_its_weights() {
+    let folder = folder("from");
+    let network = text(&folder.join("network.onnx"));
+    gennape(&["export", "nasbench201", CELL, "-o", &network, "--seed", "5"]).succeeds();
+    let out = folder.join("out");
+    let search = ["search", "--from", &network, "-o", &text(&out), "--format", "json"];
+    let problem = ["--objective", "accuracy", "--objective", "macs", "--budget", "40"];
+    let report = gennape(&[&search[..], &problem].concat()).succeeds().json();
+    let front = report["front"].as_array().unwrap();
+    assert!(front.len() > 2);
+    let whole = fs::metadata(&network).unwrap().len();
+    for member in front {
+        let path = out.join(member["onnx"].as_str().unwrap());
+        let graph = lower(&onnx::read(&path, &Default::default()).unwrap()).unwrap();
+        assert_eq!(member["fingerprint"], graph.fingerprint().to_string());
+        assert!(fs::metadata(&path).unwrap().len() <= whole + 1000);
+        // What `shrink` writes is the same file.
+        let again = folder.join("again.onnx");
+        let keep = member["architecture"].as_str().unwrap();
+        gennape(&["shrink", &network, "--keep", keep, "-o", &text(&again)]).succeeds();
+        assert_eq!(fs::read(&again).unwrap(), fs::read(&path).unwrap());
+    }
+    let resumed = gennape(&["search", "--resume", &text(&out), "--format", "json"]).succeeds();
+    assert_eq!(resumed.json(), report);
+    // Another network under the same name.
+    gennape(&["export", "nasbench_macro", "00000000", "-o", &network]).succeeds();
+    let told = gennape(&["search", "--resume", &text(&out)]).fails().stderr;
+    assert!(told.contains("is not the network that the search began with"), "{told}");
 }

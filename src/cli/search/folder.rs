@@ -17,7 +17,12 @@ pub(super) struct Settings {
     pub schema: u32,
     /// Version of the program.
     pub version: String,
-    pub space: String,
+    /// The search space, or else
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub space: Option<String>,
+    /// the network whose sub-networks are searched.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub from: Option<Source>,
     pub objectives: Vec<Objective>,
     pub constraints: Vec<Constraint>,
     pub algorithm: AlgorithmName,
@@ -28,6 +33,14 @@ pub(super) struct Settings {
     pub model: Option<PathBuf>,
     /// blake3 of the model's weights.
     pub model_hash: String,
+}
+
+/// A network that is searched for sub-networks.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(super) struct Source {
+    pub path: PathBuf,
+    pub input_shapes: Vec<(String, Vec<usize>)>,
+    pub fingerprint: String,
 }
 
 impl Settings {

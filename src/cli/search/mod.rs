@@ -5,12 +5,15 @@ mod measures;
 
 use super::error::{Error, note};
 use super::export::space_parser;
+use super::input::{FileArguments, parse_input_shape};
 use super::model::ModelArguments;
 use super::progress::Progress;
 use super::table::{Table, si};
 use super::{export, print_json, stdout};
 use crate::estimator::Estimator;
-use crate::onnx::Weights;
+use crate::lower::lower;
+use crate::model_graph::ModelGraph;
+use crate::onnx::{StoredTensors, Weights};
 use crate::search::algorithms::{
     AttentiveSampling, Evolution, Guided, LocalSearch, Nsga2, PolicyGradient, RandomSearch,
 };
@@ -19,11 +22,13 @@ use crate::search::{
     Start, Stop, report, search,
 };
 use crate::spaces::{Architecture, Space, with_architecture};
+use crate::subnetworks::{ShrinkError, SubNetwork, SuperNetwork};
 use clap::ValueEnum;
-use folder::{Folder, Settings};
+use folder::{Folder, Settings, Source};
 use measures::{Constraint, Objective};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::fs::File;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process;
@@ -41,13 +46,21 @@ const PRINTED: usize = 20;
 /// found.
 #[derive(Debug, clap::Args)]
 #[command(
-    group(clap::ArgGroup::new("what").required(true).args(["space", "resume"])),
+    group(clap::ArgGroup::new("what").required(true).args(["space", "from", "resume"])),
     after_help = measures::HELP
 )]
 pub(crate) struct Arguments {
     /// The search space.
     #[arg(long, value_parser = space_parser(), requires = "output")]
     space: Option<Space>,
+
+    /// Search the sub-networks of this ONNX file, which keep its weights; see `gennape space`.
+    #[arg(long, value_name = "FILE", requires = "output")]
+    from: Option<PathBuf>,
+
+    /// Shape of an input whose dimensions the file leaves free; repeatable.
+    #[arg(long, value_name = "NAME=1x3x224x224", requires = "from", value_parser = parse_input_shape)]
+    input_shape: Vec<(String, Vec<usize>)>,
 
     /// A measure to make as good as possible; repeatable [default: accuracy:max macs:min].
     #[arg(long, value_name = "MEASURE[:max|:min]", conflicts_with = "resume")]
@@ -167,10 +180,14 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Error> {
         }
         None => {
             let estimator = arguments.model.load()?;
-            (arguments.settings(&estimator), estimator)
+            (arguments.settings(&estimator)?, estimator)
         }
     };
-    let space: Space = settings.space.parse().map_err(|e| Error::user(format!("{e}")))?;
+    if let Some(source) = &settings.from {
+        return subnetworks(arguments, &settings, source, &estimator);
+    }
+    let name = settings.space.as_deref().unwrap_or_default();
+    let space: Space = name.parse().map_err(|e| Error::user(format!("{e}")))?;
     with_architecture!(space, A => {
         let parse = |text: &str| Ok(text.parse::<A>()?);
         let write = |candidate: &A, path: &Path| {
@@ -181,8 +198,40 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Error> {
     })
 }
 
+/// Searches the sub-networks of a network.
+fn subnetworks(
+    arguments: &Arguments,
+    settings: &Settings,
+    source: &Source,
+    estimator: &Estimator,
+) -> Result<(), Error> {
+    let (path, whole) = (source.path.display().to_string(), read(source)?);
+    if lower(&whole)?.fingerprint().to_string() != source.fingerprint {
+        let what = format!("{path} is not the network that the search began with");
+        return Err(Error::user(what).hint("begin a new search with -o"));
+    }
+    let space = SuperNetwork::new(whole);
+    if space.decisions().iter().all(|&options| options < 2) {
+        let what = format!("{path}: nothing of this network can be cut or replaced");
+        return Err(Error::user(what).hint(format!("gennape space {path}")));
+    }
+    let parse = |text: &str| Ok(space.parse(text)?);
+    let write = |candidate: &SubNetwork, file: &Path| {
+        let mut stored = StoredTensors::open(&source.path).map_err(ShrinkError::from)?;
+        let out =
+            File::create(file).map_err(|e| Error::from(e).about(&file.display().to_string()))?;
+        space.shrink(candidate, &mut stored, out)?;
+        Ok(())
+    };
+    Job { space: &space, parse: &parse, write: &write }.run(arguments, settings, estimator)
+}
+
+fn read(source: &Source) -> Result<ModelGraph, Error> {
+    FileArguments::new(source.path.clone(), source.input_shapes.clone()).read()
+}
+
 impl Arguments {
-    fn settings(&self, estimator: &Estimator) -> Settings {
+    fn settings(&self, estimator: &Estimator) -> Result<Settings, Error> {
         let default = |text: &str| text.parse::<Objective>().ok();
         let objectives = match self.objective.as_slice() {
             [] => ["accuracy:max", "macs:min"].into_iter().filter_map(default).collect(),
@@ -190,19 +239,27 @@ impl Arguments {
         };
         let several = objectives.len() > 1;
         let usual = if several { AlgorithmName::Nsga2 } else { AlgorithmName::Evolution };
-        Settings {
+        let source = |path: &PathBuf| -> Result<Source, Error> {
+            let (path, input_shapes) = (path.clone(), self.input_shape.clone());
+            let mut source = Source { path, input_shapes, fingerprint: String::new() };
+            source.fingerprint = lower(&read(&source)?)?.fingerprint().to_string();
+            Ok(source)
+        };
+        Ok(Settings {
             schema: Settings::SCHEMA,
             version: env!("CARGO_PKG_VERSION").into(),
-            space: self.space.map_or(String::new(), |s| s.to_string()),
+            space: self.space.map(|s| s.to_string()),
+            from: self.from.as_ref().map(source).transpose()?,
             objectives,
             constraints: self.constraint.clone(),
             algorithm: self.algorithm.unwrap_or(usual),
             budget: self.budget.map_or(BUDGET, |b| b as usize),
             seed: self.seed,
-            start: self.start.clone(),
+            // The whole network is the one to beat.
+            start: self.from.iter().map(|_| "whole".into()).chain(self.start.clone()).collect(),
             model: self.model.model.clone(),
             model_hash: hash(estimator),
-        }
+        })
     }
 }
 
@@ -345,7 +402,8 @@ where
         let mut json = serde_json::to_vec_pretty(&report).map_err(std::io::Error::from)?;
         json.push(b'\n');
         folder.write("front.json", &json)?;
-        let title = format!("Search of {}", settings.space);
+        let from = settings.from.as_ref().map(|source| source.path.display().to_string());
+        let title = format!("Search of {}", settings.space.clone().or(from).unwrap_or_default());
         folder.write("report.html", report::html(&title, problem, record, &drawn).as_bytes())?;
         match arguments.format {
             Format::Json => print_json(&report),
