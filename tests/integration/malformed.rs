@@ -484,6 +484,7 @@ impl Drop for Folder {
 
 mod fuzz {
     use super::*;
+    use gennape::subnetworks::{SubNetwork, SuperNetwork};
     use rand::rngs::StdRng;
     use rand::seq::SliceRandom;
     use rand::{Rng, SeedableRng};
@@ -653,6 +654,12 @@ mod fuzz {
         if gennape::onnx::write(&graph, &mut written, gennape::onnx::Weights::Stripped).is_ok() {
             // Constants that are folded now were nodes before, so this may fail, but not panic.
             _ = read_bytes(&written, "fuzz", &options);
+        }
+        let space = SuperNetwork::new(graph);
+        for sub in [space.smallest(), SubNetwork::default()] {
+            // Whatever the network, what is left of it is valid.
+            let built = space.build(&sub).unwrap_or_else(|e| panic!("{sub}: {e}"));
+            _ = lower::lower(&built);
         }
         true
     }
