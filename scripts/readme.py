@@ -46,6 +46,16 @@ def search() -> str:
     return console(f"gennape {arguments} -o out", lines)
 
 
+def shrink() -> str:
+    """A sub-network of an example, and what it takes."""
+    arguments = "shrink data/examples/resnet18.onnx --keep c0=1/2,-b4,k0=5"
+    with tempfile.TemporaryDirectory() as folder:
+        command = f"target/release/gennape {arguments} -o {folder}/small.onnx"
+        result = subprocess.run(command, shell=True, cwd=ROOT, check=True, capture_output=True, text=True)
+    told = [line for line in result.stderr.splitlines() if line.startswith("wrote")]
+    return console(f"gennape {arguments} -o small.onnx", [line.replace(f"{folder}/", "") for line in told])
+
+
 def measure(value: dict | None, digits: int = 3) -> str:
     if value is None:
         return ""
@@ -175,6 +185,7 @@ SECTIONS = {
     "predict": predict,
     "profile": profile,
     "search": search,
+    "shrink": shrink,
     "accuracy": accuracy,
     "settings": settings,
     "evaluation": evaluation,
