@@ -1,0 +1,108 @@
+//! How many candidates a search gets through, and whether stand-ins change what it does.
+
+use crate::Context;
+use crate::families;
+use crate::report::{Summary, print};
+use gennape::benchmarks::BenchmarkError;
+use gennape::estimator::{Accuracy, Estimator};
+use gennape::graph::{ComputationGraph, Fingerprint};
+use gennape::search::algorithms::{Evolution, Guided, Nsga2};
+use gennape::search::{Algorithm, Architectures, Limits, Next, Problem, Record, Start, search};
+use gennape::spaces::nasbench201::{Cell, Dataset};
+use serde::Serialize;
+use serde_json::Value;
+use std::collections::HashSet;
+use std::time::Instant;
+
+const BUDGET: usize = 5000;
+
+#[derive(Serialize)]
+struct Row {
+    algorithm: &'static str,
+    budget: usize,
+    candidates_per_second: Summary,
+    /// Shares of the time.
+    proposing: f64,
+    building: f64,
+    evaluating: f64,
+    threads: usize,
+}
+
+fn run(
+    problem: &Problem,
+    algorithm: &mut dyn Algorithm<Architectures<Cell>>,
+    limits: Limits,
+) -> Record<Cell> {
+    let mut observe = |_: &[_]| Next::Continue;
+    search(&Architectures::default(), problem, algorithm, limits, Start::default(), &mut observe)
+        .expect("cells can be built and estimated")
+}
+
+/// Searches of NAS-Bench-201 for accuracy and few operations by the default model.
+pub fn measure(context: &Context) -> Result<Value, BenchmarkError> {
+    let estimator = Estimator::embedded();
+    let problem = Problem::new()
+        .maximise("accuracy", Accuracy::expected(&estimator))
+        .minimise("macs", |graph: &ComputationGraph| graph.macs() as f64);
+    let row = |name, algorithm: fn() -> Box<dyn Algorithm<Architectures<Cell>>>| {
+        let (mut rates, mut shares, mut total) = (Vec::new(), [0.0; 3], 0.0);
+        for seed in 0..context.seeds {
+            let started = Instant::now();
+            let record = run(&problem, &mut *algorithm(), Limits { budget: BUDGET, seed });
+            let seconds = started.elapsed().as_secs_f64();
+            rates.push(record.history.len() as f64 / seconds);
+            let spent = record.spent;
+            let parts = [spent.proposing, spent.building, spent.evaluating];
+            shares.iter_mut().zip(parts).for_each(|(sum, part)| *sum += part.as_secs_f64());
+            total += seconds;
+        }
+        let [proposing, building, evaluating] = shares.map(|share| share / total);
+        let candidates_per_second = Summary::of(rates);
+        let threads = rayon::current_num_threads();
+        let algorithm = name;
+        Row {
+            algorithm,
+            budget: BUDGET,
+            candidates_per_second,
+            proposing,
+            building,
+            evaluating,
+            threads,
+        }
+    };
+    let rows = [
+        row("regularised evolution", || Box::new(Evolution::default())),
+        row("NSGA-II", || Box::new(Nsga2::default())),
+    ];
+    let text = |r: &Row| {
+        let share = |x: f64| format!("{:.0} %", 100.0 * x);
+        let rate = r.candidates_per_second.text(0, None);
+        let shares = [r.proposing, r.building, r.evaluating].map(share);
+        [vec![r.algorithm.into(), rate], shares.to_vec(), vec![r.threads.to_string()]].concat()
+    };
+    print(
+        "Distinct networks of NAS-Bench-201 a second, built, recognised and estimated",
+        &["algorithm", "networks/s", "proposing", "building", "evaluating", "threads"],
+        &rows.iter().map(text).collect::<Vec<_>>(),
+    );
+    Ok(serde_json::to_value(rows).expect("rows are JSON"))
+}
+
+/// Ends the program when stand-ins make a difference.
+pub fn check(context: &Context) -> Result<Value, BenchmarkError> {
+    let estimators = vec![&context.nb101];
+    let family = families::nasbench201(&context.data, Dataset::Cifar10, estimators)?;
+    let limits = Limits { budget: 40, seed: 0 };
+    let problem = Problem::new().maximise("label", family.truth());
+    let prior = crate::tabled::Prior { space: &family.space, estimator: Some(0) };
+    let stand_ins = family.run(&problem, &mut Guided::new(&prior, 5), limits, Start::default());
+    let networks = run(&problem, &mut Guided::new(&context.nb101, 5), limits);
+    let classes: HashSet<Fingerprint> =
+        family.networks.iter().map(|n| family.space.fingerprint(&n.architecture)).collect();
+    assert_eq!(classes.len(), family.space.graphs(), "stand-ins are not told apart");
+    let order = |record: &Record<Cell>| -> Vec<String> {
+        record.history.iter().map(|e| e.candidate.to_string()).collect()
+    };
+    assert_eq!(order(&stand_ins), order(&networks), "stand-ins make a difference");
+    Ok(Value::Null)
+}
