@@ -80,6 +80,8 @@ pub struct Record<C> {
     pub stop: Stop,
     /// Every distinct network in the order of evaluation, those that constraints rule out too.
     pub history: Vec<Evaluated<C>>,
+    /// How many distinct candidates were built, those with a computation graph met before too.
+    pub candidates: usize,
     /// Where the time went.
     pub spent: Spent,
 }
@@ -197,7 +199,8 @@ pub fn search<S: SearchSpace>(
             break Stop::Exhausted;
         }
     };
-    Ok(Record { limits, stop, history: run.history, spent: run.spent })
+    let candidates = run.candidates.len();
+    Ok(Record { limits, stop, history: run.history, candidates, spent: run.spent })
 }
 
 /// A search under way.

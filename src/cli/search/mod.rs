@@ -503,9 +503,10 @@ fn told<C>(record: &Record<C>, evaluated: usize, began: Instant, folder: &Folder
         Stop::Interrupted => "; interrupted".into(),
     };
     note(&format!(
-        "{evaluated} networks in {seconds:.1} s, {:.0} a second ({:.0} % building, {:.0} % \
-         measuring, {:.0} % choosing){why}; see {}",
-        evaluated as f64 / seconds,
+        "{evaluated} networks of {} candidates in {seconds:.1} s, {:.0} candidates a second ({:.0} % \
+         building, {:.0} % measuring, {:.0} % choosing){why}; see {}",
+        record.candidates,
+        record.candidates as f64 / seconds,
         share(record.spent.building),
         share(record.spent.evaluating),
         share(record.spent.proposing),

@@ -10,13 +10,15 @@ use std::collections::{HashSet, VecDeque};
 
 /// Ageing evolution: the best of a random sample of the population has a mutant, and the oldest
 /// dies. With several objectives the best is one of the sample's non-dominated networks, of those
-/// the least crowded. A mutant that exists already is mutated once more, which costs nothing and
-/// leads out of a neighbourhood that is used up.
+/// the least crowded. After a batch without anything new, mutants that exist already are mutated
+/// once more, which leads out of a neighbourhood that is used up.
 #[derive(Debug, Clone)]
 pub struct Evolution<C> {
     population: VecDeque<(C, Fitness)>,
     /// All candidates ever proposed.
     met: HashSet<C>,
+    /// Whether the last batch had nothing new.
+    used_up: bool,
     size: usize,
     sample: usize,
 }
@@ -24,7 +26,13 @@ pub struct Evolution<C> {
 impl<C> Default for Evolution<C> {
     /// A population of 100 and samples of 25, as Real et al. chose.
     fn default() -> Self {
-        Self { population: VecDeque::new(), met: HashSet::new(), size: 100, sample: 25 }
+        Self {
+            population: VecDeque::new(),
+            met: HashSet::new(),
+            used_up: false,
+            size: 100,
+            sample: 25,
+        }
     }
 }
 
@@ -40,13 +48,18 @@ impl<S: SearchSpace> Algorithm<S> for Evolution<S::Candidate> {
                 .map(|i| &self.population[i])
                 .collect();
             let fitness: Vec<Fitness> = drawn.iter().map(|(_, f)| f.clone()).collect();
-            new_mutant(space, &drawn[pareto::order(&fitness)[0]].0, &mut self.met, rng)
+            let parent = &drawn[pareto::order(&fitness)[0]].0;
+            match self.used_up {
+                true => new_mutant(space, parent, &mut self.met, rng),
+                false => space.mutate(parent, rng),
+            }
         };
         (0..BATCH).map(child).collect()
     }
 
     fn tell(&mut self, evaluated: &[Evaluated<S::Candidate>]) {
-        self.met.extend(evaluated.iter().map(|e| e.candidate.clone()));
+        let new = evaluated.iter().filter(|e| self.met.insert(e.candidate.clone())).count();
+        self.used_up = new == 0;
         self.population.extend(evaluated.iter().map(|e| (e.candidate.clone(), e.fitness.clone())));
         let dead = self.population.len().saturating_sub(self.size);
         self.population.drain(..dead);
