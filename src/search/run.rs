@@ -12,7 +12,8 @@ use rayon::prelude::*;
 use std::collections::{HashMap, HashSet};
 use std::time::{Duration, Instant};
 
-/// A search gives up after so many candidates in a row of which none was new.
+/// A search gives up after so many candidates in a row of which none was new and kept the
+/// constraints.
 const PATIENCE: usize = 20_000;
 
 /// A way of choosing which candidates to evaluate next, given how good the earlier ones are.
@@ -54,7 +55,7 @@ pub struct Limits {
 pub enum Stop {
     /// As many networks as allowed are evaluated.
     Budget,
-    /// The algorithm proposed nothing new for long.
+    /// The algorithm proposed nothing new that keeps the constraints for long.
     Exhausted,
     /// The observer asked for it.
     Interrupted,
@@ -180,11 +181,11 @@ pub fn search<S: SearchSpace>(
     let mut idle = 0;
     let stop = loop {
         if !asked.is_empty() {
-            let before = run.history.len();
+            let before = run.feasible;
             if let Some(stop) = run.evaluate(&asked, observe)? {
                 break stop;
             }
-            idle = if run.history.len() > before { 0 } else { idle + asked.len() };
+            idle = if run.feasible > before { 0 } else { idle + asked.len() };
             let now = Instant::now();
             algorithm.tell(&asked.iter().map(|c| run.result(c)).collect::<Vec<_>>());
             run.spent.proposing += now.elapsed();

@@ -286,4 +286,10 @@ fn searches_end_and_leave_out_what_has_no_number() {
     let few = Problem::new().maximise("quality", quality).at_most("cost", 1.0, cost);
     let record = toy("local", &few, 20_000, 0);
     assert_eq!(record.stop, Stop::Exhausted);
+
+    // Long before all 16,384 are tried.
+    let none = Problem::new().maximise("quality", quality).at_most("cost", -1.0, cost);
+    let record = toy("random", &none, 1, 0);
+    assert_eq!(record.stop, Stop::Exhausted);
+    assert!(record.candidates < 14_000, "{}", record.candidates);
 }

@@ -130,6 +130,11 @@ fn what_cannot_be_searched_is_said_before_anything_is_written() {
         assert!(told.contains(message), "{told}");
         assert!(!Path::new(&output).exists(), "{told}");
     }
+    let output_of_policy = text(&folder.join("policy"));
+    let policy = ["search", "--space", "two_path", "--algorithm", "policy-gradient", "-o"];
+    let told = gennape(&[&policy[..], &[&output_of_policy]].concat()).fails().stderr;
+    assert!(told.contains("fixed number of decisions"), "{told}");
+    assert!(!Path::new(&output_of_policy).exists(), "{told}");
     let told = with(&["--objective", "cmd:exit 7"]);
     assert!(told.contains("exit status: 7"), "{told}");
     fs::remove_dir_all(&output).unwrap();

@@ -318,6 +318,7 @@ where
         let problem = measures::problem(&settings.objectives, &settings.constraints, estimator)?;
         let start = settings.start.iter().map(|text| (self.parse)(text));
         let candidates = start.collect::<Result<Vec<_>, _>>()?;
+        let mut algorithm = settings.algorithm.algorithm(self.space, estimator)?;
         let (mut folder, known) = match (&arguments.resume, &arguments.output) {
             (Some(path), _) => Folder::resume(path, settings, problem.measures())?,
             (None, Some(path)) => {
@@ -328,7 +329,6 @@ where
             }
         };
         let limits = Limits { budget: settings.budget, seed: settings.seed };
-        let mut algorithm = settings.algorithm.algorithm(self.space, estimator)?;
         let earlier: HashSet<String> = known.keys().cloned().collect();
         let start = Start { candidates, known };
 
@@ -499,7 +499,9 @@ fn told<C>(record: &Record<C>, evaluated: usize, began: Instant, folder: &Folder
     let (report, path) = (folder.file("report.html"), folder.file(""));
     let why = match record.stop {
         Stop::Budget => String::new(),
-        Stop::Exhausted => "; nothing new was found for long".into(),
+        Stop::Exhausted => {
+            "; then nothing new that keeps the constraints was found for long".into()
+        }
         Stop::Interrupted => "; interrupted".into(),
     };
     note(&format!(
