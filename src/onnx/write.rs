@@ -54,7 +54,7 @@ pub fn write(graph: &ModelGraph, out: impl Write, weights: Weights) -> Result<()
 /// tensor at a time.
 ///
 /// # Errors
-/// As [`write`], and what `stored` fails with.
+/// As [`write()`], and what `stored` fails with.
 pub fn write_stored(
     graph: &ModelGraph,
     out: impl Write,
