@@ -49,7 +49,7 @@ pub struct Tuned {
 }
 
 /// Trains encoder and head of `base` further on the ranks of the `targets` of these graphs of
-/// `store`, by the squared error and the [pairwise logistic loss](ranking_loss).
+/// `store`, by the squared error and the pairwise logistic loss.
 ///
 /// The labels are parted in five, in the order given, and each part is scored by a twin trained on
 /// the others. The number of steps is the one after which these scores rank the labels best, none
