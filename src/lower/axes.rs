@@ -175,6 +175,7 @@ impl AxesMap {
             map.0[id.index()] = Some(of_input(graph.value(id)));
         }
         for node in graph.nodes() {
+            let node = &*node.plain();
             for (i, id) in node.outputs.iter().enumerate() {
                 let Some(id) = *id else { continue };
                 let value = graph.value(id);
@@ -212,8 +213,7 @@ impl AxesMap {
             x.iter().enumerate().map(|(i, a)| resized(a, changed(i))).collect()
         };
         match node.op {
-            Conv | FusedConv | ConvInteger | QLinearConv | ConvTranspose | GridSample
-            | RoiAlign => positional(&x[0], shape),
+            Conv | ConvTranspose | GridSample | RoiAlign => positional(&x[0], shape),
             DepthToSpace | SpaceToDepth => depth_space(x, node).unwrap_or_else(|| usual(shape)),
             Reshape | Flatten | Squeeze | Unsqueeze => {
                 regrouped(x, shape).unwrap_or_else(|| usual(shape))
@@ -248,11 +248,8 @@ impl AxesMap {
                 }
                 None => usual(shape),
             },
-            MatMul | FusedMatMul | MatMulInteger | QLinearMatMul => {
-                let right = if node.op == QLinearMatMul { 3 } else { 1 };
-                self.of_matmul(graph, node, (0, right), shape)
-            }
-            Gemm | FusedGemm => {
+            MatMul | FusedMatMul => self.of_matmul(graph, node, shape),
+            Gemm => {
                 let flip = node.attributes.int("transA", 0) != 0 && x.len() == 2;
                 let (rows, depth) = if flip { (1, 0) } else { (0, 1) };
                 let columns = match axes(1) {
@@ -262,7 +259,7 @@ impl AxesMap {
                 smallvec![x[rows].clone(), columns]
             }
             Einsum => self.of_einsum(node, shape).unwrap_or_else(|| usual(shape)),
-            Attention => match output {
+            Attention | MsAttention => match output {
                 0 => {
                     let mut out = x.clone();
                     if let Some(last) = out.last_mut() {
@@ -301,7 +298,7 @@ impl AxesMap {
     fn without_first(&self, graph: &ModelGraph, node: &Node, shape: &[usize]) -> Axes {
         use OpType::*;
         match node.op {
-            MatMul | FusedMatMul | MatMulInteger => self.of_matmul(graph, node, (0, 1), shape),
+            MatMul | FusedMatMul => self.of_matmul(graph, node, shape),
             // Rows of a table: the index's axes, then features.
             Gather => {
                 let index = node.inputs.get(1).copied().flatten().and_then(|id| self.get(id));
@@ -339,13 +336,7 @@ impl AxesMap {
         broadcast(&operands, shape)
     }
 
-    fn of_matmul(
-        &self,
-        graph: &ModelGraph,
-        node: &Node,
-        (left, right): (usize, usize),
-        shape: &[usize],
-    ) -> Axes {
+    fn of_matmul(&self, graph: &ModelGraph, node: &Node, shape: &[usize]) -> Axes {
         let operand = |i: usize, flip: &str| {
             let id = node.inputs.get(i).copied().flatten()?;
             let mut dims = graph.value(id).shape.clone();
@@ -359,8 +350,7 @@ impl AxesMap {
             }
             Some((dims, axes))
         };
-        let (Some((da, a)), Some((db, b))) = (operand(left, "transA"), operand(right, "transB"))
-        else {
+        let (Some((da, a)), Some((db, b))) = (operand(0, "transA"), operand(1, "transB")) else {
             return usual(shape);
         };
         let (ra, rb) = (da.len(), db.len());

@@ -9,6 +9,7 @@ mod attribute;
 mod builder;
 pub mod infer;
 mod op_type;
+mod plain;
 mod tensor;
 
 pub use attribute::{Attribute, Attributes, ints};

@@ -147,30 +147,10 @@ fn ir_version(opset: i64) -> i64 {
     }
 }
 
-/// The domain that an operator of the vocabulary belongs to.
-fn domain(op: &OpType, opset: i64) -> &str {
-    use OpType::*;
-    const MICROSOFT: &str = "com.microsoft";
-    match op {
-        Unknown { domain, .. } => domain,
-        BiasGelu
-        | FastGelu
-        | FusedConv
-        | FusedGemm
-        | FusedMatMul
-        | QuickGelu
-        | SkipLayerNormalization
-        | SkipSimplifiedLayerNormalization => MICROSOFT,
-        Gelu if opset < 20 => MICROSOFT,
-        Attention | RotaryEmbedding if opset < 23 => MICROSOFT,
-        _ => "",
-    }
-}
-
 fn opsets(graph: &ModelGraph) -> Vec<OperatorSetIdProto> {
     let mut domains = BTreeMap::from([("", graph.opset())]);
     for node in graph.nodes() {
-        domains.entry(domain(&node.op, graph.opset())).or_insert(1);
+        domains.entry(node.op.domain()).or_insert(1);
     }
     let import = |(domain, version): (&str, i64)| OperatorSetIdProto {
         domain: domain.into(),
@@ -211,7 +191,7 @@ fn message(graph: &ModelGraph, names: &[String]) -> Result<GraphProto, WriteErro
     let mut outputs = HashSet::new();
     Ok(GraphProto {
         name: graph.name().into(),
-        node: nodes.map(|(n, name)| node(graph, names, n, name)).collect::<Result<_, _>>()?,
+        node: nodes.map(|(n, name)| node(names, n, name)).collect::<Result<_, _>>()?,
         input: graph.inputs().iter().filter_map(|id| info(id.index())).collect(),
         // A name may stand there only once.
         output: (graph.outputs().iter().filter(|id| outputs.insert(**id)))
@@ -244,13 +224,8 @@ fn value_info(name: &str, value: &Value) -> ValueInfoProto {
     ValueInfoProto { name: name.into(), type_: MessageField::some(kind), ..Default::default() }
 }
 
-fn node(
-    graph: &ModelGraph,
-    names: &[String],
-    node: &Node,
-    name: String,
-) -> Result<NodeProto, WriteError> {
-    let domain = domain(&node.op, graph.opset());
+fn node(names: &[String], node: &Node, name: String) -> Result<NodeProto, WriteError> {
+    let domain = node.op.domain();
     if domain.is_empty() && matches!(node.op.name(), "If" | "Loop" | "Scan" | "SequenceMap") {
         let what = format!("node '{name}' ({}), whose subgraphs are not kept", node.op);
         return Err(WriteError::Unrepresentable(what));

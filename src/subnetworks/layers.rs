@@ -74,6 +74,7 @@ fn continues(graph: &ModelGraph, node: &Node, x: ValueId) -> bool {
                 | Clip
                 | Elu
                 | Gelu
+                | MsGelu
                 | HardSwish
                 | LeakyRelu
                 | Mish

@@ -106,7 +106,9 @@ pub(super) fn activations(graph: &ModelGraph, live: &[bool]) -> Vec<ActivationSi
         let (present, operand) = match site.op {
             OpType::Relu => (Some(Activation::Relu), first),
             OpType::HardSwish => (Some(Activation::HardSwish), first),
-            OpType::LeakyRelu | OpType::Elu | OpType::Gelu | OpType::Mish => (None, first),
+            OpType::LeakyRelu | OpType::Elu | OpType::Gelu | OpType::MsGelu | OpType::Mish => {
+                (None, first)
+            }
             OpType::Mul => (Some(Activation::Silu), gated(graph, site)?),
             _ => return None,
         };

@@ -324,9 +324,9 @@ impl<'g> Labels<'g> {
         match node.op {
             Abs | Acos | Acosh | Asin | Asinh | Atan | Atanh | Cast | CastLike | Ceil | Celu
             | Clip | Cos | Cosh | Elu | Erf | Exp | Floor | Gelu | HardSigmoid | HardSwish
-            | Identity | IsInf | IsNaN | LeakyRelu | Log | Mish | Neg | Not | QuickGelu
-            | Reciprocal | Relu | Round | Selu | Shrink | Sigmoid | Sign | Sin | Sinh
-            | Softplus | Softsign | Sqrt | Swish | Tan | Tanh | ThresholdedRelu => one(x),
+            | Identity | IsInf | IsNaN | LeakyRelu | Log | Mish | MsGelu | Neg | Not
+            | QuickGelu | Reciprocal | Relu | Round | Selu | Shrink | Sigmoid | Sign | Sin
+            | Sinh | Softplus | Softsign | Sqrt | Swish | Tan | Tanh | ThresholdedRelu => one(x),
             Dropout => Some(smallvec![x.clone(), x]),
             Add | Sub | Mul | Div | Pow | Mod | PRelu | Max | Min | Mean | Sum | Where | And
             | Or | Xor | Equal | Greater | GreaterOrEqual | Less | LessOrEqual | BiasGelu

@@ -1,9 +1,12 @@
 //! The draft of a model graph: one node per operator that computes.
 
+mod attention;
 mod elementwise;
 mod norm;
 mod parts;
 mod pooling;
+#[cfg(test)]
+mod tests;
 mod weighted;
 
 use super::axes::{Axes, AxesMap, Role, extent};
@@ -31,7 +34,7 @@ pub(super) fn draft(graph: &ModelGraph) -> Draft {
     for node in graph.nodes() {
         let computes = |id: &Option<ValueId>| id.is_some_and(|id| !graph.value(id).is_constant());
         if node.outputs.iter().any(computes) {
-            drafter.operator(node);
+            drafter.operator(&node.plain());
         }
     }
     for &id in graph.outputs() {
@@ -211,7 +214,7 @@ impl<'a> Drafter<'a> {
             | DequantizeLinear
             | DynamicQuantizeLinear => self.pass(node),
 
-            Conv | FusedConv | ConvInteger | QLinearConv => self.conv(node),
+            Conv => self.conv(node),
             ConvTranspose => self.conv_transpose(node),
             MaxPool => self.pool(node, O::MaxPool, O::GlobalMaxPool),
             AveragePool | LpPool => self.pool(node, O::AveragePool, O::GlobalAveragePool),
@@ -227,10 +230,11 @@ impl<'a> Drafter<'a> {
                 self.atom(node, O::TopK).key = smallvec![axis];
             }
 
-            MatMul | FusedMatMul | MatMulInteger | QLinearMatMul => self.matmul(node),
-            Gemm | FusedGemm => self.gemm(node),
+            MatMul | FusedMatMul => self.matmul(node),
+            Gemm => self.gemm(node),
             Einsum => self.einsum(node),
             Attention => self.attention(node),
+            MsAttention => self.packed_attention(node),
             LSTM => self.recurrent(node, O::Lstm, 4),
             GRU => self.recurrent(node, O::Gru, 3),
             RNN => self.recurrent(node, O::Rnn, 1),
@@ -328,6 +332,10 @@ impl<'a> Drafter<'a> {
             }
             // Never computed: their outputs are constants.
             Constant | ConstantOfShape | Shape | Size | Range | EyeLike => {}
+            // Plain operators stand for these.
+            ConvInteger | FusedConv | FusedGemm | MatMulInteger | MsDequantizeLinear
+            | MsGatherND | MsGelu | MsGridSample | MsQLinearConv | MsQuantizeLinear
+            | MsRotaryEmbedding | MsTrilu | QLinearConv | QLinearMatMul => {}
             Unknown { .. } => self.plain(node, O::Unknown),
         }
     }

@@ -1,10 +1,9 @@
 //! Operators that multiply by weights, or one tensor by another.
 
-use super::super::axes::{Axes, extent};
-use super::super::draft::{Index, Node as Draftee, Op};
+use super::super::draft::{Node as Draftee, Op};
 use super::{Drafter, push_in};
 use crate::graph::{Extent, Operation, Window};
-use crate::model_graph::{Node, OpType, Origin, Value, infer};
+use crate::model_graph::{Node, Origin, Value, infer};
 use smallvec::{SmallVec, smallvec};
 
 impl Drafter<'_> {
@@ -34,8 +33,7 @@ impl Drafter<'_> {
     }
 
     pub(super) fn conv(&mut self, node: &Node) {
-        let at = if node.op == OpType::QLinearConv { 3 } else { 1 };
-        let (Some(x), Some(w)) = (self.value(node, 0), self.value(node, at)) else { return };
+        let (Some(x), Some(w)) = (self.value(node, 0), self.value(node, 1)) else { return };
         let groups = u32::try_from(node.attributes.int("group", 1)).unwrap_or(1);
         let channels = x.shape[1];
         let depthwise = w.shape[1] == 1 && channels > 1;
@@ -44,12 +42,15 @@ impl Drafter<'_> {
         window.groups = groups;
         let input = self.mapped(node, x);
         let operation = if depthwise { Operation::DepthwiseConv } else { Operation::Conv };
-        let bias = self.has_trained(node, if at == 3 { 8 } else { 2 });
-        let new = self.atom(node, operation);
+        let bias = self.has_trained(node, 2);
+        // A fused sum and the activation come after.
+        let own = Node { inputs: node.inputs.iter().copied().take(3).collect(), ..node.clone() };
+        let new = self.atom(&own, operation);
         new.window = window;
         new.bias = bias;
         new.input = input;
         new.macs = new.output.elements().saturating_mul(per_output);
+        self.added(node, 3);
         self.activation(node);
     }
 
@@ -71,6 +72,17 @@ impl Drafter<'_> {
             3 => Extent::new(x.shape[1] as u64, x.shape[2] as u64, 1),
             _ => Extent::new(x.shape[1] as u64, spatial(2..rank - 1), x.shape[rank - 1] as u64),
         }
+    }
+
+    /// Adds input `index`, which ONNX Runtime has fused into an operator.
+    fn added(&mut self, node: &Node, index: usize) {
+        let output = self.output(node);
+        let extent = self.extent(output);
+        let (Some(sum), Some(other)) = (self.source[output.index()], self.from(node, index)) else {
+            return;
+        };
+        let index = push_in(&mut self.draft, Operation::Add, &[sum, other], extent, node);
+        self.alias(node, index);
     }
 
     /// The activation that ONNX Runtime has fused into an operator.
@@ -107,8 +119,7 @@ impl Drafter<'_> {
 
     /// A product with one constant operand is a linear layer.
     pub(super) fn matmul(&mut self, node: &Node) {
-        let right = if node.op == OpType::QLinearMatMul { 3 } else { 1 };
-        let (Some(a), Some(b)) = (self.value(node, 0), self.value(node, right)) else { return };
+        let (Some(a), Some(b)) = (self.value(node, 0), self.value(node, 1)) else { return };
         let flip = node.attributes.int("transA", 0) != 0 && a.shape.len() >= 2;
         let depth = a.shape[a.shape.len() - 1 - usize::from(flip)];
         let linear = a.is_constant() || b.is_constant();
@@ -162,65 +173,6 @@ impl Drafter<'_> {
         if node.inputs.len() > 1 {
             new.macs = new.output.elements().saturating_mul(depth);
         }
-    }
-
-    /// Written out as the two products and the softmax that it stands for.
-    pub(super) fn attention(&mut self, node: &Node) {
-        let (Some(q), Some(k), Some(v)) =
-            (self.from(node, 0), self.from(node, 1), self.from(node, 2))
-        else {
-            return self.plain(node, Operation::MatMul);
-        };
-        let (Some(qa), Some(ka)) = (self.axes_of(node, 0), self.axes_of(node, 1)) else { return };
-        let four = qa.len() == 4;
-        let heads: u64 = match four {
-            true => extent(&smallvec![qa[1].clone()]).channels,
-            false => node.attributes.int("q_num_heads", 1).unsigned_abs(),
-        };
-        let tokens = |axes: &Axes| extent(&smallvec![axes[axes.len() - 2].clone()]);
-        let (tq, tk) = (tokens(qa), tokens(ka));
-        let (q_extent, k_extent) = (extent(qa), extent(ka));
-        let width = q_extent.channels;
-        let scores = Extent::new(
-            heads,
-            tq.height.saturating_mul(tk.height),
-            tq.width.saturating_mul(tk.width),
-        );
-        let output = self.extent(self.output(node));
-        let v_extent = self.id(node, 2).map_or(output, |id| self.extent(id));
-        let larger = |a: Extent, b: Extent| std::cmp::max_by_key(a, b, |e| (e.elements(), *e));
-        let mut push = |operation, inputs: &[Index], input, output, macs| {
-            let mut new =
-                Draftee::new(Op::Atom(operation), SmallVec::from_slice(inputs), input, output);
-            new.macs = macs;
-            new.name = node.name.clone();
-            self.draft.push(new)
-        };
-        let head = width.checked_div(heads).unwrap_or(1);
-        let macs = scores.elements().saturating_mul(head);
-        let mut index = push(Operation::MatMul, &[q, k], larger(q_extent, k_extent), scores, macs);
-        if let Some(mask) = self.id(node, 3) {
-            index = match self.source[mask.index()] {
-                Some(mask) => {
-                    push_in(&mut self.draft, Operation::Add, &[index, mask], scores, node)
-                }
-                None => push_in(&mut self.draft, Operation::AddConstant, &[index], scores, node),
-            };
-        }
-        index = push_in(&mut self.draft, Operation::Softmax, &[index], scores, node);
-        let keys = tk.height.saturating_mul(tk.width);
-        self.draft.nodes_mut()[index].window.kernel = [u32::try_from(keys).unwrap_or(u32::MAX), 1];
-        let macs = output.elements().saturating_mul(keys);
-        let mut new = Draftee::new(
-            Op::Atom(Operation::MatMul),
-            smallvec![index, v],
-            larger(scores, v_extent),
-            output,
-        );
-        new.macs = macs;
-        new.name = node.name.clone();
-        let index = self.draft.push(new);
-        self.alias(node, index);
     }
 
     pub(super) fn recurrent(&mut self, node: &Node, operation: Operation, gates: u64) {

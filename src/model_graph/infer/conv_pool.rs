@@ -1,7 +1,7 @@
 //! Convolutions and pooling: windows that slide over a map of 1, 2 or 3 spatial dimensions.
 
 use super::{Context, Fact, Facts, Result, dim, invalid, one, signed};
-use crate::model_graph::{DataType, DisplayShape, OpType, Shape};
+use crate::model_graph::{DataType, DisplayShape, Shape};
 use smallvec::{SmallVec, smallvec};
 
 type Ints = SmallVec<[i64; 4]>;
@@ -88,11 +88,6 @@ impl Windows {
     }
 }
 
-/// Position of the weight among a convolution's inputs.
-fn weight_index(op: &OpType) -> usize {
-    if *op == OpType::QLinearConv { 3 } else { 1 }
-}
-
 fn kernel_of(ctx: &Context, weight: &[usize]) -> Result<Ints> {
     let kernel: Ints = weight.iter().skip(2).map(|&d| signed(d)).collect();
     match ctx.attributes.ints("kernel_shape") {
@@ -106,7 +101,7 @@ fn kernel_of(ctx: &Context, weight: &[usize]) -> Result<Ints> {
 
 pub(super) fn conv(ctx: &Context) -> Result<Facts> {
     let x = ctx.input(0)?;
-    let w = ctx.ranked(weight_index(ctx.op), x.shape.len())?;
+    let w = ctx.ranked(1, x.shape.len())?;
     let [batch, channels, spatial @ ..] = x.shape.as_slice() else {
         return invalid(format!("input 0 has shape {}", DisplayShape(&x.shape)));
     };
@@ -124,12 +119,7 @@ pub(super) fn conv(ctx: &Context) -> Result<Facts> {
     for (i, &extent) in spatial.iter().enumerate() {
         out.push(windows.slide(i, extent)?);
     }
-    let dtype = match ctx.op {
-        OpType::ConvInteger => DataType::Int32,
-        OpType::QLinearConv => ctx.optional(7).map_or(DataType::Uint8, |zero| zero.dtype),
-        _ => x.dtype,
-    };
-    one(dtype, out)
+    one(x.dtype, out)
 }
 
 pub(super) fn conv_transpose(ctx: &Context) -> Result<Facts> {

@@ -1,14 +1,11 @@
 //! Matrix products.
 
-use super::{Context, Fact, Facts, Result, broadcast, dim, invalid, one};
-use crate::model_graph::{DataType, DisplayShape, OpType, Shape};
+use super::{Context, Facts, Result, broadcast, invalid, one};
+use crate::model_graph::{DisplayShape, Shape};
 use smallvec::smallvec;
 
 pub(super) fn matmul(ctx: &Context) -> Result<Facts> {
-    let (a, b) = match ctx.op {
-        OpType::QLinearMatMul => (ctx.input(0)?, ctx.input(3)?),
-        _ => (ctx.input(0)?, ctx.input(1)?),
-    };
+    let (a, b) = (ctx.input(0)?, ctx.input(1)?);
     let mut left = a.shape.clone();
     let mut right = b.shape.clone();
     for (name, shape) in [("transA", &mut left), ("transB", &mut right)] {
@@ -45,12 +42,7 @@ pub(super) fn matmul(ctx: &Context) -> Result<Facts> {
     if !vector_b {
         out.push(right[lb - 1]);
     }
-    let dtype = match ctx.op {
-        OpType::MatMulInteger => DataType::Int32,
-        OpType::QLinearMatMul => ctx.optional(7).map_or(DataType::Uint8, |zero| zero.dtype),
-        _ => a.dtype,
-    };
-    one(dtype, out)
+    one(a.dtype, out)
 }
 
 pub(super) fn gemm(ctx: &Context) -> Result<Facts> {
@@ -163,47 +155,4 @@ pub(super) fn einsum(ctx: &Context) -> Result<Facts> {
         }
     }
     one(ctx.input(0)?.dtype, out)
-}
-
-/// Attention of ONNX 23 and later, on `[batch, tokens, features]` or `[batch, heads, tokens, head]`.
-pub(super) fn attention(ctx: &Context) -> Result<Facts> {
-    let (q, k, v) = (ctx.input(0)?, ctx.input(1)?, ctx.input(2)?);
-    let past = ctx.optional(4).map_or(0, |p| p.shape.get(2).copied().unwrap_or(0));
-    let mut facts = Facts::new();
-    let (out, keys, values, heads): (Shape, Shape, Shape, usize) =
-        match (q.shape.as_slice(), k.shape.as_slice(), v.shape.as_slice()) {
-            (&[b, h, t, _], &[_, hk, s, d], &[_, hv, _, dv]) => {
-                let (keys, values) =
-                    (smallvec![b, hk, past + s, d], smallvec![b, hv, past + s, dv]);
-                (smallvec![b, h, t, dv], keys, values, h)
-            }
-            (&[b, t, _], &[_, s, dk], &[_, _, dv]) => {
-                let heads = dim(ctx.attributes.int("q_num_heads", 0))?;
-                let kv = dim(ctx.attributes.int("kv_num_heads", 0))?;
-                if heads == 0 || kv == 0 || dv % kv != 0 || dk % kv != 0 {
-                    return invalid("attributes 'q_num_heads' and 'kv_num_heads' do not fit");
-                }
-                let width = (dv / kv).checked_mul(heads);
-                let Some(width) = width else { return invalid("the output's width overflows") };
-                let (keys, values) =
-                    (smallvec![b, kv, past + s, dk / kv], smallvec![b, kv, past + s, dv / kv]);
-                (smallvec![b, t, width], keys, values, heads)
-            }
-            _ => {
-                return invalid(format!(
-                    "queries, keys and values of {}, {} and {}",
-                    DisplayShape(&q.shape),
-                    DisplayShape(&k.shape),
-                    DisplayShape(&v.shape)
-                ));
-            }
-        };
-    let tokens = q.shape[q.shape.len() - 2];
-    let scores: Shape = smallvec![q.shape[0], heads, tokens, keys[2]];
-    facts.push(Fact::new(q.dtype, out));
-    facts.push(Fact::new(k.dtype, keys));
-    facts.push(Fact::new(v.dtype, values));
-    facts.push(Fact::new(q.dtype, scores));
-    facts.truncate(ctx.outputs.max(1));
-    Ok(facts)
 }

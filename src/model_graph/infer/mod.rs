@@ -5,6 +5,7 @@
 //! such as Shape → Gather → Concat → Reshape) the elements are computed too. Weights are never
 //! needed. Arithmetic on dimensions is checked throughout, since a file may claim anything.
 
+pub(crate) mod attention;
 mod conv_pool;
 mod elementwise;
 mod fold;
@@ -17,6 +18,7 @@ pub(crate) mod reduce;
 
 pub(crate) use matmul::parse_einsum;
 
+use super::plain;
 use super::tensor::DisplayShape;
 use super::{Attributes, Constant, DataType, OpType, Origin, Shape, TensorData, Value};
 use smallvec::{SmallVec, smallvec};
@@ -200,6 +202,26 @@ fn broadcast(a: &[usize], b: &[usize]) -> Result<Shape> {
 /// When the operator cannot take these inputs, or when an output's shape can be told neither from
 /// them nor from what the file declares.
 pub fn infer(ctx: &Context) -> Result<Vec<Fact>> {
+    let Some((op, inputs)) = plain::operator(ctx.op, ctx.inputs) else { return of_plain(ctx) };
+    let mut facts = of_plain(&Context { op: &op, inputs: &inputs, ..*ctx })?;
+    if let (Some(dtype), Some(first)) = (quantised_type(ctx), facts.first_mut()) {
+        first.dtype = dtype;
+    }
+    Ok(facts)
+}
+
+/// Element type of the first output of an operator that computes on integers.
+fn quantised_type(ctx: &Context) -> Option<DataType> {
+    use OpType::*;
+    let like = |i: usize| ctx.optional(i).map_or(DataType::Uint8, |zero| zero.dtype);
+    match ctx.op {
+        ConvInteger | MatMulInteger => Some(DataType::Int32),
+        QLinearConv | MsQLinearConv | QLinearMatMul => Some(like(7)),
+        _ => None,
+    }
+}
+
+fn of_plain(ctx: &Context) -> Result<Vec<Fact>> {
     let facts = match dispatch(ctx) {
         Err(InferError::DataDependent(reason)) => declared(ctx, reason),
         other => other,
@@ -336,17 +358,18 @@ fn dispatch(ctx: &Context) -> Result<Facts> {
         Where => elementwise::select(ctx),
         QuantizeLinear | DequantizeLinear | DynamicQuantizeLinear => elementwise::quantize(ctx),
 
-        Conv | FusedConv | ConvInteger | QLinearConv => conv_pool::conv(ctx),
+        Conv => conv_pool::conv(ctx),
         ConvTranspose => conv_pool::conv_transpose(ctx),
         MaxPool | AveragePool | LpPool => conv_pool::pool(ctx),
         GlobalAveragePool | GlobalMaxPool | GlobalLpPool => conv_pool::global_pool(ctx),
         GridSample => conv_pool::grid_sample(ctx),
         RoiAlign => conv_pool::roi_align(ctx),
 
-        MatMul | FusedMatMul | MatMulInteger | QLinearMatMul => matmul::matmul(ctx),
-        Gemm | FusedGemm => matmul::gemm(ctx),
+        MatMul | FusedMatMul => matmul::matmul(ctx),
+        Gemm => matmul::gemm(ctx),
         Einsum => matmul::einsum(ctx),
-        Attention => matmul::attention(ctx),
+        Attention => attention::attention(ctx),
+        MsAttention => attention::packed(ctx),
         LSTM | GRU | RNN => recurrent::recurrent(ctx),
 
         ReduceL1 | ReduceL2 | ReduceLogSum | ReduceLogSumExp | ReduceMax | ReduceMean
@@ -385,6 +408,10 @@ fn dispatch(ctx: &Context) -> Result<Facts> {
             "the output's shape of {} depends on what it computes",
             ctx.op
         ))),
+        // Plain operators stand for these.
+        ConvInteger | FusedConv | FusedGemm | MatMulInteger | MsDequantizeLinear | MsGatherND
+        | MsGelu | MsGridSample | MsQLinearConv | MsQuantizeLinear | MsRotaryEmbedding
+        | MsTrilu | QLinearConv | QLinearMatMul => invalid("has no rule of its own"),
         Unknown { .. } => declared(ctx, String::new()).or_else(|_| {
             // Let in on request: all that can be said is that most operators keep their shape.
             let x = ctx.input(0)?;
