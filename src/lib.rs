@@ -30,6 +30,7 @@ pub mod clustering;
 pub mod encoder;
 pub mod estimator;
 pub mod evaluation;
+mod files;
 pub mod fine_tuning;
 pub mod graph;
 pub mod lower;

@@ -1,6 +1,7 @@
 //! `gennape data`: which labelled sets there are, and import of official distributions.
 
 use super::error::{Error, Failure, note};
+use super::output::{Target, distinct};
 use super::progress::Progress;
 use super::{print_json, stdout};
 use crate::benchmarks::catalogue::{Entry, Found, SETS};
@@ -11,8 +12,8 @@ use clap::{Subcommand, ValueEnum};
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use serde::Serialize;
-use std::fs::{self, File};
-use std::io::{BufWriter, Write};
+use std::fs;
+use std::io::Write;
 use std::path::{Path, PathBuf};
 
 /// List labelled sets and import their official distributions.
@@ -162,23 +163,14 @@ fn import(arguments: &ImportArguments) -> Result<(), Error> {
     };
     let name = output.display().to_string();
     // Before the long part.
-    if output.exists() {
+    if output.is_file() {
         return Err(Error::user(format!("{name} is there already"))
             .hint("delete it, or choose another file with -o FILE"));
     }
-    let partial = PathBuf::from(format!("{name}.partial"));
-    let file =
-        File::create(&partial).map_err(|e| Error::from(e).about(&partial.display().to_string()))?;
-    let result = convert(&arguments.file, file)
-        .and_then(|cells| fs::rename(&partial, &output).map_err(Error::from).map(|()| cells));
-    let cells = match result {
-        Ok(cells) => cells,
-        Err(e) => {
-            // The first error is the one to tell.
-            let _ = fs::remove_file(&partial);
-            return Err(e);
-        }
-    };
+    distinct(&output, std::slice::from_ref(&arguments.file))?;
+    let mut out = Target::new_only(&output)?;
+    let cells = convert(&arguments.file, &mut out)?;
+    out.finish()?;
     eprintln!("wrote {name}: {cells} cells");
     match Cell::size() {
         Some(size) if size != cells as u128 => {
@@ -190,14 +182,14 @@ fn import(arguments: &ImportArguments) -> Result<(), Error> {
 }
 
 /// Writes the cells of an official file and says how many they are.
-fn convert(input: &Path, output: File) -> Result<usize, Error> {
+fn convert(input: &Path, output: impl Write) -> Result<usize, Error> {
     const MEGABYTE: u64 = 1 << 20;
     let bytes = fs::metadata(input).map_or(0, |metadata| metadata.len());
     let progress = Progress::new("reading", usize::try_from(bytes / MEGABYTE).unwrap_or(0));
     let cells = official::read(input, |read| progress.reach(read / MEGABYTE))?;
     drop(progress);
-    let mut out = GzEncoder::new(BufWriter::new(output), Compression::default());
+    let mut out = GzEncoder::new(output, Compression::default());
     official::write_csv(&cells, &mut out)?;
-    out.finish()?.flush()?;
+    out.finish()?;
     Ok(cells.len())
 }

@@ -1,6 +1,7 @@
 //! `gennape export`: a search space's architecture as an ONNX file.
 
 use super::error::Error;
+use super::output::Target;
 use super::stdout;
 use super::table::si;
 use crate::model_graph::ModelGraph;
@@ -9,8 +10,7 @@ use crate::spaces::Space;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
-use std::fs::File;
-use std::io::{BufWriter, IsTerminal, Write};
+use std::io::{IsTerminal, Write};
 use std::path::{Path, PathBuf};
 
 /// Write an architecture of a search space as an ONNX file.
@@ -75,14 +75,11 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Error> {
     Ok(())
 }
 
+/// Writes a network to a file.
 pub(super) fn write(graph: &ModelGraph, path: &Path, weights: Weights) -> Result<(), Error> {
-    let fail = |e: Error| e.about(&path.display().to_string());
-    let file = File::create(path).map_err(|e| fail(e.into()))?;
-    let mut out = BufWriter::new(file);
-    onnx::write(graph, &mut out, weights)
-        .map_err(Error::from)
-        .and_then(|()| Ok(out.flush()?))
-        .map_err(fail)
+    let mut out = Target::new(path, &[])?;
+    onnx::write(graph, &mut out, weights)?;
+    out.finish()
 }
 
 /// Prints a line for each file: its path, a tabulator, the architecture.

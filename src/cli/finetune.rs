@@ -2,6 +2,7 @@
 
 use super::error::{Error, note};
 use super::labels::Labels;
+use super::output::model_folder;
 use super::progress::Stages;
 use super::table::Table;
 use super::{model, print_json, stdout};
@@ -64,6 +65,10 @@ pub(crate) struct Arguments {
     #[arg(short, long, value_name = "DIR")]
     output: PathBuf,
 
+    /// Replace the model that is in this folder.
+    #[arg(long)]
+    overwrite: bool,
+
     /// How to print.
     #[arg(long, value_enum, default_value_t = Format::Table)]
     format: Format,
@@ -96,12 +101,7 @@ struct Measured {
 
 pub(crate) fn run(arguments: &Arguments) -> Result<(), Error> {
     let base = arguments.model.load()?;
-    if let (Some(from), Ok(to)) = (arguments.model.folder(), arguments.output.canonicalize())
-        && from.canonicalize().is_ok_and(|from| from == to)
-    {
-        return Err(Error::user("the new model would replace the one that it starts from")
-            .hint("give another folder with -o"));
-    }
+    let _lock = model_folder(&arguments.output, arguments.overwrite, arguments.model.folder())?;
     let (space, folder) = (arguments.space, arguments.onnx_dir.as_deref());
     let labels = Labels::read(&arguments.labels, space, folder, arguments.target.as_deref())?;
     let name = |path: &Path| path.file_name().unwrap_or_default().to_string_lossy().into_owned();

@@ -13,6 +13,7 @@ mod finetune;
 mod input;
 mod labels;
 mod model;
+mod output;
 mod predict;
 mod profile;
 mod progress;

@@ -2,6 +2,7 @@
 
 use super::error::{Error, note};
 use super::input::FileArguments;
+use super::output::Target;
 use super::print_json;
 use super::space::Format;
 use super::table::si;
@@ -9,7 +10,6 @@ use crate::lower::lower;
 use crate::onnx::StoredTensors;
 use crate::subnetworks::{CutTensor, ShrinkError, Shrunk, SuperNetwork};
 use serde::Serialize;
-use std::fs::{self, File};
 use std::path::PathBuf;
 
 /// Write a sub-network of a network, with its weights, as an ONNX file.
@@ -57,19 +57,12 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Error> {
     let sub = space.parse(&arguments.keep).map_err(|e| {
         Error::from(e).hint(format!("gennape space {} shows what can be chosen", path.display()))
     })?;
-    let about = |e: Error| e.about(&arguments.output.display().to_string());
-    // Creating the file empties it, and the weights are still to be read.
-    if same_file(path, &arguments.output) {
-        return Err(about(Error::user("this is the network that is read")));
-    }
     let mut stored = StoredTensors::open(path).map_err(ShrinkError::from)?;
-    let file = File::create(&arguments.output).map_err(|e| about(e.into()))?;
-    let written = space.shrink(&sub, &mut stored, file);
-    let Shrunk { graph, weights, cuts } = written.map_err(|e| {
-        // Half a file is worth nothing; what matters is why.
-        let _ = fs::remove_file(&arguments.output);
-        Error::from(e)
-    })?;
+    let mut inputs = stored.files().map_err(ShrinkError::from)?;
+    inputs.push(path.into());
+    let mut out = Target::new(&arguments.output, &inputs)?;
+    let Shrunk { graph, weights, cuts } = space.shrink(&sub, &mut stored, &mut out)?;
+    out.finish()?;
     if !weights {
         note("the file has no weights, so the new one has none either");
     }
@@ -92,8 +85,4 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Error> {
         of(macs, whole.macs())
     );
     Ok(())
-}
-
-fn same_file(a: &std::path::Path, b: &std::path::Path) -> bool {
-    matches!((a.canonicalize(), b.canonicalize()), (Ok(a), Ok(b)) if a == b)
 }

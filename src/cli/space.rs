@@ -2,16 +2,17 @@
 
 use super::error::Error;
 use super::input::FileArguments;
+use super::output::Target;
 use super::table::{Table, si};
 use super::{print_json, stdout};
 use crate::graph::svg::Tag;
 use crate::lower::lower;
 use crate::model_graph::ValueId;
-use crate::subnetworks::{SubNetwork, SuperNetwork};
+use crate::onnx::StoredTensors;
+use crate::subnetworks::{ShrinkError, SubNetwork, SuperNetwork};
 use clap::ValueEnum;
 use serde::Serialize;
 use std::collections::HashMap;
-use std::fs;
 use std::io::Write;
 use std::path::PathBuf;
 
@@ -163,7 +164,13 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Error> {
     let report = report(&space)?;
     if let Some(file) = &arguments.svg {
         let drawing = draw(&space, &arguments.model.path().display().to_string())?;
-        fs::write(file, drawing).map_err(|e| Error::from(e).about(&file.display().to_string()))?;
+        let path = arguments.model.path();
+        let stored = StoredTensors::open(path).map_err(ShrinkError::from)?;
+        let mut inputs = stored.files().map_err(ShrinkError::from)?;
+        inputs.push(path.into());
+        let mut out = Target::new(file, &inputs)?;
+        out.write_all(drawing.as_bytes())?;
+        out.finish()?;
     }
     match arguments.format {
         Format::Json => print_json(&report),

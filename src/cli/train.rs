@@ -1,6 +1,7 @@
 //! `gennape train`: trains a model on a labelled set.
 
 use super::error::Error;
+use super::output::model_folder;
 use super::stdout;
 use super::table::Table;
 use crate::benchmarks::{self, CIFAR10, Set};
@@ -41,6 +42,9 @@ pub(crate) struct Arguments {
     /// Folder to write the model to; its last part names the model.
     #[arg(short, long, value_name = "DIR")]
     output: PathBuf,
+    /// Replace the model that is in this folder.
+    #[arg(long)]
+    overwrite: bool,
 }
 
 /// What to train on.
@@ -77,6 +81,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Error> {
         return Err(Error::user(format!("{} holds no set to train on", data.display()))
             .hint("gennape data list"));
     }
+    let _lock = model_folder(&arguments.output, arguments.overwrite, None)?;
     let options = Options {
         data,
         cache: arguments.cache.clone().unwrap_or_else(default_cache),

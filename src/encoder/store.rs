@@ -1,12 +1,13 @@
 //! Featurised graphs of a whole labelled set, compact in memory and on disk.
 
 use super::{FEATURES, GraphFeatures};
+use crate::files;
 use crate::graph::{ComputationGraph, Operation};
 use crate::proxies::Proxies;
 use ndarray::Array2;
 use rayon::prelude::*;
 use std::collections::HashMap;
-use std::io::{self, Read, Write};
+use std::io::{self, Read};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
@@ -36,6 +37,9 @@ const MAGIC: &[u8; 16] = b"gennape-graphs-3";
 /// Hash of the code that turns architectures and files into featurised graphs, from `build.rs`:
 /// what other code has made is never taken from a cache.
 const GRAPH_SOURCES: &str = env!("GENNAPE_GRAPH_SOURCES");
+
+/// Of a longer file, the rest is not read, so that it counts as damaged.
+const MOST_BYTES: u64 = 1 << 32;
 
 /// Graphs that are featurised before they are put into the store, which bounds the memory.
 const CHUNK: usize = 4096;
@@ -91,7 +95,10 @@ impl GraphStore {
             return Ok((store, None));
         }
         let store = Self::build(count, graph, done)?;
-        let saved = std::fs::create_dir_all(cache).and_then(|()| store.save(&path, key.as_bytes()));
+        let saved = std::fs::create_dir_all(cache).and_then(|()| {
+            files::sweep(cache);
+            store.save(&path, key.as_bytes())
+        });
         Ok((store, saved.err()))
     }
 
@@ -194,17 +201,18 @@ impl GraphStore {
         words.iter().for_each(|w| bytes.extend_from_slice(&w.to_le_bytes()));
         let checksum = blake3::hash(&bytes);
         bytes.extend_from_slice(checksum.as_bytes());
-        // Another process may be reading or writing the same file.
-        let partial = path.with_extension(format!("{}.partial", std::process::id()));
-        std::fs::File::create(&partial)?.write_all(&bytes)?;
-        std::fs::rename(&partial, path)
+        files::write(path, &bytes)
     }
 
     /// Reads the store that was saved under `key`; `None` when there is none, or the file is
     /// damaged or belongs to another key.
     pub fn load(path: &Path, key: &[u8; 32]) -> Option<Self> {
-        let mut bytes = Vec::new();
-        std::fs::File::open(path).ok()?.read_to_end(&mut bytes).ok()?;
+        let mut bytes = vec![0; MAGIC.len() + key.len()];
+        let mut file = files::open(path).ok()?;
+        file.read_exact(&mut bytes).ok()?;
+        // Before the rest, which can be anything.
+        bytes.strip_prefix(MAGIC)?.strip_prefix(key)?;
+        file.take(MOST_BYTES).read_to_end(&mut bytes).ok()?;
         let (content, checksum) = bytes.split_last_chunk::<32>()?;
         let words = content.strip_prefix(MAGIC)?.strip_prefix(key)?;
         if blake3::hash(content) != *checksum {

@@ -26,6 +26,7 @@ pub use manifest::{
 use crate::encoder::{
     Encoder, GraphBatch, GraphFeatures, GraphStore, WeightError, Weights, features_hash,
 };
+use crate::files;
 use crate::graph::{ComputationGraph, Operation};
 use crate::predictor::{Adaptation, Calibration, Head, Territory};
 use crate::proxies::Proxies;
@@ -40,8 +41,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 /// Version of the format of model folders.
 pub const SCHEMA: u32 = 2;
 
-/// Largest file of a model folder that is read.
-const MAX_BYTES: u64 = 1 << 30;
+/// Most bytes of a model folder's files that are read; those of the program's own models are a
+/// hundred times smaller.
+const MAX_MANIFEST: u64 = 1 << 24;
+const MAX_WEIGHTS: u64 = 1 << 28;
 
 /// Graphs that one thread takes at a time.
 const GRAPHS_PER_TASK: usize = 32;
@@ -111,6 +114,36 @@ pub struct WriteError {
     pub source: io::Error,
 }
 
+/// The files of a model folder.
+pub(crate) const MANIFEST: &str = "manifest.json";
+pub(crate) const WEIGHTS: &str = "weights.safetensors";
+
+/// Whether there is a model at `folder` that [`Estimator::save`] would replace.
+///
+/// # Errors
+/// When there is something else that it would not: a file, a link, a folder with other content.
+pub fn check_target(folder: &Path) -> Result<bool, WriteError> {
+    let fail = |source| WriteError { path: folder.into(), source };
+    let wrong = |what| Err(fail(io::Error::new(io::ErrorKind::InvalidInput, what)));
+    match fs::symlink_metadata(files::tidy(folder)) {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(false),
+        Err(e) => return Err(fail(e)),
+        Ok(there) if there.is_symlink() => return wrong("this is a symbolic link".to_string()),
+        Ok(_) => {}
+    }
+    let mut model = false;
+    for entry in fs::read_dir(folder).map_err(fail)? {
+        let name = entry.map_err(fail)?.file_name();
+        if name == MANIFEST || name == WEIGHTS {
+            model = true;
+        } else if !files::is_trace(&name) {
+            let name = name.to_string_lossy();
+            return wrong(format!("this holds '{name}', which is no part of a model"));
+        }
+    }
+    Ok(model)
+}
+
 /// Name, manifest and weights of a model.
 type Files = (&'static str, &'static [u8], &'static [u8]);
 
@@ -176,16 +209,11 @@ impl Estimator {
     /// # Errors
     /// When a file can't be read, or the model doesn't fit this version of the program.
     pub fn load(folder: &Path) -> Result<Self, LoadError> {
-        let read = |name| {
+        let read = |name, limit| {
             let path = folder.join(name);
-            let fail = |reason: String| LoadError::Read { path: path.clone(), reason };
-            let length = fs::metadata(&path).map_err(|e| fail(e.to_string()))?.len();
-            if length > MAX_BYTES {
-                return Err(fail(format!("{length} bytes are more than any model has")));
-            }
-            fs::read(&path).map_err(|e| fail(e.to_string()))
+            files::read(&path, limit).map_err(|e| LoadError::Read { path, reason: e.to_string() })
         };
-        Self::from_bytes(&read("manifest.json")?, &read("weights.safetensors")?)
+        Self::from_bytes(&read(MANIFEST, MAX_MANIFEST)?, &read(WEIGHTS, MAX_WEIGHTS)?)
     }
 
     /// The model made of the contents of its two files.
@@ -240,21 +268,30 @@ impl Estimator {
         })
     }
 
-    /// Writes `manifest.json` and `weights.safetensors` into `folder`, which is made if needed.
+    /// Makes `folder` a model folder of `manifest.json` and `weights.safetensors`, as a whole or
+    /// not at all. A model that is there is replaced.
     ///
     /// # Errors
-    /// When one of them can't be written.
+    /// When the folder holds anything but a model, or can't be written; it is then what it was.
     pub fn save(&self, folder: &Path) -> Result<(), WriteError> {
-        let fail = |path: &Path, source| WriteError { path: path.into(), source };
-        let mut json = serde_json::to_vec_pretty(&self.manifest)
-            .map_err(|e| fail(&folder.join("manifest.json"), e.into()))?;
+        let fail = |source| WriteError { path: folder.into(), source };
+        let mut json = serde_json::to_vec_pretty(&self.manifest).map_err(|e| fail(e.into()))?;
         json.push(b'\n');
-        fs::create_dir_all(folder).map_err(|e| fail(folder, e))?;
-        for (name, bytes) in [("weights.safetensors", &self.weights), ("manifest.json", &json)] {
-            let path = folder.join(name);
-            fs::write(&path, bytes).map_err(|e| fail(&path, e))?;
-        }
-        Ok(())
+        let replaced = check_target(folder)?;
+        let write = |to: &Path| {
+            // A folder is a model once it has the manifest.
+            files::write(&to.join(WEIGHTS), &self.weights)?;
+            files::write(&to.join(MANIFEST), &json)
+        };
+        let written = match folder.is_dir() && !replaced {
+            // An empty folder may be where a file system is mounted: none can take its place.
+            true => write(folder),
+            false => files::OutputFolder::create(folder).and_then(|whole| {
+                write(whole.path())?;
+                whole.finish()
+            }),
+        };
+        written.map_err(fail)
     }
 
     /// What the model says about itself.

@@ -8,7 +8,7 @@ use crate::model_graph::{DataType, TensorData};
 use std::collections::HashMap;
 use std::fs::File;
 use std::ops::Range;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// The tensors that an ONNX file stores: initialisers and Constant nodes of its graph, inside the
 /// file or in external data. Elements are read when they are asked for.
@@ -16,6 +16,7 @@ use std::path::Path;
 /// The file must not change meanwhile; see the [security notes](super#security).
 pub struct StoredTensors {
     map: memmap2::Mmap,
+    folder: PathBuf,
     places: HashMap<String, Range<usize>>,
     external: External,
 }
@@ -32,7 +33,17 @@ impl StoredTensors {
         let map = unsafe { memmap2::Mmap::map(&file)? };
         wire::slim(&map, |_| {})?;
         let places = wire::tensors(&map)?;
-        Ok(Self { map, places, external: External::new(Some(super::folder(path))) })
+        let folder = super::folder(path).to_path_buf();
+        Ok(Self { map, places, external: External::new(Some(&folder)), folder })
+    }
+
+    /// The files beside the model that its tensors lie in, whether or not they are there.
+    ///
+    /// # Errors
+    /// See [`ErrorKind`](super::ErrorKind).
+    pub fn files(&self) -> Result<Vec<PathBuf>, ReadError> {
+        let locations = wire::locations(&self.map)?;
+        Ok(locations.into_iter().map(|location| self.folder.join(location)).collect())
     }
 
     /// The elements of the tensor called `name` as little-endian bytes in row-major order; `None`

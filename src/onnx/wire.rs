@@ -8,7 +8,7 @@
 use super::error::{ReadError, Reason, limit};
 use super::limits::{MAX_FLOATS, MAX_NESTING, MAX_NODES, MAX_STRUCTURE};
 use crate::model_graph::{DataType, TensorData};
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::ops::Range;
 
 /// Message types of `onnx.proto` that are copied.
@@ -185,6 +185,76 @@ pub(super) fn tensors(bytes: &[u8]) -> Result<HashMap<String, Range<usize>>, Rea
         }
     }
     Ok(found)
+}
+
+/// Where the tensors of a model that [`slim`] accepts lie, of those in other files.
+///
+/// # Errors
+/// When the bytes are not well-formed.
+pub(super) fn locations(bytes: &[u8]) -> Result<BTreeSet<String>, ReadError> {
+    let whole = 0..bytes.len();
+    let mut found = BTreeSet::new();
+    for graph in messages(bytes, whole.clone(), 7)? {
+        graph_locations(bytes, graph, &mut found)?;
+    }
+    for function in messages(bytes, whole, 25)? {
+        node_locations(bytes, messages(bytes, function, 7)?, &mut found)?;
+    }
+    Ok(found)
+}
+
+fn graph_locations(
+    bytes: &[u8],
+    graph: Range<usize>,
+    found: &mut BTreeSet<String>,
+) -> Result<(), ReadError> {
+    let mut tensors = messages(bytes, graph.clone(), 5)?;
+    for sparse in messages(bytes, graph.clone(), 15)? {
+        for part in [1, 2] {
+            tensors.extend(messages(bytes, sparse.clone(), part)?);
+        }
+    }
+    tensor_locations(bytes, tensors, found)?;
+    node_locations(bytes, messages(bytes, graph, 1)?, found)
+}
+
+fn node_locations(
+    bytes: &[u8],
+    nodes: Vec<Range<usize>>,
+    found: &mut BTreeSet<String>,
+) -> Result<(), ReadError> {
+    for node in nodes {
+        for attribute in messages(bytes, node, 5)? {
+            for tensors in [5, 10] {
+                tensor_locations(bytes, messages(bytes, attribute.clone(), tensors)?, found)?;
+            }
+            for graphs in [6, 11] {
+                for graph in messages(bytes, attribute.clone(), graphs)? {
+                    graph_locations(bytes, graph, found)?;
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+fn tensor_locations(
+    bytes: &[u8],
+    tensors: Vec<Range<usize>>,
+    found: &mut BTreeSet<String>,
+) -> Result<(), ReadError> {
+    for tensor in tensors {
+        for entry in messages(bytes, tensor, 13)? {
+            let text = |number| {
+                let text = messages(bytes, entry.clone(), number)?.pop().unwrap_or(0..0);
+                Ok::<_, ReadError>(String::from_utf8_lossy(&bytes[text]))
+            };
+            if text(1)? == "location" {
+                found.insert(text(2)?.into_owned());
+            }
+        }
+    }
+    Ok(())
 }
 
 /// The contents of every field `number` of the message in `range` that holds bytes.

@@ -58,7 +58,11 @@ fn a_model_learns_labels_and_answers_like_any_other() {
     // Again, into the same folder: the same files, and a table for people.
     let file = |name: &str| fs::read(folder.join("my-model").join(name)).unwrap();
     let before = (file("manifest.json"), file("weights.safetensors"));
-    let table = gennape(&arguments(&train, &cache, &model, &base)).succeeds();
+    let again = gennape(&arguments(&train, &cache, &model, &base)).fails().stderr;
+    assert!(again.contains("hint: --overwrite"), "{again}");
+    let overwrite = [&base[..], &["--overwrite"]].concat();
+    let table = gennape(&arguments(&train, &cache, &model, &overwrite)).succeeds();
+    assert_eq!(fs::read_dir(folder.join("my-model")).unwrap().count(), 2);
     assert!(before == (file("manifest.json"), file("weights.safetensors")));
     for text in ["top1: 48 labels to fit, 12 held out", "gennape-nb101, adapted", "kept"] {
         assert!(table.stdout.contains(text), "{}", table.stdout);
@@ -123,8 +127,21 @@ fn labels_that_can_not_be_learnt_are_told() {
         gennape(&arguments(&good, &cache, to, &more))
     };
     let base = "models/gennape-nb101";
-    assert!(from(base, base).fails().stderr.contains("would replace"));
+    let onto = from(base, "models/../models/gennape-nb101/").fails().stderr;
+    assert!(onto.contains("which is read"), "{onto}");
+    let notes = folder.join("model").join("notes.txt");
+    fs::create_dir(&model).unwrap();
+    fs::write(&notes, "mine").unwrap();
+    let more = ["--target", "top1", "--overwrite"];
+    let kept = gennape(&arguments(&good, &cache, &model, &more)).fails().stderr;
+    assert!(kept.contains("'notes.txt', which is no part of a model"), "{kept}");
+    fs::remove_file(&notes).unwrap();
     from(base, &model).succeeds();
+    // Nothing but the folders that were asked for.
+    let hidden = |entry: std::io::Result<fs::DirEntry>| {
+        entry.unwrap().file_name().to_string_lossy().starts_with('.')
+    };
+    assert!(!fs::read_dir(&folder).unwrap().any(hidden));
     let again = from(&model, &path("again")).fails();
     assert!(again.stderr.contains("hint: start from 'gennape-nb101'"), "{}", again.stderr);
 }

@@ -3,12 +3,12 @@
 use super::AlgorithmName;
 use super::measures::{Constraint, Objective};
 use crate::cli::error::Error;
+use crate::files::{self, Lock};
 use crate::search::Evaluated;
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
 use std::fmt::Display;
 use std::fs::{self, File, OpenOptions};
-use std::io::Write;
 use std::path::{Path, PathBuf};
 
 /// What was asked; `search.json`.
@@ -51,7 +51,7 @@ impl Settings {
         let path = folder.join("search.json");
         let told = |e: std::io::Error| Error::from(e).about(&path.display().to_string());
         let json = serde_json::to_string_pretty(self).map_err(|e| told(e.into()))?;
-        fs::write(&path, json + "\n").map_err(told)
+        files::write(&path, (json + "\n").as_bytes()).map_err(told)
     }
 }
 
@@ -60,6 +60,7 @@ impl Settings {
 pub(super) struct Folder {
     path: PathBuf,
     history: csv::Writer<File>,
+    _lock: Lock,
 }
 
 impl Folder {
@@ -77,12 +78,13 @@ impl Folder {
                 .hint(format!("gennape search --resume {path}, or another folder")));
         }
         fs::create_dir_all(path).map_err(told)?;
+        let lock = Lock::inside(path).map_err(told)?;
         settings.write(path)?;
         let history = File::create(path.join("history.csv")).map_err(told)?;
         let mut history = csv::Writer::from_writer(history);
         history.write_record(["architecture"].into_iter().chain(measures))?;
         history.flush().map_err(told)?;
-        Ok(Self { path: path.into(), history })
+        Ok(Self { path: path.into(), history, _lock: lock })
     }
 
     /// What was asked in the folder `path`.
@@ -110,6 +112,8 @@ impl Folder {
         settings: &Settings,
         measures: impl Iterator<Item = &'a str>,
     ) -> Result<(Self, HashMap<String, Vec<Option<f64>>>), Error> {
+        let lock = Lock::inside(path);
+        let lock = lock.map_err(|e| Error::from(e).about(&path.display().to_string()))?;
         let file = path.join("history.csv");
         let wrong = |what: String| Error::user(what).about(&file.display().to_string());
         let text = fs::read_to_string(&file).map_err(|e| wrong(e.to_string()))?;
@@ -136,7 +140,7 @@ impl Folder {
         let history = OpenOptions::new().append(true).open(&file);
         let history = history.map_err(|e| wrong(e.to_string()))?;
         let history = csv::WriterBuilder::new().has_headers(false).from_writer(history);
-        Ok((Self { path: path.into(), history }, known))
+        Ok((Self { path: path.into(), history, _lock: lock }, known))
     }
 
     /// Adds evaluated networks to the history.
@@ -168,6 +172,6 @@ impl Folder {
     pub fn write(&self, name: &str, content: &[u8]) -> Result<(), Error> {
         let path = self.file(name);
         let told = |e: std::io::Error| Error::from(e).about(&path.display().to_string());
-        File::create(&path).and_then(|mut file| file.write_all(content)).map_err(told)
+        files::write(&path, content).map_err(told)
     }
 }

@@ -7,6 +7,7 @@ use super::error::{Error, note};
 use super::export::space_parser;
 use super::input::{FileArguments, parse_input_shape};
 use super::model::ModelArguments;
+use super::output::Target;
 use super::progress::Progress;
 use super::table::{Table, si};
 use super::{export, print_json, stdout};
@@ -28,7 +29,6 @@ use folder::{Folder, Settings, Source};
 use measures::{Constraint, Objective};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, HashMap, HashSet};
-use std::fs::File;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process;
@@ -218,10 +218,9 @@ fn subnetworks(
     let parse = |text: &str| Ok(space.parse(text)?);
     let write = |candidate: &SubNetwork, file: &Path| {
         let mut stored = StoredTensors::open(&source.path).map_err(ShrinkError::from)?;
-        let out =
-            File::create(file).map_err(|e| Error::from(e).about(&file.display().to_string()))?;
-        space.shrink(candidate, &mut stored, out)?;
-        Ok(())
+        let mut out = Target::new(file, &[])?;
+        space.shrink(candidate, &mut stored, &mut out)?;
+        out.finish()
     };
     Job { space: &space, parse: &parse, write: &write }.run(arguments, settings, estimator)
 }

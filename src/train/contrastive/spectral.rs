@@ -1,10 +1,11 @@
 //! How alike two computation graphs are in their connections: spectra of their Laplacians.
 
 use crate::encoder::GraphStore;
+use crate::files;
 use ndarray::{Array2, Axis};
 use rayon::prelude::*;
 use std::collections::HashMap;
-use std::io::{self, Read, Write};
+use std::io;
 use std::path::Path;
 
 /// First bytes of a file; the digit is the version of format and arithmetic.
@@ -186,7 +187,10 @@ pub fn cached(
         return (values, None);
     }
     let values = spectra(store, graphs, count);
-    let saved = std::fs::create_dir_all(cache).and_then(|()| save(&path, key.as_bytes(), &values));
+    let saved = std::fs::create_dir_all(cache).and_then(|()| {
+        files::sweep(cache);
+        save(&path, key.as_bytes(), &values)
+    });
     (values, saved.err())
 }
 
@@ -198,17 +202,15 @@ fn save(path: &Path, key: &[u8; 32], values: &Array2<f32>) -> io::Result<()> {
     values.iter().for_each(|v| bytes.extend_from_slice(&v.to_le_bytes()));
     let checksum = blake3::hash(&bytes);
     bytes.extend_from_slice(checksum.as_bytes());
-    // Another process may be reading or writing the same file.
-    let partial = path.with_extension(format!("{}.partial", std::process::id()));
-    std::fs::File::create(&partial)?.write_all(&bytes)?;
-    std::fs::rename(&partial, path)
+    files::write(path, &bytes)
 }
 
 /// Reads the values of this shape that were saved under `key`; `None` when there are none, or the
 /// file is damaged or belongs to another key.
 fn load(path: &Path, key: &[u8; 32], shape: (usize, usize)) -> Option<Array2<f32>> {
-    let mut bytes = Vec::new();
-    std::fs::File::open(path).ok()?.read_to_end(&mut bytes).ok()?;
+    let most = (shape.0 as u64).saturating_mul(shape.1 as u64).saturating_mul(4);
+    let most = most.saturating_add((MAGIC.len() + key.len() + blake3::OUT_LEN) as u64);
+    let bytes = files::read(path, most).ok()?;
     let (content, checksum) = bytes.split_last_chunk::<32>()?;
     let words = content.strip_prefix(MAGIC)?.strip_prefix(key)?;
     if blake3::hash(content) != *checksum {
