@@ -43,15 +43,10 @@ pub enum FineTuneError {
     #[error(transparent)]
     Network(#[from] BenchmarkError),
     /// Too few labels.
-    #[error(
-        "labels of {0} different architectures are too few; at least {LEAST} are needed\n\
-         hint: label more networks; a fifth of them, at least {VALIDATION}, serve to choose with"
-    )]
+    #[error("labels of {0} different architectures are too few; at least {LEAST} are needed")]
     Few(usize),
     /// The model is fine-tuned already.
-    #[error(
-        "'{name}' is fine-tuned already\nhint: start from '{base}', with all labels in one file"
-    )]
+    #[error("'{name}' is fine-tuned already")]
     FineTuned {
         /// The model.
         name: String,
@@ -64,6 +59,22 @@ pub enum FineTuneError {
     /// The weights can't be put together: an error of the program.
     #[error("the fine-tuned model does not load: {0}")]
     Load(#[from] LoadError),
+}
+
+impl FineTuneError {
+    /// What the user can do about it, where that is known.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::Network(error) => error.hint(),
+            Self::Few(_) => Some(format!(
+                "label more networks; a fifth of them, at least {VALIDATION}, serve to choose with"
+            )),
+            Self::FineTuned { base, .. } => {
+                Some(format!("start from '{base}', with all labels in one file"))
+            }
+            _ => None,
+        }
+    }
 }
 
 impl From<WeightError> for FineTuneError {

@@ -30,6 +30,7 @@ pub mod clustering;
 pub mod encoder;
 pub mod estimator;
 pub mod evaluation;
+mod fault;
 mod files;
 pub mod fine_tuning;
 pub mod graph;
@@ -43,6 +44,7 @@ pub mod proxies;
 pub mod search;
 pub mod spaces;
 pub mod subnetworks;
+mod text;
 #[cfg(feature = "train")]
 pub mod train;
 

@@ -9,6 +9,7 @@
 //! be read is a [`BenchmarkError`].
 
 use super::{BenchmarkError, Labelled, Networks};
+use crate::fault::{Fault, contain};
 use crate::graph::Fingerprint;
 use crate::lower::lower;
 use crate::model_graph::ModelGraph;
@@ -20,12 +21,10 @@ use parquet::file::reader::{FileReader, SerializedFileReader};
 use parquet::record::Field;
 use rayon::prelude::*;
 use serde_json::Value;
-use std::cell::Cell;
 use std::collections::{HashMap, HashSet};
 use std::fmt::Display;
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read};
-use std::panic::{self, AssertUnwindSafe};
 use std::path::{Path, PathBuf};
 
 /// The column with architectures.
@@ -35,16 +34,6 @@ pub const ONNX: &str = "onnx";
 
 /// What some programs write before UTF-8.
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
-
-thread_local! {
-    static CONTAINED: Cell<bool> = const { Cell::new(false) };
-}
-
-/// Whether a panic of this thread becomes an error and needs no report.
-#[cfg(feature = "cli")]
-pub(crate) fn panic_is_contained() -> bool {
-    CONTAINED.get()
-}
 
 /// Why a row is not used.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -60,6 +49,29 @@ pub struct RowError {
     pub column: Option<String>,
     /// What is wrong.
     pub reason: String,
+    /// What to do about it, where that is known.
+    pub hint: Option<Box<str>>,
+    /// Whether the program is at fault, not the row.
+    pub fault: bool,
+}
+
+/// What is wrong with a field.
+struct Wrong {
+    reason: String,
+    hint: Option<Box<str>>,
+    fault: bool,
+}
+
+impl From<String> for Wrong {
+    fn from(reason: String) -> Self {
+        Self { reason, hint: None, fault: false }
+    }
+}
+
+impl From<Fault> for Wrong {
+    fn from(fault: Fault) -> Self {
+        Self { reason: fault.to_string(), hint: Some(Fault::HINT.into()), fault: true }
+    }
 }
 
 fn of_column(column: Option<&str>) -> String {
@@ -223,10 +235,8 @@ impl LabelTable {
 
     fn read_parquet(file: File, path: &Path) -> Result<Self, BenchmarkError> {
         // The reader panics over some of the wrong numbers that a damaged file can hold.
-        CONTAINED.set(true);
-        let result = panic::catch_unwind(AssertUnwindSafe(|| Self::parse_parquet(file, path)));
-        CONTAINED.set(false);
-        result.unwrap_or_else(|_| Err(malformed(path, "it is a damaged Parquet file")))
+        contain(|| Self::parse_parquet(file, path))
+            .unwrap_or_else(|_| Err(malformed(path, "it is a damaged Parquet file")))
     }
 
     fn parse_parquet(file: File, path: &Path) -> Result<Self, BenchmarkError> {
@@ -250,11 +260,12 @@ impl LabelTable {
     }
 
     fn reject(&mut self, number: u64, column: Option<String>, reason: String) {
-        self.errors.push(self.row_error(number, column, reason));
+        self.errors.push(self.row_error(number, column, reason.into()));
     }
 
-    fn row_error(&self, row: u64, column: Option<String>, reason: String) -> RowError {
-        RowError { path: self.path.clone(), unit: self.unit, row, column, reason }
+    fn row_error(&self, row: u64, column: Option<String>, wrong: Wrong) -> RowError {
+        let Wrong { reason, hint, fault } = wrong;
+        RowError { path: self.path.clone(), unit: self.unit, row, column, reason, hint, fault }
     }
 
     /// Names of the columns, in the order of the file.
@@ -280,13 +291,10 @@ impl LabelTable {
         match candidates[..] {
             [target] => Ok(target),
             [] => Err(malformed(&self.path, "it has no column of numbers to be the target")),
-            _ => Err(malformed(
-                &self.path,
-                format!(
-                    "it has several columns of numbers\nhint: name the target: {}",
-                    candidates.join(", ")
-                ),
-            )),
+            _ => Err(BenchmarkError::Target {
+                path: self.path.clone(),
+                columns: candidates.into_iter().map(str::to_string).collect(),
+            }),
         }
     }
 
@@ -326,7 +334,7 @@ impl LabelTable {
         target: &str,
     ) -> Result<(Vec<Labelled<A>>, Vec<RowError>), BenchmarkError> {
         self.labelled(ARCHITECTURE, target, |text| {
-            text.parse().map_err(|e: crate::spaces::ParseError| e.to_string())
+            text.parse().map_err(|e: crate::spaces::ParseError| e.to_string().into())
         })
     }
 
@@ -360,10 +368,14 @@ impl LabelTable {
         let folder = folder.or_else(|| self.path.parent()).unwrap_or(Path::new(""));
         let (files, errors) = self.labelled(ONNX, target, |text| {
             let path = folder.join(text);
-            let about = |e: &dyn Display| format!("{}: {e}", path.display());
-            let model = onnx::read(&path, &options).map_err(|e| about(&e))?;
-            let graph = lower(&model).map_err(|e| about(&e))?;
-            Ok((path, graph.fingerprint()))
+            let about = |e: &dyn Display| Wrong::from(format!("{}: {e}", path.display()));
+            let fingerprint = contain(|| {
+                let read = onnx::read(&path, &options);
+                let model =
+                    read.map_err(|e| Wrong { hint: e.hint().map(Into::into), ..about(&e) })?;
+                Ok::<_, Wrong>(lower(&model).map_err(|e| about(&e))?.fingerprint())
+            })??;
+            Ok((path, fingerprint))
         })?;
         Ok((OnnxFiles { files, options }, errors))
     }
@@ -372,7 +384,7 @@ impl LabelTable {
         &self,
         subject: &str,
         target: &str,
-        parse: impl Fn(&str) -> Result<T, String> + Sync,
+        parse: impl Fn(&str) -> Result<T, Wrong> + Sync,
     ) -> Result<(Vec<Labelled<T>>, Vec<RowError>), BenchmarkError> {
         let (subject, target) = (self.position(subject)?, self.position(target)?);
         let read = |row: &Row| {
@@ -396,21 +408,21 @@ impl LabelTable {
         &self,
         row: &Row,
         column: usize,
-        parse: impl Fn(&str) -> Result<T, String>,
+        parse: impl Fn(&str) -> Result<T, Wrong>,
     ) -> Result<T, RowError> {
         match row.fields.get(column).unwrap_or_default().trim() {
-            "" => Err("empty".to_string()),
+            "" => Err("empty".to_string().into()),
             text => parse(text),
         }
-        .map_err(|reason| self.row_error(row.number, self.columns.get(column).cloned(), reason))
+        .map_err(|wrong| self.row_error(row.number, self.columns.get(column).cloned(), wrong))
     }
 }
 
-fn number(text: &str) -> Result<f64, String> {
+fn number(text: &str) -> Result<f64, Wrong> {
     match text.parse::<f64>() {
         Ok(value) if value.is_finite() => Ok(value),
-        Ok(_) => Err(format!("'{text}' is not finite")),
-        Err(_) => Err(format!("'{text}' is not a number")),
+        Ok(_) => Err(format!("'{text}' is not finite").into()),
+        Err(_) => Err(format!("'{text}' is not a number").into()),
     }
 }
 
@@ -597,7 +609,8 @@ mod tests {
         let error = table.target(Some("top5")).unwrap_err().to_string();
         assert_eq!(error, "my.csv: it has no column 'top5'; it has architecture, note, top1");
         let error = csv(b"architecture,a,b\nx,1,2\n").unwrap().target(None).unwrap_err();
-        assert!(error.to_string().ends_with("hint: name the target: a, b"), "{error}");
+        assert!(error.to_string().ends_with("several columns of numbers"), "{error}");
+        assert!(error.hint().unwrap().starts_with("name the target: a, b;"));
         assert!(csv(b"architecture\nx\n").unwrap().target(None).is_err());
     }
 

@@ -24,6 +24,7 @@ use crate::graph::ComputationGraph;
 use crate::lower::lower;
 use crate::model_graph::ModelGraph;
 use crate::spaces::Architecture;
+use crate::text::quoted;
 use std::path::{Path, PathBuf};
 
 /// An architecture and what was measured of it.
@@ -140,14 +141,10 @@ pub const DATA_VARIABLE: &str = "GENNAPE_DATA";
 #[non_exhaustive]
 pub enum BenchmarkError {
     /// Nobody said where the sets are.
-    #[error("no data folder is given\nhint: pass --data FOLDER or set {DATA_VARIABLE}")]
+    #[error("no data folder is given")]
     NoFolder,
     /// The file is missing or not readable.
-    #[error(
-        "cannot open {}: {source}\nhint: --data FOLDER or {DATA_VARIABLE} must name the folder that \
-         holds this file",
-        path.display()
-    )]
+    #[error("cannot open {}: {source}", path.display())]
     Open {
         /// The file.
         path: PathBuf,
@@ -178,6 +175,14 @@ pub enum BenchmarkError {
         /// What is wrong.
         reason: String,
     },
+    /// It is not said which column is the target.
+    #[error("{}: it has several columns of numbers", path.display())]
+    Target {
+        /// The file.
+        path: PathBuf,
+        /// The columns that may be meant.
+        columns: Vec<String>,
+    },
     /// A column is not there.
     #[error("{} has no column '{column}'", path.display())]
     Column {
@@ -206,6 +211,24 @@ pub enum BenchmarkError {
         /// What is wrong.
         reason: String,
     },
+}
+
+impl BenchmarkError {
+    /// What the user can do about it, where that is known.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::NoFolder => Some(format!("give --data FOLDER, or set {DATA_VARIABLE}")),
+            Self::Open { .. } => Some(format!(
+                "--data FOLDER or {DATA_VARIABLE} must name the folder that holds this file; \
+                 `gennape data list` says where to get it"
+            )),
+            Self::Target { columns, .. } => {
+                let column = quoted(Path::new(columns.first()?));
+                Some(format!("name the target: {}; such as --target {column}", columns.join(", ")))
+            }
+            _ => None,
+        }
+    }
 }
 
 /// The folder with the labelled sets: the command line's, else that of [`DATA_VARIABLE`].

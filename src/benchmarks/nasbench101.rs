@@ -93,7 +93,8 @@ mod tests {
 
     #[test]
     fn missing_file_comes_with_a_hint() {
-        let error = load(Path::new("no/such/folder")).unwrap_err().to_string();
-        assert!(error.contains("no/such/folder") && error.contains("hint: --data"), "{error}");
+        let error = load(Path::new("no/such/folder")).unwrap_err();
+        assert!(error.to_string().contains("no/such/folder"), "{error}");
+        assert!(error.hint().unwrap().contains("--data"));
     }
 }

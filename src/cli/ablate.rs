@@ -1,14 +1,14 @@
 //! `gennape ablate`: GENNAPE's predictors, each alone and together, beside the paper's figures.
 
 use super::error::Error;
+use super::stdout::{Text, print_json};
 use super::table::Table;
-use super::{print_json, stdout};
 use crate::evaluation;
 use crate::evaluation::ablation::{Report, SCHEMA};
-use std::io::Write;
 use std::path::{Path, PathBuf};
 #[cfg(feature = "train")]
 use {
+    super::error::report as report_line,
     crate::benchmarks::{self, Set, nasbench101},
     crate::encoder::default_cache,
     crate::train::{
@@ -141,7 +141,7 @@ fn measure(Arguments { training, .. }: &Arguments) -> Result<Report, Error> {
         labels: training.labels,
         data,
     };
-    let mut progress = |line: &str| eprintln!("{line}");
+    let mut progress = |line: &str| report_line(line);
     match training.set {
         // The only one, which must be named when there is no report.
         Some(TrainingSet::Nasbench101) | None => {
@@ -152,13 +152,13 @@ fn measure(Arguments { training, .. }: &Arguments) -> Result<Report, Error> {
 
 /// Prints both tables and what was chosen.
 fn print(report: &Report, format: Format) -> Result<(), Error> {
-    let mut out = stdout();
+    let mut out = Text::stdout();
     for rows in [report.in_space_rows(), report.transfer_rows()] {
         if rows.1.is_empty() {
             continue;
         }
         if format == Format::Markdown {
-            write!(out, "{}", evaluation::markdown(&rows))?;
+            evaluation::markdown(&rows).lines().try_for_each(|line| out.line(line))?;
         } else {
             let (header, rows) = rows;
             let left = |h: &String| if h == "ranked by" { format!("<{h}") } else { h.clone() };
@@ -168,10 +168,10 @@ fn print(report: &Report, format: Format) -> Result<(), Error> {
             rows.into_iter().for_each(|row| table.row(row));
             table.print(&mut out)?;
         }
-        writeln!(out)?;
+        out.line("")?;
     }
     let Report { networks, seeds, .. } = report;
     let plural = if *seeds == 1 { "" } else { "s" };
-    writeln!(out, "{networks} networks, {seeds} seed{plural}. {}.", report.choice_text())?;
-    Ok(out.flush()?)
+    out.line(&format!("{networks} networks, {seeds} seed{plural}. {}.", report.choice_text()))?;
+    out.flush()
 }

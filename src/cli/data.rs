@@ -1,9 +1,9 @@
 //! `gennape data`: which labelled sets there are, and import of official distributions.
 
-use super::error::{Error, Failure, note};
+use super::error::{Error, Failure, note, report};
 use super::output::{Target, distinct};
 use super::progress::Progress;
-use super::{print_json, stdout};
+use super::stdout::{Text, print_json};
 use crate::benchmarks::catalogue::{Entry, Found, SETS};
 use crate::benchmarks::nasbench101::{self, official};
 use crate::benchmarks::{self, BenchmarkError};
@@ -109,7 +109,8 @@ fn list(arguments: &ListArguments) -> Result<(), Error> {
         Format::Table => print_listing(&listing)?,
     }
     if folder.is_none() {
-        note(&BenchmarkError::NoFolder.to_string());
+        let Failure { message, hint, .. } = Failure::from_error(&BenchmarkError::NoFolder);
+        note(&format!("{message}: {}", hint.unwrap_or_default()));
     }
     Ok(())
 }
@@ -125,13 +126,13 @@ fn listed(entry: Entry, folder: Option<&Path>) -> Listed {
 }
 
 fn print_listing(listing: &Listing) -> Result<(), Error> {
-    let mut out = stdout();
+    let mut out = Text::stdout();
     for (i, Listed { entry, path, found, error }) in listing.sets.iter().enumerate() {
         if i > 0 {
-            writeln!(out)?;
+            out.line("")?;
         }
-        writeln!(out, "{}: {}", entry.name, entry.description)?;
-        let mut line = |name: &str, value: &str| writeln!(out, "  {name:<12}{value}");
+        out.line(&format!("{}: {}", entry.name, entry.description))?;
+        let mut line = |name: &str, value: &str| out.line(&format!("  {name:<12}{value}"));
         if let Some(rows) = entry.rows {
             line("networks", &rows.to_string())?;
         }
@@ -152,7 +153,7 @@ fn print_listing(listing: &Listing) -> Result<(), Error> {
             (None, None) => {}
         }
     }
-    Ok(out.flush()?)
+    out.flush()
 }
 
 fn import(arguments: &ImportArguments) -> Result<(), Error> {
@@ -171,7 +172,7 @@ fn import(arguments: &ImportArguments) -> Result<(), Error> {
     let mut out = Target::new_only(&output)?;
     let cells = convert(&arguments.file, &mut out)?;
     out.finish()?;
-    eprintln!("wrote {name}: {cells} cells");
+    report(&format!("wrote {name}: {cells} cells"));
     match Cell::size() {
         Some(size) if size != cells as u128 => {
             note(&format!("the whole set has {size} cells"));

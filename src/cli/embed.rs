@@ -1,10 +1,12 @@
 //! `gennape embed`: what a model sees of networks, for other programs to work with.
 
-use super::error::Error;
+use super::error::{Error, Failure};
 use super::input::{NetworkArguments, ReadFailure};
 use super::model::ModelArguments;
-use super::{csv_writer, print_json};
+use super::stdout::{Csv, print_json};
+use crate::encoder::GraphFeatures;
 use clap::ValueEnum;
+use ndarray::ArrayView1;
 use serde::Serialize;
 
 /// Print the embeddings of networks: the numbers that the model's estimate is computed from.
@@ -46,21 +48,29 @@ struct Embedded<'a> {
 }
 
 pub(crate) fn run(arguments: &Arguments) -> Result<(), Error> {
-    let networks = arguments.input.read()?;
+    let mut networks = arguments.input.read()?;
     let estimator = arguments.model.load()?;
-    let embeddings = estimator.embed(&networks.graphs);
-    let rows = networks.paths.iter().zip(embeddings.rows());
+    let embeddings = networks.answer(|graphs| {
+        let features: Vec<_> = graphs.iter().map(GraphFeatures::new).collect();
+        let embeddings = estimator.encoder().embed(&features);
+        let checked = |row: ArrayView1<f32>| match row.iter().all(|x| x.is_finite()) {
+            true => Ok(row.to_vec()),
+            false => Err(Failure::new("the model's embedding of it is not finite")),
+        };
+        embeddings.rows().into_iter().map(checked).collect()
+    });
+    let rows = networks.paths.iter().zip(embeddings);
     match arguments.format {
         Format::Json => print_json(&Report {
             schema: 1,
             model: &estimator.manifest().name,
-            results: rows.map(|(path, e)| Embedded { path, embedding: e.to_vec() }).collect(),
+            results: rows.map(|(path, e)| Embedded { path, embedding: e }).collect(),
             errors: &networks.failed,
         })?,
         Format::Csv => {
-            let mut out = csv_writer();
+            let mut out = Csv::stdout();
             for (path, embedding) in rows {
-                out.serialize((path, embedding.to_vec()))?;
+                out.row((path, embedding))?;
             }
             out.flush()?;
         }

@@ -1,7 +1,15 @@
 //! How commands fail, and how that is told to the user.
 
+use crate::benchmarks::BenchmarkError;
+use crate::estimator::LoadError;
+use crate::evaluation::EvaluationError;
+use crate::fault::Fault;
+use crate::fine_tuning::FineTuneError;
+use crate::onnx::ReadError;
+use crate::search::evaluators::LatencyError;
+use crate::text::{clipped, is_printable, printable};
 use std::error::Error as StdError;
-use std::io;
+use std::io::{self, Write};
 use std::process::ExitCode;
 
 /// Why a command could not do its work.
@@ -11,6 +19,8 @@ pub(crate) enum Error {
     Failure(Failure),
     /// The user has been told already, item by item.
     Reported,
+    /// The same, and something of it was our fault.
+    Fault,
     /// Whoever read our output has stopped reading; not an error of anyone's.
     BrokenPipe,
 }
@@ -26,14 +36,9 @@ pub(crate) struct Failure {
 }
 
 impl Failure {
-    /// A failure that `error` describes, with its sources as causes. The last line of its text
-    /// may be a hint.
-    pub fn from_error(error: &dyn StdError) -> Self {
-        let text = error.to_string();
-        let (message, hint) = match text.rsplit_once("\nhint: ") {
-            Some((message, hint)) => (message.to_string(), Some(hint.to_string())),
-            None => (text, None),
-        };
+    /// A failure that `error` describes, with its sources as causes.
+    pub fn from_error(error: &(dyn StdError + 'static)) -> Self {
+        let (message, hint) = (error.to_string(), hint(error));
         let mut causes = Vec::new();
         let mut source = error.source();
         while let Some(cause) = source {
@@ -47,10 +52,9 @@ impl Failure {
         Self { message, causes, hint }
     }
 
-    /// Adds what to do about it, where that is known.
-    pub fn hint(mut self, hint: Option<String>) -> Self {
-        self.hint = hint.or(self.hint);
-        self
+    /// A failure without more to say of it.
+    pub fn new(message: impl Into<String>) -> Self {
+        Self { message: message.into(), causes: Vec::new(), hint: None }
     }
 
     /// Puts `subject: ` before the message.
@@ -71,21 +75,39 @@ impl Failure {
 
     /// Prints `error: …` with causes and hint to standard error.
     pub fn print(&self) {
-        eprintln!("{} {}", tag("error:", Tone::Error), printable(&self.message));
+        tell("error:", Tone::Error, &self.message);
         for cause in &self.causes {
-            eprintln!("  caused by: {}", printable(cause));
+            line(&format!("  caused by: {}", shown(cause)));
         }
         if let Some(hint) = &self.hint {
-            eprintln!("{} {}", tag("hint:", Tone::Hint), printable(hint));
+            tell("hint:", Tone::Hint, hint);
         }
+    }
+}
+
+/// What to do about an error of the library.
+fn hint(error: &(dyn StdError + 'static)) -> Option<String> {
+    if let Some(error) = error.downcast_ref::<ReadError>() {
+        error.hint()
+    } else if let Some(error) = error.downcast_ref::<BenchmarkError>() {
+        error.hint()
+    } else if let Some(EvaluationError::Network(error)) = error.downcast_ref() {
+        error.hint()
+    } else if let Some(error) = error.downcast_ref::<FineTuneError>() {
+        error.hint()
+    } else if let Some(error) = error.downcast_ref::<LoadError>() {
+        error.hint()
+    } else if let Some(error) = error.downcast_ref::<LatencyError>() {
+        error.hint()
+    } else {
+        error.is::<Fault>().then(|| Fault::HINT.into())
     }
 }
 
 impl Error {
     /// A failure that the user can do something about.
     pub fn user(message: impl Into<String>) -> Self {
-        let message = message.into();
-        Self::Failure(Failure { message, causes: Vec::new(), hint: None })
+        Self::Failure(Failure::new(message))
     }
 
     /// Adds what to do about it.
@@ -112,6 +134,7 @@ impl Error {
                 ExitCode::from(1)
             }
             Self::Reported => ExitCode::from(1),
+            Self::Fault => ExitCode::from(2),
             Self::BrokenPipe => ExitCode::SUCCESS,
         }
     }
@@ -180,46 +203,56 @@ impl From<crate::onnx::WriteError> for Error {
 
 /// Prints a remark to standard error.
 pub(crate) fn note(text: &str) {
-    eprintln!("{} {}", tag("note:", Tone::Hint), printable(text));
+    tell("note:", Tone::Hint, text);
+}
+
+/// Prints a line about what was done to standard error.
+pub(crate) fn report(text: &str) {
+    line(&shown(text));
 }
 
 /// Told when the program itself is at fault.
-pub(crate) fn report_panic(info: &std::panic::PanicHookInfo<'_>) {
-    if crate::benchmarks::labels::panic_is_contained() {
-        return;
-    }
-    let payload = info.payload();
-    let text = payload.downcast_ref::<&str>().copied();
-    let message = text.or(payload.downcast_ref::<String>().map(String::as_str));
-    let message = message.unwrap_or("no message");
-    let place =
-        info.location().map(|l| format!(" ({}:{})", l.file(), l.line())).unwrap_or_default();
-    eprintln!("{} internal fault: {}{place}", tag("error:", Tone::Error), printable(message));
-    eprintln!("{} please report this with the file that caused it", tag("hint:", Tone::Hint));
+pub(crate) fn report_fault(fault: &Fault) {
+    Failure::from_error(fault).print();
 }
 
+#[derive(Clone, Copy)]
 enum Tone {
     Error,
     Hint,
 }
 
-/// `text`, coloured when standard error is a terminal that wants colours.
-fn tag(text: &str, tone: Tone) -> console::StyledObject<&str> {
+/// Prints `text` after `tag`, which is coloured when standard error is a terminal that wants it.
+fn tell(tag: &str, tone: Tone, text: &str) {
     let style = console::Style::new().for_stderr().bold();
-    match tone {
+    let style = match tone {
         Tone::Error => style.red(),
         Tone::Hint => style.cyan(),
-    }
-    .apply_to(text)
+    };
+    line(&format!("{} {}", style.apply_to(tag), shown(text)));
 }
 
-/// `text` without control characters: names come from files, and a terminal would obey them.
-pub(crate) fn printable(text: &str) -> std::borrow::Cow<'_, str> {
-    if text.chars().any(|c| c.is_control() && c != '\n') {
-        text.chars()
-            .map(|c| if c.is_control() && c != '\n' { char::REPLACEMENT_CHARACTER } else { c })
-            .collect()
+/// More of one message than this is left out: it may quote a file.
+const MOST_CHARACTERS: usize = 2000;
+
+/// Texts hold names from files, so all of them pass here on their way to a terminal.
+fn shown(text: &str) -> String {
+    clipped(&printable(&clipped(text, MOST_CHARACTERS)), MOST_CHARACTERS).into_owned()
+}
+
+/// The only place that writes to standard error, apart from the progress bar.
+fn line(text: &str) {
+    // When nobody can be told, the exit code still tells.
+    let _ = writeln!(io::stderr().lock(), "{text}");
+}
+
+/// Prints what clap says of the arguments, which a shell may have taken from a folder's names.
+pub(crate) fn report_usage(error: &clap::Error) {
+    let text = error.render().to_string();
+    if text.lines().all(is_printable) {
+        // With colours. When even this can't be written, nobody reads.
+        let _ = error.print();
     } else {
-        text.into()
+        text.lines().for_each(|text| line(&shown(text)));
     }
 }

@@ -1,10 +1,12 @@
 //! `gennape evaluate`: a model's ranking of labelled networks, beside the trivial baselines.
 
 use super::error::{Error, note};
+use super::input::ReadArguments;
 use super::labels::Labels;
+use super::model;
 use super::progress::Stages;
+use super::stdout::{self, Text, print_json};
 use super::table::Table;
-use super::{model, print_json, stdout};
 use crate::benchmarks::{self, Networks, Set, Split, Subset};
 use crate::encoder::default_cache;
 use crate::estimator::Estimator;
@@ -53,6 +55,9 @@ pub(crate) struct Arguments {
     /// File with the labels.
     #[arg(long, value_name = "FILE")]
     labels: Option<PathBuf>,
+
+    #[command(flatten)]
+    read: ReadArguments,
 
     /// Column of the labels to rank by; higher is better [default: the only one with numbers].
     #[arg(long, value_name = "COLUMN", requires = "labels")]
@@ -132,18 +137,18 @@ struct Report {
 
 pub(crate) fn run(arguments: &Arguments) -> Result<(), Error> {
     let (report, complete) = match &arguments.report {
-        Some(path) => (read(path)?, true),
+        Some(path) => (read(path)?, Ok(())),
         None => evaluate(arguments)?,
     };
     print(arguments.format, &report)?;
-    if complete { Ok(()) } else { Err(Error::Reported) }
+    complete
 }
 
 fn print(format: Format, report: &Report) -> Result<(), Error> {
     match (format, report.families.as_slice()) {
         (Format::Json, _) => print_json(report),
         (Format::Svg, [family]) if !family.truth.is_empty() => {
-            let mut out = stdout();
+            let mut out = stdout::bytes();
             out.write_all(evaluation::scatter(family).as_bytes())?;
             Ok(out.flush()?)
         }
@@ -152,9 +157,9 @@ fn print(format: Format, report: &Report) -> Result<(), Error> {
                 .hint("name a labelled set instead of --all or --report"))
         }
         (Format::Markdown, families) => {
-            let mut out = stdout();
-            out.write_all(evaluation::markdown(&rows(families)).as_bytes())?;
-            Ok(out.flush()?)
+            let mut out = Text::stdout();
+            evaluation::markdown(&rows(families)).lines().try_for_each(|line| out.line(line))?;
+            out.flush()
         }
         (Format::Table, families) => print_table(families),
     }
@@ -183,29 +188,30 @@ fn print_table(families: &[FamilyReport]) -> Result<(), Error> {
     let header: Vec<&str> = header.iter().map(String::as_str).collect();
     let mut table = Table::new(&header);
     rows.into_iter().for_each(|row| table.row(row));
-    let mut out = stdout();
+    let mut out = Text::stdout();
     if let [family] = families {
         let FamilyReport { family, target, split, networks, .. } = family;
-        writeln!(out, "{family}, {split}: {target} of {networks} networks")?;
+        out.line(&format!("{family}, {split}: {target} of {networks} networks"))?;
     }
     table.print(&mut out)?;
     if let [family] = families {
         let wide = family.width_by_error.map_or_else(String::new, |r| {
             format!("; Spearman of their width with the error {r:.2}")
         });
-        writeln!(out, "90 % intervals cover {:.1} %{wide}", 100.0 * family.coverage)?;
+        out.line(&format!("90 % intervals cover {:.1} %{wide}", 100.0 * family.coverage))?;
     }
-    Ok(out.flush()?)
+    out.flush()
 }
 
 /// The report, and whether every label that was asked for is in it.
-fn evaluate(arguments: &Arguments) -> Result<(Report, bool), Error> {
+fn evaluate(arguments: &Arguments) -> Result<(Report, Result<(), Error>), Error> {
     let estimator = arguments.model.load()?;
     let mut families = Vec::new();
-    let mut complete = true;
+    let mut complete = Ok(());
     if let Some(path) = &arguments.labels {
         let folder = arguments.onnx_dir.as_deref();
-        let labels = Labels::read(path, arguments.space, folder, arguments.target.as_deref())?;
+        let (target, options) = (arguments.target.as_deref(), arguments.read.options());
+        let labels = Labels::read(path, arguments.space, folder, target, options)?;
         complete = labels.complete;
         let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
         let (networks, split) = part(

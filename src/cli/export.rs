@@ -1,8 +1,8 @@
 //! `gennape export`: a search space's architecture as an ONNX file.
 
-use super::error::Error;
+use super::error::{Error, report};
 use super::output::Target;
-use super::stdout;
+use super::stdout::{self, Text};
 use super::table::si;
 use crate::model_graph::ModelGraph;
 use crate::onnx::{self, Weights};
@@ -65,13 +65,13 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Error> {
         if std::io::stdout().is_terminal() {
             return Err(Error::user("standard output is a terminal").hint("-o FILE"));
         }
-        let mut out = stdout();
+        let mut out = stdout::bytes();
         onnx::write(&graph, &mut out, weights)?;
         return Ok(out.flush()?);
     }
     write(&graph, &arguments.output, weights)?;
     let path = arguments.output.display();
-    eprintln!("wrote {path}: {} trainable parameters", si(trainable).trim_end());
+    report(&format!("wrote {path}: {} trainable parameters", si(trainable).trim_end()));
     Ok(())
 }
 
@@ -88,12 +88,12 @@ fn sample(arguments: &Arguments, weights: Weights) -> Result<(), Error> {
     std::fs::create_dir_all(folder)
         .map_err(|e| Error::from(e).about(&folder.display().to_string()))?;
     let mut rng = ChaCha8Rng::seed_from_u64(arguments.seed);
-    let mut out = stdout();
+    let mut out = Text::stdout();
     for i in 0..arguments.sample.unwrap_or_default() {
         let architecture = space.sample(&mut rng);
         let path = folder.join(format!("{space}_{i}.onnx"));
         write(&space.build(&architecture)?, &path, weights)?;
-        writeln!(out, "{}\t{architecture}", path.display())?;
+        out.columns(&[&path.display().to_string(), &architecture.to_string()])?;
     }
-    Ok(out.flush()?)
+    out.flush()
 }

@@ -1,18 +1,19 @@
 //! `gennape finetune`: adapts a model to labels of the user's own.
 
 use super::error::{Error, note};
+use super::input::ReadArguments;
 use super::labels::Labels;
+use super::model;
 use super::output::model_folder;
 use super::progress::Stages;
+use super::stdout::{Text, print_json};
 use super::table::Table;
-use super::{model, print_json, stdout};
 use crate::encoder::default_cache;
 use crate::estimator::{FineTuning, Method, Metrics};
 use crate::fine_tuning::{self, Candidate, FineTuned, MOST, Options};
 use crate::spaces::Space;
 use clap::ValueEnum;
 use serde::Serialize;
-use std::io::Write;
 use std::path::{Path, PathBuf};
 
 /// Adapt a model to labels of your own.
@@ -45,6 +46,9 @@ pub(crate) struct Arguments {
     /// Folder of the labelled ONNX files.
     #[arg(long, value_name = "DIR")]
     onnx_dir: Option<PathBuf>,
+
+    #[command(flatten)]
+    read: ReadArguments,
 
     /// Column of the labels to adapt to; higher is better [default: the only one with numbers].
     #[arg(long, value_name = "COLUMN")]
@@ -103,7 +107,8 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Error> {
     let base = arguments.model.load()?;
     let _lock = model_folder(&arguments.output, arguments.overwrite, arguments.model.folder())?;
     let (space, folder) = (arguments.space, arguments.onnx_dir.as_deref());
-    let labels = Labels::read(&arguments.labels, space, folder, arguments.target.as_deref())?;
+    let (target, options) = (arguments.target.as_deref(), arguments.read.options());
+    let labels = Labels::read(&arguments.labels, space, folder, target, options)?;
     let name = |path: &Path| path.file_name().unwrap_or_default().to_string_lossy().into_owned();
     let options = Options {
         name: name(&arguments.output),
@@ -123,7 +128,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Error> {
         note(&format!("graphs can't be kept in {}: {error}", cache.display()));
     }
     print(arguments.format, &tuned, labels.rows)?;
-    if labels.complete { Ok(()) } else { Err(Error::Reported) }
+    labels.complete
 }
 
 /// The command line that repeats the run, without what depends on the machine.
@@ -171,16 +176,15 @@ fn print(format: Format, tuned: &FineTuned, rows: usize) -> Result<(), Error> {
     for Candidate { method, metrics } in &tuned.candidates {
         row(format!("{base}, {}", describe(*method)), metrics, method == kept);
     }
-    let mut out = stdout();
-    writeln!(
-        out,
+    let mut out = Text::stdout();
+    out.line(&format!(
         "{target}: {} labels to fit, {} held out to choose with:",
         data.training, data.validation
-    )?;
+    ))?;
     table.print(&mut out)?;
     let sample = if data.training > MOST { " (a random sample)" } else { "" };
-    writeln!(out, "{} is fitted to {fitted} labels{sample}", manifest.name)?;
-    Ok(out.flush()?)
+    out.line(&format!("{} is fitted to {fitted} labels{sample}", manifest.name))?;
+    out.flush()
 }
 
 fn describe(method: Method) -> &'static str {

@@ -1,16 +1,40 @@
 //! From the paths on the command line to computation graphs.
 
-use super::error::{Error, Failure, note, printable};
+use super::error::{Error, Failure, note};
 use super::progress::Progress;
+use crate::fault::{Fault, contain};
 use crate::graph::{ComputationGraph, Operation};
 use crate::lower;
-use crate::model_graph::ModelGraph;
+use crate::model_graph::{ModelGraph, Node};
 use crate::onnx;
+use crate::text::clipped;
 use rayon::prelude::*;
 use serde::Serialize;
 use std::collections::BTreeSet;
 use std::io::Read;
 use std::path::{Path, PathBuf};
+
+/// How to read networks.
+#[derive(Debug, Clone, clap::Args)]
+pub(crate) struct ReadArguments {
+    /// Shape of an input whose dimensions the file leaves free; repeatable.
+    #[arg(long, value_name = "NAME=1x3x224x224", value_parser = parse_input_shape)]
+    input_shape: Vec<(String, Vec<usize>)>,
+
+    /// Go on when a network uses operators that gennape does not know. Their cost counts as 0.
+    #[arg(long)]
+    allow_unknown: bool,
+}
+
+impl ReadArguments {
+    /// The same for the library.
+    pub fn options(&self) -> onnx::ReadOptions {
+        onnx::ReadOptions {
+            input_shapes: self.input_shape.clone(),
+            allow_unknown: self.allow_unknown,
+        }
+    }
+}
 
 /// Which networks, and how to read them.
 #[derive(Debug, clap::Args)]
@@ -19,13 +43,8 @@ pub(crate) struct NetworkArguments {
     #[arg(required = true, value_name = "FILE|DIR|-")]
     paths: Vec<PathBuf>,
 
-    /// Shape of an input whose dimensions the file leaves free; repeatable.
-    #[arg(long, value_name = "NAME=1x3x224x224", value_parser = parse_input_shape)]
-    input_shape: Vec<(String, Vec<usize>)>,
-
-    /// Go on when a network uses operators that gennape does not know.
-    #[arg(long)]
-    allow_unknown: bool,
+    #[command(flatten)]
+    read: ReadArguments,
 }
 
 /// One network whose tensors are wanted, not only its operations.
@@ -35,17 +54,11 @@ pub(crate) struct FileArguments {
     #[arg(value_name = "FILE")]
     path: PathBuf,
 
-    /// Shape of an input whose dimensions the file leaves free; repeatable.
-    #[arg(long, value_name = "NAME=1x3x224x224", value_parser = parse_input_shape)]
-    input_shape: Vec<(String, Vec<usize>)>,
+    #[command(flatten)]
+    read: ReadArguments,
 }
 
 impl FileArguments {
-    /// The file `path`.
-    pub fn new(path: PathBuf, input_shape: Vec<(String, Vec<usize>)>) -> Self {
-        Self { path, input_shape }
-    }
-
     /// The file.
     pub fn path(&self) -> &Path {
         &self.path
@@ -53,13 +66,26 @@ impl FileArguments {
 
     /// Reads it.
     pub fn read(&self) -> Result<ModelGraph, Error> {
-        let options =
-            onnx::ReadOptions { input_shapes: self.input_shape.clone(), allow_unknown: false };
-        onnx::read(&self.path, &options).map_err(|e| {
-            let about = self.path.display().to_string();
-            Failure::from_error(&e).hint(e.hint()).about(&about).into()
-        })
+        let model = read(&self.path, &self.read.options())?;
+        let unknown = model.nodes().iter().filter(|n| n.op.is_unknown());
+        // One without a name goes by its first output's.
+        let name = |node: &'_ Node| match (&*node.name, node.outputs.iter().flatten().next()) {
+            ("", Some(&output)) => model.value(output).name.to_string(),
+            (name, _) => name.to_string(),
+        };
+        let names: Vec<String> = unknown.map(name).collect();
+        note_unknown(
+            &self.path.display().to_string(),
+            &names.iter().map(String::as_str).collect::<Vec<_>>(),
+        );
+        Ok(model)
     }
+}
+
+/// Reads a file whose tensors are wanted.
+pub(crate) fn read(path: &Path, options: &onnx::ReadOptions) -> Result<ModelGraph, Error> {
+    onnx::read(path, options)
+        .map_err(|e| Failure::from_error(&e).about(&path.display().to_string()).into())
 }
 
 /// A network that could not.
@@ -79,6 +105,8 @@ pub(crate) struct Networks {
     pub failed: Vec<ReadFailure>,
     /// Whether one single file was asked for.
     pub single: bool,
+    /// Whether something failed that should not have.
+    fault: bool,
 }
 
 impl Networks {
@@ -89,23 +117,76 @@ impl Networks {
 
     /// The result of a command that answered for the networks that could be read.
     pub fn status(&self) -> Result<(), Error> {
-        if self.failed.is_empty() { Ok(()) } else { Err(Error::Reported) }
+        match self.failed.is_empty() {
+            true => Ok(()),
+            false if self.fault => Err(Error::Fault),
+            false => Err(Error::Reported),
+        }
+    }
+
+    /// What `answer` says of the networks, one answer each, on all cores. Those that it has none
+    /// for leave the networks for the failures.
+    pub fn answer<T: Send>(
+        &mut self,
+        answer: impl Fn(&[ComputationGraph]) -> Vec<Result<T, Failure>> + Sync,
+    ) -> Vec<T> {
+        let alone =
+            |graph: &ComputationGraph| contain(|| answer(std::slice::from_ref(graph)).pop());
+        let several = |graphs: &[ComputationGraph]| match contain(|| answer(graphs)) {
+            Ok(answers) => answers.into_iter().map(|a| Ok(Some(a))).collect(),
+            Err(_) => graphs.iter().map(alone).collect::<Vec<_>>(),
+        };
+        let answers: Vec<_> = self.graphs.par_chunks(TOGETHER).flat_map_iter(several).collect();
+        let (paths, graphs) = (std::mem::take(&mut self.paths), std::mem::take(&mut self.graphs));
+        let mut kept = Vec::with_capacity(answers.len());
+        for ((path, graph), answer) in paths.into_iter().zip(graphs).zip(answers) {
+            match answer {
+                Ok(Some(Ok(answer))) => {
+                    kept.push(answer);
+                    self.paths.push(path);
+                    self.graphs.push(graph);
+                }
+                Ok(Some(Err(failure))) => self.fail(path, failure),
+                // An answer that is not there is as bad as a panic.
+                Ok(None) => self.fail_by(path, &Fault::new("no answer")),
+                Err(fault) => self.fail_by(path, &fault),
+            }
+        }
+        kept
+    }
+
+    /// Tells the user of a network that there is no answer for.
+    fn fail(&mut self, path: String, failure: Failure) {
+        self.failed.push(ReadFailure { path: path.clone(), error: failure.to_line() });
+        failure.about(&path).print();
+    }
+
+    fn fail_by(&mut self, path: String, fault: &Fault) {
+        self.fault = true;
+        self.fail(path, Failure::from_error(fault));
     }
 }
+
+/// Graphs that are answered for together.
+const TOGETHER: usize = 32;
 
 impl NetworkArguments {
     /// Reads every network, telling the user of those that fail.
     pub fn read(&self) -> Result<Networks, Error> {
+        self.read_by(read_one)
+    }
+
+    fn read_by(
+        &self,
+        read: impl Fn(&Path, &onnx::ReadOptions) -> Result<ComputationGraph, Failure> + Sync,
+    ) -> Result<Networks, Error> {
         let sources = self.sources()?;
-        let options = onnx::ReadOptions {
-            input_shapes: self.input_shape.clone(),
-            allow_unknown: self.allow_unknown,
-        };
+        let options = self.read.options();
         let progress = Progress::new("reading", sources.len());
         let outcomes: Vec<_> = sources
             .par_iter()
             .map(|path| {
-                let outcome = read_one(path, &options);
+                let outcome = contain(|| read(path, &options));
                 progress.step();
                 outcome
             })
@@ -116,17 +197,14 @@ impl NetworkArguments {
         let mut networks = Networks { single, ..Networks::default() };
         for (path, outcome) in sources.iter().map(|p| p.display().to_string()).zip(outcomes) {
             match outcome {
-                Ok(graph) => {
-                    note_unknown(&path, &graph);
+                Ok(Ok(graph)) => {
+                    let unknown = graph.nodes().filter(|n| n.operation == Operation::Unknown);
+                    note_unknown(&path, &unknown.map(|n| &*n.name).collect::<Vec<_>>());
                     networks.paths.push(path);
                     networks.graphs.push(graph);
                 }
-                Err(failure) => {
-                    networks
-                        .failed
-                        .push(ReadFailure { path: path.clone(), error: failure.to_line() });
-                    failure.about(&path).print();
-                }
+                Ok(Err(failure)) => networks.fail(path, failure),
+                Err(fault) => networks.fail_by(path, &fault),
             }
         }
         Ok(networks)
@@ -157,19 +235,26 @@ fn is_stdin(path: &Path) -> bool {
     path.as_os_str() == "-"
 }
 
-/// Adds the ONNX files under `folder`. Links to folders are not followed: they may go round.
+/// Adds the ONNX files under `folder`: regular files, and links to such, that are not hidden. Links
+/// to folders are not followed: they may go round.
 fn search(folder: &Path, found: &mut Vec<PathBuf>) -> Result<(), Error> {
     let fail = |e: std::io::Error| Error::from(e).about(&folder.display().to_string());
     let mut entries = Vec::new();
     for entry in folder.read_dir().map_err(fail)? {
         let entry = entry.map_err(fail)?;
-        entries.push((entry.path(), entry.file_type().map_err(fail)?));
+        // What other programs leave there for themselves, such as AppleDouble's `._net.onnx`.
+        if !entry.file_name().as_encoded_bytes().starts_with(b".") {
+            entries.push((entry.path(), entry.file_type().map_err(fail)?));
+        }
     }
     entries.sort_by(|(a, _), (b, _)| a.cmp(b));
     for (path, kind) in entries {
         if kind.is_dir() {
             search(&path, found)?;
-        } else if path.extension().is_some_and(|e| e.eq_ignore_ascii_case("onnx")) {
+        } else if path.extension().is_some_and(|e| e.eq_ignore_ascii_case("onnx"))
+            // A link that leads nowhere is told of when it is read.
+            && path.metadata().map_or(true, |metadata| metadata.is_file())
+        {
             found.push(path);
         }
     }
@@ -184,21 +269,23 @@ fn read_one(path: &Path, options: &onnx::ReadOptions) -> Result<ComputationGraph
     } else {
         onnx::read(path, options)
     }
-    .map_err(|e| Failure::from_error(&e).hint(e.hint()))?;
+    .map_err(|e| Failure::from_error(&e))?;
     lower::lower(&model).map_err(|e| Failure::from_error(&e))
 }
 
+/// Operators that are named of those that `--allow-unknown` let in.
+const NAMED: usize = 5;
+
 /// Names the operators that `--allow-unknown` let in.
-fn note_unknown(path: &str, graph: &ComputationGraph) {
-    let unknown: Vec<_> = graph.nodes().filter(|n| n.operation == Operation::Unknown).collect();
-    if !unknown.is_empty() {
-        let names: BTreeSet<&str> = unknown.iter().map(|n| n.name.as_ref()).collect();
-        let names: Vec<&str> = names.into_iter().take(5).collect();
+fn note_unknown(path: &str, nodes: &[&str]) {
+    if !nodes.is_empty() {
+        let names: BTreeSet<&str> = nodes.iter().copied().collect();
+        let names: Vec<_> = names.iter().take(NAMED).map(|name| clipped(name, 100)).collect();
         note(&format!(
             "{path}: {} unknown operator{} with unknown cost ({})",
-            unknown.len(),
-            if unknown.len() == 1 { "" } else { "s" },
-            printable(&names.join(", ")),
+            nodes.len(),
+            if nodes.len() == 1 { "" } else { "s" },
+            names.join(", "),
         ));
     }
 }
@@ -222,6 +309,47 @@ pub(super) fn parse_input_shape(text: &str) -> Result<(String, Vec<usize>), Stri
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn arguments(paths: &[&str]) -> NetworkArguments {
+        let read = ReadArguments { input_shape: Vec::new(), allow_unknown: false };
+        NetworkArguments { paths: paths.iter().map(PathBuf::from).collect(), read }
+    }
+
+    const RESNET: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/data/examples/resnet18.onnx");
+
+    /// The answers of the others are those without the fault.
+    #[test]
+    fn a_panic_over_one_network_costs_no_other_answer() {
+        let faulty = |path: &Path, options: &onnx::ReadOptions| {
+            assert!(!path.ends_with("faulty.onnx"), "a fault");
+            read_one(path, options)
+        };
+        let networks = arguments(&[RESNET, "faulty.onnx", RESNET]).read_by(faulty).unwrap();
+        assert_eq!(networks.paths, [RESNET, RESNET]);
+        assert_eq!(networks.failed.len(), 1);
+        assert_eq!(networks.failed[0].path, "faulty.onnx");
+        assert!(networks.failed[0].error.contains("internal fault: a fault"));
+        assert!(matches!(networks.status(), Err(Error::Fault)));
+
+        let mut networks = arguments(&[RESNET; 3]).read().unwrap();
+        networks.paths[1] = "faulty".into();
+        let wanted = networks.graphs[0].fingerprint();
+        networks.graphs[1] = {
+            let nodes = networks.graphs[0].nodes().take(1).cloned().collect();
+            ComputationGraph::new(nodes, &[]).unwrap()
+        };
+        let answers = networks.answer(|graphs| {
+            let answer = |graph: &ComputationGraph| {
+                assert!(graph.len() > 1, "a fault");
+                Ok(graph.fingerprint())
+            };
+            graphs.iter().map(answer).collect()
+        });
+        assert_eq!(answers, [wanted, wanted]);
+        assert_eq!((networks.paths.len(), networks.graphs.len()), (2, 2));
+        assert_eq!(networks.failed[0].path, "faulty");
+        assert!(matches!(networks.status(), Err(Error::Fault)));
+    }
 
     #[test]
     fn input_shapes_are_parsed() {

@@ -1,6 +1,6 @@
 //! Labels of the user's own.
 
-use super::error::{Error, note};
+use super::error::{Error, Failure, note};
 use crate::benchmarks::Networks;
 use crate::benchmarks::labels::{LabelTable, repeated};
 use crate::onnx::ReadOptions;
@@ -17,8 +17,8 @@ pub(crate) struct Labels {
     pub target: String,
     /// Rows in the file.
     pub rows: usize,
-    /// Whether every row could be used.
-    pub complete: bool,
+    /// Whether every row could be used; the user has been told of the others.
+    pub complete: Result<(), Error>,
 }
 
 impl Labels {
@@ -29,18 +29,20 @@ impl Labels {
         space: Option<Space>,
         folder: Option<&Path>,
         target: Option<&str>,
+        options: ReadOptions,
     ) -> Result<Self, Error> {
         let table = LabelTable::read(path)?;
         let target = table.target(target)?;
         let (networks, errors): (Box<dyn Networks>, _) = match space {
             Some(space) => table.networks(space, target)?,
             None => {
-                let (files, errors) = table.onnx_files(target, folder, ReadOptions::default())?;
+                let (files, errors) = table.onnx_files(target, folder, options)?;
                 (Box::new(files), errors)
             }
         };
         for error in errors.iter().take(TOLD_ERRORS) {
-            Error::user(error.to_string()).report();
+            let hint = error.hint.as_deref().map(Into::into);
+            Failure { message: error.to_string(), causes: Vec::new(), hint }.print();
         }
         if errors.len() > TOLD_ERRORS {
             note(&format!("{} more rows have errors", errors.len() - TOLD_ERRORS));
@@ -53,7 +55,12 @@ impl Labels {
                 table.rows()
             ));
         }
-        let (target, rows, complete) = (target.to_string(), table.rows(), errors.is_empty());
+        let complete = match errors.as_slice() {
+            [] => Ok(()),
+            errors if errors.iter().any(|e| e.fault) => Err(Error::Fault),
+            _ => Err(Error::Reported),
+        };
+        let (target, rows) = (target.to_string(), table.rows());
         Ok(Self { networks, target, rows, complete })
     }
 }

@@ -3,6 +3,8 @@
 //! Data goes to standard output, everything else to standard error. Exit codes: 0 success, 1 a
 //! problem the user can solve (a bad argument, an unreadable file), 2 a fault of the program.
 
+#![deny(clippy::print_stdout, clippy::print_stderr)]
+
 mod ablate;
 mod data;
 mod embed;
@@ -20,13 +22,14 @@ mod progress;
 mod search;
 mod shrink;
 mod space;
+mod stdout;
 mod table;
 #[cfg(feature = "train")]
 mod train;
 
+use crate::fault;
 use clap::{Parser, Subcommand, ValueEnum};
 use error::Error;
-use std::io::{self, Write};
 use std::panic::{self, AssertUnwindSafe};
 use std::process::ExitCode;
 
@@ -109,35 +112,17 @@ pub fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(e) => {
-            // Help and version arrive here too; when even they can't be written, nobody reads.
-            let _ = e.print();
+            // Help and version arrive here too.
+            error::report_usage(&e);
             return ExitCode::from(u8::from(e.use_stderr()));
         }
     };
-    panic::set_hook(Box::new(error::report_panic));
+    fault::hook(error::report_fault);
     match panic::catch_unwind(AssertUnwindSafe(|| cli.command.run())) {
         Ok(Ok(())) => ExitCode::SUCCESS,
         Ok(Err(error)) => error.report(),
         Err(_) => ExitCode::from(2),
     }
-}
-
-/// Standard output, buffered; flush it to see write errors.
-fn stdout() -> io::BufWriter<io::StdoutLock<'static>> {
-    io::BufWriter::with_capacity(1 << 16, io::stdout().lock())
-}
-
-/// A CSV writer to standard output; callers write the header themselves.
-fn csv_writer() -> csv::Writer<impl Write> {
-    csv::WriterBuilder::new().has_headers(false).from_writer(stdout())
-}
-
-/// Writes `value` to standard output as indented JSON and ends the line.
-fn print_json(value: &impl serde::Serialize) -> Result<(), Error> {
-    let mut out = stdout();
-    serde_json::to_writer_pretty(&mut out, value).map_err(io::Error::from)?;
-    writeln!(out)?;
-    Ok(out.flush()?)
 }
 
 #[cfg(test)]

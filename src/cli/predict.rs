@@ -1,13 +1,14 @@
 //! `gennape predict`: estimated accuracies of networks.
 
-use super::error::{Error, note};
+use super::error::{Error, Failure, note};
 use super::input::{self, Networks, ReadFailure};
+use super::stdout::{Csv, Text, print_json};
 use super::table::{Table, si};
-use super::{Format, csv_writer, model, print_json, stdout};
+use super::{Format, model};
+use crate::encoder::GraphBatch;
 use crate::estimator::{Estimate, Estimator, Manifest};
 use crate::graph::ComputationGraph;
 use serde::Serialize;
-use std::io::Write;
 
 /// Estimate the accuracy that networks reach when they are trained on CIFAR-10.
 ///
@@ -57,9 +58,16 @@ struct Answer<'a> {
 }
 
 pub(crate) fn run(arguments: &Arguments) -> Result<(), Error> {
-    let networks = arguments.input.read()?;
+    let mut networks = arguments.input.read()?;
     let estimator = arguments.model.load()?;
-    let answers = answers(&networks, &estimator);
+    let estimates = networks.answer(|graphs| {
+        let checked = |estimate: Estimate| match estimate.is_finite() {
+            true => Ok(estimate),
+            false => Err(Failure::new("the model's estimate of it is not a finite number")),
+        };
+        estimator.estimate_batch(&GraphBatch::new(graphs)).into_iter().map(checked).collect()
+    });
+    let answers = answers(&networks, &estimates, &estimator);
     match arguments.format {
         Format::Json => print_json(&Report {
             schema: 1,
@@ -85,9 +93,12 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Error> {
     networks.status()
 }
 
-fn answers<'a>(networks: &'a Networks, estimator: &Estimator) -> Vec<Answer<'a>> {
-    let estimates = estimator.estimate(&networks.graphs);
-    let rank = ranks(&estimates);
+fn answers<'a>(
+    networks: &'a Networks,
+    estimates: &[Estimate],
+    estimator: &Estimator,
+) -> Vec<Answer<'a>> {
+    let rank = ranks(estimates);
     let in_per_cent = estimator.manifest().fine_tuning.is_none();
     let round_value = |value| if in_per_cent { round(value) } else { significant(value, 6) };
     type Network<'a> = (&'a str, &'a ComputationGraph);
@@ -104,7 +115,7 @@ fn answers<'a>(networks: &'a Networks, estimator: &Estimator) -> Vec<Answer<'a>>
         unknown_operators: input::unknown_operators(graph),
         fingerprint: graph.fingerprint().to_string(),
     };
-    networks.iter().zip(&estimates).zip(rank).map(answer).collect()
+    networks.iter().zip(estimates).zip(rank).map(answer).collect()
 }
 
 /// Positions by accuracy, best first; of equal ones the earlier goes first.
@@ -163,14 +174,14 @@ fn print_table(answers: &[Answer], manifest: &Manifest) -> Result<(), Error> {
             format!("{:.2} {side}", a.distance),
         ]);
     }
-    let mut out = stdout();
+    let mut out = Text::stdout();
     table.print(&mut out)?;
-    Ok(out.flush()?)
+    out.flush()
 }
 
 fn print_csv(answers: &[Answer]) -> Result<(), Error> {
-    let mut out = csv_writer();
-    out.write_record([
+    let mut out = Csv::stdout();
+    out.row([
         "path",
         "accuracy",
         "interval_low",
@@ -185,7 +196,7 @@ fn print_csv(answers: &[Answer]) -> Result<(), Error> {
         "fingerprint",
     ])?;
     for answer in answers {
-        out.serialize(answer)?;
+        out.row(answer)?;
     }
-    Ok(out.flush()?)
+    out.flush()
 }

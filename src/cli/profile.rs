@@ -1,12 +1,13 @@
 //! `gennape profile`: operations, parameters and multiply-accumulates of networks.
 
-use super::error::{Error, printable};
-use super::input::{self, Networks, ReadFailure};
+use super::error::Error;
+use super::input::{self, ReadFailure};
+use super::stdout::{self, Csv, Text, print_json};
 use super::table::{Table, si};
-use super::{csv_writer, print_json, stdout};
-use crate::graph::{ComputationGraph, Extent, Node, Operation as O};
+use crate::graph::{ComputationGraph, Extent, Fingerprint, Node, Operation as O};
 use clap::ValueEnum;
-use serde::Serialize;
+use serde::{Serialize, Serializer};
+use std::fmt::Display;
 use std::io::Write;
 
 /// Show the operations, parameters and multiply-accumulates (MACs) of networks.
@@ -48,14 +49,39 @@ struct Report<'a> {
 #[derive(Serialize)]
 struct Summary<'a> {
     path: &'a str,
+    #[serde(flatten)]
+    totals: Totals,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    operations: Option<Vec<Operation<'a>>>,
+}
+
+/// What there is to say of a network as a whole.
+#[derive(Debug, Clone, Copy, Serialize)]
+struct Totals {
     parameters: u64,
     macs: u64,
     nodes: usize,
     depth: usize,
     unknown_operators: usize,
-    fingerprint: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    operations: Option<Vec<Operation<'a>>>,
+    #[serde(serialize_with = "as_text")]
+    fingerprint: Fingerprint,
+}
+
+fn as_text<S: Serializer>(text: &impl Display, to: S) -> Result<S::Ok, S::Error> {
+    to.collect_str(text)
+}
+
+impl Totals {
+    fn of(graph: &ComputationGraph) -> Self {
+        Self {
+            parameters: graph.parameters(),
+            macs: graph.macs(),
+            nodes: graph.len(),
+            depth: graph.depth(),
+            unknown_operators: input::unknown_operators(graph),
+            fingerprint: graph.fingerprint(),
+        }
+    }
 }
 
 #[derive(Serialize)]
@@ -77,7 +103,15 @@ struct Operation<'a> {
 }
 
 pub(crate) fn run(arguments: &Arguments) -> Result<(), Error> {
-    let networks = arguments.input.read()?;
+    let mut networks = arguments.input.read()?;
+    let totals = networks.answer(|graphs| graphs.iter().map(|g| Ok(Totals::of(g))).collect());
+    let summaries = || {
+        let summary = |((path, graph), &totals)| {
+            let operations = networks.single.then(|| operations(graph));
+            Summary { path, totals, operations }
+        };
+        networks.iter().zip(&totals).map(summary)
+    };
     let only = networks.iter().next().filter(|_| networks.single);
     match (arguments.format, only) {
         (Format::Dot | Format::Svg, None) if networks.single => {}
@@ -88,53 +122,43 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Error> {
         (Format::Svg, Some((path, graph))) => draw(&graph.to_svg(path))?,
         (Format::Json, _) => print_json(&Report {
             schema: 1,
-            results: networks.iter().map(|(p, g)| summary(p, g, networks.single)).collect(),
+            results: summaries().collect(),
             errors: &networks.failed,
         })?,
         (Format::Csv, Some((_, graph))) => csv_of_operations(graph)?,
-        (Format::Csv, None) => csv_of_networks(&networks)?,
+        (Format::Csv, None) => csv_of_networks(summaries())?,
         (Format::Table, Some((path, graph))) => table_of_operations(path, graph)?,
-        (Format::Table, None) => table_of_networks(&networks)?,
+        (Format::Table, None) => table_of_networks(summaries())?,
     }
     networks.status()
 }
 
 fn draw(text: &str) -> Result<(), Error> {
-    let mut out = stdout();
+    let mut out = stdout::bytes();
     out.write_all(text.as_bytes())?;
     Ok(out.flush()?)
 }
 
-fn summary<'a>(path: &'a str, graph: &'a ComputationGraph, operations: bool) -> Summary<'a> {
-    Summary {
-        path,
-        parameters: graph.parameters(),
-        macs: graph.macs(),
-        nodes: graph.len(),
-        depth: graph.depth(),
-        unknown_operators: input::unknown_operators(graph),
-        fingerprint: graph.fingerprint().to_string(),
-        operations: operations.then(|| {
-            graph
-                .nodes()
-                .enumerate()
-                .map(|(i, node)| Operation {
-                    operation: node.operation.name(),
-                    name: &node.name,
-                    inputs: sorted(graph.predecessors(i)),
-                    input: list(&node.input),
-                    output: list(&node.output),
-                    kernel: node.window.kernel,
-                    stride: node.window.stride,
-                    dilation: node.window.dilation,
-                    groups: node.window.groups,
-                    padded: node.window.padded,
-                    bias: node.bias,
-                    parameters: node.parameters,
-                    macs: node.macs,
-                })
-                .collect()
-        }),
+fn operations(graph: &ComputationGraph) -> Vec<Operation<'_>> {
+    let operation = |(i, node)| operation(graph, i, node);
+    graph.nodes().enumerate().map(operation).collect()
+}
+
+fn operation<'a>(graph: &ComputationGraph, index: usize, node: &'a Node) -> Operation<'a> {
+    Operation {
+        operation: node.operation.name(),
+        name: &node.name,
+        inputs: sorted(graph.predecessors(index)),
+        input: list(&node.input),
+        output: list(&node.output),
+        kernel: node.window.kernel,
+        stride: node.window.stride,
+        dilation: node.window.dilation,
+        groups: node.window.groups,
+        padded: node.window.padded,
+        bias: node.bias,
+        parameters: node.parameters,
+        macs: node.macs,
     }
 }
 
@@ -148,45 +172,37 @@ fn list(extent: &Extent) -> [u64; 3] {
     [extent.channels, extent.height, extent.width]
 }
 
-fn table_of_networks(networks: &Networks) -> Result<(), Error> {
-    if networks.graphs.is_empty() {
+fn table_of_networks<'a>(networks: impl Iterator<Item = Summary<'a>>) -> Result<(), Error> {
+    let mut networks = networks.peekable();
+    if networks.peek().is_none() {
         return Ok(());
     }
     let mut table =
         Table::new(&["network", "parameters", "MACs", "nodes", "depth", "<fingerprint"]);
-    for (path, graph) in networks.iter() {
+    for Summary { path, totals, .. } in networks {
         table.row([
             path.to_string(),
-            si(graph.parameters()),
-            si(graph.macs()),
-            graph.len().to_string(),
-            graph.depth().to_string(),
-            graph.fingerprint().to_string(),
+            si(totals.parameters),
+            si(totals.macs),
+            totals.nodes.to_string(),
+            totals.depth.to_string(),
+            totals.fingerprint.to_string(),
         ]);
     }
-    let mut out = stdout();
+    let mut out = Text::stdout();
     table.print(&mut out)?;
-    Ok(out.flush()?)
+    out.flush()
 }
 
-fn csv_of_networks(networks: &Networks) -> Result<(), Error> {
-    let mut out = csv_writer();
+fn csv_of_networks<'a>(networks: impl Iterator<Item = Summary<'a>>) -> Result<(), Error> {
+    let mut out = Csv::stdout();
     let header =
         ["path", "parameters", "macs", "nodes", "depth", "unknown_operators", "fingerprint"];
-    out.write_record(header)?;
-    for (path, graph) in networks.iter() {
-        let s = summary(path, graph, false);
-        out.serialize((
-            s.path,
-            s.parameters,
-            s.macs,
-            s.nodes,
-            s.depth,
-            s.unknown_operators,
-            s.fingerprint,
-        ))?;
+    out.row(header)?;
+    for Summary { path, totals, .. } in networks {
+        out.row((path, totals))?;
     }
-    Ok(out.flush()?)
+    out.flush()
 }
 
 fn table_of_operations(path: &str, graph: &ComputationGraph) -> Result<(), Error> {
@@ -201,16 +217,16 @@ fn table_of_operations(path: &str, graph: &ComputationGraph) -> Result<(), Error
             node.name.to_string(),
         ]);
     }
-    let mut out = stdout();
+    let mut out = Text::stdout();
     table.print(&mut out)?;
-    writeln!(out)?;
-    writeln!(out, "{}", printable(path))?;
-    writeln!(out, "parameters   {}", si(graph.parameters()).trim_end())?;
-    writeln!(out, "MACs         {}", si(graph.macs()).trim_end())?;
-    writeln!(out, "nodes        {}", graph.len())?;
-    writeln!(out, "depth        {}", graph.depth())?;
-    writeln!(out, "fingerprint  {}", graph.fingerprint())?;
-    Ok(out.flush()?)
+    out.line("")?;
+    out.line(path)?;
+    out.line(&format!("parameters   {}", si(graph.parameters()).trim_end()))?;
+    out.line(&format!("MACs         {}", si(graph.macs()).trim_end()))?;
+    out.line(&format!("nodes        {}", graph.len()))?;
+    out.line(&format!("depth        {}", graph.depth()))?;
+    out.line(&format!("fingerprint  {}", graph.fingerprint()))?;
+    out.flush()
 }
 
 /// `3x3 /2 d2 g32`: kernel, then stride, dilation and groups where they are not 1.
@@ -234,7 +250,7 @@ fn window(node: &Node) -> String {
 }
 
 fn csv_of_operations(graph: &ComputationGraph) -> Result<(), Error> {
-    let mut out = csv_writer();
+    let mut out = Csv::stdout();
     let header = [
         "index",
         "operation",
@@ -254,12 +270,12 @@ fn csv_of_operations(graph: &ComputationGraph) -> Result<(), Error> {
         "parameters",
         "macs",
     ];
-    out.write_record(header)?;
+    out.row(header)?;
     let pair = |[a, b]: [u32; 2]| format!("{a}x{b}");
     for (i, node) in graph.nodes().enumerate() {
         let inputs: Vec<String> =
             sorted(graph.predecessors(i)).iter().map(usize::to_string).collect();
-        out.serialize((
+        out.row((
             i,
             node.operation.name(),
             &node.name,
@@ -275,5 +291,5 @@ fn csv_of_operations(graph: &ComputationGraph) -> Result<(), Error> {
             node.macs,
         ))?;
     }
-    Ok(out.flush()?)
+    out.flush()
 }

@@ -1,14 +1,15 @@
 //! `gennape shrink`: a sub-network with its weights.
 
-use super::error::{Error, note};
+use super::error::{Error, note, report};
 use super::input::FileArguments;
 use super::output::Target;
-use super::print_json;
 use super::space::Format;
+use super::stdout::print_json;
 use super::table::si;
 use crate::lower::lower;
 use crate::onnx::StoredTensors;
 use crate::subnetworks::{CutTensor, ShrinkError, Shrunk, SuperNetwork};
+use crate::text::quoted;
 use serde::Serialize;
 use std::path::PathBuf;
 
@@ -54,9 +55,9 @@ struct Report {
 pub(crate) fn run(arguments: &Arguments) -> Result<(), Error> {
     let path = arguments.model.path();
     let space = SuperNetwork::new(arguments.model.read()?);
-    let sub = space.parse(&arguments.keep).map_err(|e| {
-        Error::from(e).hint(format!("gennape space {} shows what can be chosen", path.display()))
-    })?;
+    let sub = space
+        .parse(&arguments.keep)
+        .map_err(|e| Error::from(e).hint(format!("gennape space {}", quoted(path))))?;
     let mut stored = StoredTensors::open(path).map_err(ShrinkError::from)?;
     let mut inputs = stored.files().map_err(ShrinkError::from)?;
     inputs.push(path.into());
@@ -78,11 +79,11 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Error> {
     }
     let whole = lower(space.graph())?;
     let of = |part: u64, all: u64| format!("{} of {}", si(part).trim(), si(all).trim());
-    eprintln!(
+    report(&format!(
         "wrote {}: {sub}: {} parameters, {} MACs",
         arguments.output.display(),
         of(parameters, whole.parameters()),
         of(macs, whole.macs())
-    );
+    ));
     Ok(())
 }

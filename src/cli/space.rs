@@ -3,8 +3,8 @@
 use super::error::Error;
 use super::input::FileArguments;
 use super::output::Target;
+use super::stdout::{Text, print_json};
 use super::table::{Table, si};
-use super::{print_json, stdout};
 use crate::graph::svg::Tag;
 use crate::lower::lower;
 use crate::model_graph::ValueId;
@@ -13,7 +13,7 @@ use crate::subnetworks::{ShrinkError, SubNetwork, SuperNetwork};
 use clap::ValueEnum;
 use serde::Serialize;
 use std::collections::HashMap;
-use std::io::Write;
+use std::io::Write as _;
 use std::path::PathBuf;
 
 /// Show what can be cut from a network: the space of its sub-networks.
@@ -229,16 +229,16 @@ fn print_table(report: &Report) -> Result<(), Error> {
         let (name, tensor) = (site.name.clone(), site.tensor.to_string());
         table.row([name, site.others.join(" "), String::new(), "activation".into(), tensor]);
     }
-    let mut out = stdout();
+    let mut out = Text::stdout();
     table.print(&mut out)?;
-    writeln!(out)?;
+    out.line("")?;
     let (whole, smallest) = (&report.whole, &report.smallest);
-    writeln!(out, "sub-networks  up to 10^{:.0}", report.log10_size)?;
+    out.line(&format!("sub-networks  up to 10^{:.0}", report.log10_size))?;
     let range = |low: u64, high: u64| format!("{} to {}", si(low).trim(), si(high).trim());
-    writeln!(out, "parameters    {}", range(smallest.parameters, whole.parameters))?;
-    writeln!(out, "MACs          {}", range(smallest.macs, whole.macs))?;
+    out.line(&format!("parameters    {}", range(smallest.parameters, whole.parameters)))?;
+    out.line(&format!("MACs          {}", range(smallest.macs, whole.macs)))?;
     if report.groups.iter().any(|g| !g.exact) {
-        writeln!(out, "approximate: what is left sees means over fewer channels")?;
+        out.line("approximate: what is left sees means over fewer channels")?;
     }
-    Ok(out.flush()?)
+    out.flush()
 }

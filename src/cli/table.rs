@@ -1,8 +1,9 @@
 //! Aligned columns for people.
 
-use super::error::printable;
+use super::stdout::Text;
+use crate::text::printable;
 use console::{Term, measure_text_width};
-use std::io::{self, Write};
+use std::io;
 
 /// A table whose widest left-aligned column gives way when the terminal is narrow.
 pub(crate) struct Table {
@@ -13,6 +14,8 @@ pub(crate) struct Table {
 
 /// Narrowest a column gets that gives way.
 const MIN_WIDTH: usize = 12;
+/// Most characters of a cell.
+const MAX_CHARACTERS: usize = 200;
 /// Spaces between columns.
 const GAP: usize = 2;
 
@@ -20,23 +23,23 @@ impl Table {
     /// An empty table. A column whose name begins with `<` is left-aligned, others right.
     pub fn new(header: &[&str]) -> Self {
         let left = header.iter().enumerate().map(|(i, h)| i == 0 || h.starts_with('<')).collect();
-        let header = header.iter().map(|h| h.trim_start_matches('<').to_string()).collect();
+        let header = header.iter().map(|h| short(h.trim_start_matches('<'))).collect();
         Self { header, left, rows: Vec::new() }
     }
 
     /// Adds a row of as many cells as there are columns.
     pub fn row(&mut self, cells: impl IntoIterator<Item = String>) {
-        self.rows.push(cells.into_iter().map(|c| printable(&c).into_owned()).collect());
+        self.rows.push(cells.into_iter().map(|c| short(&c)).collect());
     }
 
     /// Writes the table, no wider than the terminal where there is one.
-    pub fn print(&self, out: &mut impl Write) -> io::Result<()> {
+    pub fn print(&self, out: &mut Text) -> io::Result<()> {
         let term = Term::stdout();
         let width = if term.is_term() { term.size_checked().map(|(_, w)| w.into()) } else { None };
-        self.write(out, width)
+        self.lines(width).iter().try_for_each(|line| out.line(line))
     }
 
-    fn write(&self, out: &mut impl Write, width: Option<usize>) -> io::Result<()> {
+    fn lines(&self, width: Option<usize>) -> Vec<String> {
         let mut widths: Vec<usize> = self.header.iter().map(|h| measure_text_width(h)).collect();
         for row in &self.rows {
             for (w, cell) in widths.iter_mut().zip(row) {
@@ -50,6 +53,7 @@ impl Table {
         if let Some((w, _)) = texts.max_by_key(|(w, _)| **w) {
             *w = w.saturating_sub(excess).max(MIN_WIDTH.min(*w));
         }
+        let mut lines = Vec::with_capacity(self.rows.len() + 1);
         for row in std::iter::once(&self.header).chain(&self.rows) {
             let mut line = String::new();
             for (i, (cell, &width)) in row.iter().zip(&widths).enumerate() {
@@ -66,9 +70,19 @@ impl Table {
                     line.push_str(&cell);
                 }
             }
-            writeln!(out, "{}", line.trim_end())?;
+            line.truncate(line.trim_end().len());
+            lines.push(line);
         }
-        Ok(())
+        lines
+    }
+}
+
+/// What of a cell can be shown: its end, if it is very long.
+fn short(cell: &str) -> String {
+    let before = cell.chars().rev().take(MAX_CHARACTERS).map(char::len_utf8).sum::<usize>();
+    match cell.len() - before {
+        0 => printable(cell).into_owned(),
+        left_out => format!("…{}", printable(&cell[left_out..])),
     }
 }
 
@@ -131,9 +145,7 @@ mod tests {
     fn a_narrow_terminal_cuts_names_and_never_numbers() {
         let mut table = Table::new(&["network", "parameters"]);
         table.row(["a/very/long/path/to/モデル.onnx".into(), "25.6 M".into()]);
-        let mut out = Vec::new();
-        table.write(&mut out, Some(26)).unwrap();
-        let text = String::from_utf8(out).unwrap();
-        assert_eq!(text, "network         parameters\n…o/モデル.onnx      25.6 M\n");
+        let lines = ["network         parameters", "…o/モデル.onnx      25.6 M"];
+        assert_eq!(table.lines(Some(26)), lines);
     }
 }

@@ -1,8 +1,8 @@
 //! `gennape train`: trains a model on a labelled set.
 
-use super::error::Error;
+use super::error::{self, Error};
 use super::output::model_folder;
-use super::stdout;
+use super::stdout::Text;
 use super::table::Table;
 use crate::benchmarks::{self, CIFAR10, Set};
 use crate::encoder::{Config, default_cache};
@@ -92,7 +92,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Error> {
         seed: arguments.seed,
         command: command(arguments),
     };
-    let mut report = |line: &str| eprintln!("{line}");
+    let mut report = |line: &str| error::report(line);
     print(&train::train(&sets, &options, &mut report)?)
 }
 
@@ -128,7 +128,7 @@ fn print(manifest: &Manifest) -> Result<(), Error> {
             ]);
         }
     }
-    let mut out = stdout();
+    let mut out = Text::stdout();
     table.print(&mut out)?;
-    Ok(out.flush()?)
+    out.flush()
 }

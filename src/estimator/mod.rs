@@ -67,6 +67,15 @@ pub struct Estimate {
     pub in_distribution: bool,
 }
 
+impl Estimate {
+    /// Whether all its numbers are finite; with a model whose weights are out of all proportion
+    /// they need not be.
+    pub fn is_finite(&self) -> bool {
+        let [low, high] = self.interval;
+        [self.accuracy, low, high, self.distance].iter().all(|x| x.is_finite())
+    }
+}
+
 /// Why a model can't be loaded.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -83,10 +92,7 @@ pub enum LoadError {
     #[error("manifest: {0}")]
     Manifest(String),
     /// The manifest and the program disagree about what a network's features are.
-    #[error(
-        "the model was trained on features {model}, this version of the program has {program}\n\
-         hint: train it again with the command in its manifest"
-    )]
+    #[error("the model was trained on features {model}, this version of the program has {program}")]
     Features {
         /// Hash in the manifest.
         model: String,
@@ -96,12 +102,27 @@ pub enum LoadError {
     /// The model knows an operation that the program doesn't.
     #[error(
         "the model was trained on the operation '{0}', which this version of the program doesn't \
-         have\nhint: use the version that trained it, or train it again"
+         have"
     )]
     Operation(String),
     /// The weights don't fit the manifest.
     #[error("weights: {0}")]
     Weights(#[from] WeightError),
+}
+
+impl LoadError {
+    /// What the user can do about it, where that is known.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::Features { .. } => {
+                Some("train it again with the command in its manifest".to_string())
+            }
+            Self::Operation(_) => {
+                Some("use the version that trained it, or train it again".to_string())
+            }
+            _ => None,
+        }
+    }
 }
 
 /// A model folder can't be written.

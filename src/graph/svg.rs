@@ -5,6 +5,7 @@
 //! into straight columns, longest paths first, in the manner of Brandes and Köpf (2001).
 
 use super::{ComputationGraph, Node, Operation};
+use crate::text::printable;
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt::Write;
@@ -644,17 +645,17 @@ fn grouped(count: u64) -> String {
     text
 }
 
-/// `text` with XML's special characters replaced, and those dropped that XML forbids.
+/// `text` in its printable form with XML's special characters replaced, and those dropped that XML
+/// forbids.
 pub(crate) fn escape(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
-    for c in text.chars() {
+    for c in printable(text).chars() {
         match c {
             '&' => escaped.push_str("&amp;"),
             '<' => escaped.push_str("&lt;"),
             '>' => escaped.push_str("&gt;"),
             '"' => escaped.push_str("&quot;"),
             '\u{fffe}' | '\u{ffff}' => {}
-            c if c.is_control() => escaped.push(' '),
             c => escaped.push(c),
         }
     }

@@ -11,4 +11,5 @@ mod search;
 mod shapes;
 mod spaces;
 mod subnetworks;
+mod telling;
 mod zoo;

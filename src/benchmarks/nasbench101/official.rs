@@ -145,7 +145,7 @@ fn complete(cells: &[Trained]) -> Result<(), String> {
         let short = cells.iter().find(|c| c.runs[i].len() != RUNS);
         if let (true, Some(Trained { cell, runs, .. })) = (needed, short) {
             return Err(format!(
-                "cell {cell} has {} runs of {epochs} epochs, not {RUNS}\nhint: is the file complete?",
+                "cell {cell} has {} runs of {epochs} epochs, not {RUNS}: the file is not complete",
                 runs[i].len()
             ));
         }

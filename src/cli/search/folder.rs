@@ -5,16 +5,24 @@ use super::measures::{Constraint, Objective};
 use crate::cli::error::Error;
 use crate::files::{self, Lock};
 use crate::search::Evaluated;
+use crate::text::quoted;
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
 use std::fmt::Display;
 use std::fs::{self, File, OpenOptions};
 use std::path::{Path, PathBuf};
 
-/// What was asked; `search.json`.
+/// What `search.json` holds.
+#[derive(Serialize, Deserialize)]
+struct Saved<S> {
+    schema: u32,
+    #[serde(flatten)]
+    settings: S,
+}
+
+/// What was asked.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(super) struct Settings {
-    pub schema: u32,
     /// Version of the program.
     pub version: String,
     /// The search space, or else
@@ -40,17 +48,21 @@ pub(super) struct Settings {
 pub(super) struct Source {
     pub path: PathBuf,
     pub input_shapes: Vec<(String, Vec<usize>)>,
+    /// Whether it may have operators that are not known.
+    #[serde(default)]
+    pub allow_unknown: bool,
     pub fingerprint: String,
 }
 
 impl Settings {
-    /// Version of its format.
-    pub const SCHEMA: u32 = 1;
+    /// Version of `search.json`.
+    const SCHEMA: u32 = 1;
 
     fn write(&self, folder: &Path) -> Result<(), Error> {
         let path = folder.join("search.json");
         let told = |e: std::io::Error| Error::from(e).about(&path.display().to_string());
-        let json = serde_json::to_string_pretty(self).map_err(|e| told(e.into()))?;
+        let saved = Saved { schema: Self::SCHEMA, settings: self };
+        let json = serde_json::to_string_pretty(&saved).map_err(|e| told(e.into()))?;
         files::write(&path, (json + "\n").as_bytes()).map_err(told)
     }
 }
@@ -73,9 +85,8 @@ impl Folder {
         let file = path.join("search.json");
         let told = |e: std::io::Error| Error::from(e).about(&path.display().to_string());
         if file.exists() {
-            let path = path.display();
-            return Err(Error::user(format!("{path} holds a search already"))
-                .hint(format!("gennape search --resume {path}, or another folder")));
+            return Err(Error::user(format!("{} holds a search already", path.display()))
+                .hint(format!("gennape search --resume {}", quoted(path))));
         }
         fs::create_dir_all(path).map_err(told)?;
         let lock = Lock::inside(path).map_err(told)?;
@@ -94,9 +105,9 @@ impl Folder {
         let json = fs::read(&file).map_err(|e| {
             told(e.into()).hint("--resume goes on with what an earlier `gennape search -o` left")
         })?;
-        let settings: Settings =
+        let Saved { schema, settings } =
             serde_json::from_slice(&json).map_err(|e| told(Error::user(e.to_string())))?;
-        match settings.schema {
+        match schema {
             Settings::SCHEMA => Ok(settings),
             schema => {
                 let expected = Settings::SCHEMA;

@@ -4,17 +4,18 @@ mod folder;
 mod measures;
 
 use super::error::{Error, note};
+use super::export;
 use super::export::space_parser;
-use super::input::{FileArguments, parse_input_shape};
+use super::input::{self, ReadArguments};
 use super::model::ModelArguments;
 use super::output::Target;
 use super::progress::Progress;
+use super::stdout::{Text, print_json};
 use super::table::{Table, si};
-use super::{export, print_json, stdout};
 use crate::estimator::Estimator;
 use crate::lower::lower;
 use crate::model_graph::ModelGraph;
-use crate::onnx::{StoredTensors, Weights};
+use crate::onnx::{ReadOptions, StoredTensors, Weights};
 use crate::search::algorithms::{
     AttentiveSampling, Evolution, Guided, LocalSearch, Nsga2, PolicyGradient, RandomSearch,
 };
@@ -24,12 +25,12 @@ use crate::search::{
 };
 use crate::spaces::{Architecture, Space, with_architecture};
 use crate::subnetworks::{ShrinkError, SubNetwork, SuperNetwork};
+use crate::text::quoted;
 use clap::ValueEnum;
 use folder::{Folder, Settings, Source};
 use measures::{Constraint, Objective};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, HashMap, HashSet};
-use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process;
 use std::sync::Arc;
@@ -58,9 +59,8 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "FILE", requires = "output")]
     from: Option<PathBuf>,
 
-    /// Shape of an input whose dimensions the file leaves free; repeatable.
-    #[arg(long, value_name = "NAME=1x3x224x224", requires = "from", value_parser = parse_input_shape)]
-    input_shape: Vec<(String, Vec<usize>)>,
+    #[command(flatten)]
+    read: ReadArguments,
 
     /// A measure to make as good as possible; repeatable [default: accuracy:max macs:min].
     #[arg(long, value_name = "MEASURE[:max|:min]", conflicts_with = "resume")]
@@ -213,7 +213,7 @@ fn subnetworks(
     let space = SuperNetwork::new(whole);
     if space.decisions().iter().all(|&options| options < 2) {
         let what = format!("{path}: nothing of this network can be cut or replaced");
-        return Err(Error::user(what).hint(format!("gennape space {path}")));
+        return Err(Error::user(what).hint(format!("gennape space {}", quoted(&source.path))));
     }
     let parse = |text: &str| Ok(space.parse(text)?);
     let write = |candidate: &SubNetwork, file: &Path| {
@@ -225,12 +225,17 @@ fn subnetworks(
     Job { space: &space, parse: &parse, write: &write }.run(arguments, settings, estimator)
 }
 
-fn read(source: &Source) -> Result<ModelGraph, Error> {
-    FileArguments::new(source.path.clone(), source.input_shapes.clone()).read()
+fn read(Source { path, input_shapes, allow_unknown, .. }: &Source) -> Result<ModelGraph, Error> {
+    let (input_shapes, allow_unknown) = (input_shapes.clone(), *allow_unknown);
+    input::read(path, &ReadOptions { input_shapes, allow_unknown })
 }
 
 impl Arguments {
     fn settings(&self, estimator: &Estimator) -> Result<Settings, Error> {
+        if self.from.is_none() && self.read.options() != ReadOptions::default() {
+            let what = "--input-shape and --allow-unknown say how to read a network";
+            return Err(Error::user(what).hint("name the network with --from FILE"));
+        }
         let default = |text: &str| text.parse::<Objective>().ok();
         let objectives = match self.objective.as_slice() {
             [] => ["accuracy:max", "macs:min"].into_iter().filter_map(default).collect(),
@@ -239,13 +244,14 @@ impl Arguments {
         let several = objectives.len() > 1;
         let usual = if several { AlgorithmName::Nsga2 } else { AlgorithmName::Evolution };
         let source = |path: &PathBuf| -> Result<Source, Error> {
-            let (path, input_shapes) = (path.clone(), self.input_shape.clone());
-            let mut source = Source { path, input_shapes, fingerprint: String::new() };
+            let ReadOptions { input_shapes, allow_unknown } = self.read.options();
+            let path = path.clone();
+            let mut source =
+                Source { path, input_shapes, allow_unknown, fingerprint: String::new() };
             source.fingerprint = lower(&read(&source)?)?.fingerprint().to_string();
             Ok(source)
         };
         Ok(Settings {
-            schema: Settings::SCHEMA,
             version: env!("CARGO_PKG_VERSION").into(),
             space: self.space.map(|s| s.to_string()),
             from: self.from.as_ref().map(source).transpose()?,
@@ -483,12 +489,15 @@ fn print_table(report: &Front, problem: &Problem) -> Result<(), Error> {
         let numbers = header[..header.len() - 2].iter().map(measure);
         table.row(numbers.chain([member.onnx.clone(), member.architecture.clone()]));
     }
-    let mut out = stdout();
+    let mut out = Text::stdout();
     table.print(&mut out)?;
     if step > 1 {
-        writeln!(out, "one in {step} of {} networks; all are in front.json", report.front.len())?;
+        out.line(&format!(
+            "one in {step} of {} networks; all are in front.json",
+            report.front.len()
+        ))?;
     }
-    Ok(out.flush()?)
+    out.flush()
 }
 
 /// Tells how it went.
@@ -514,6 +523,6 @@ fn told<C>(record: &Record<C>, evaluated: usize, began: Instant, folder: &Folder
         report.display()
     ));
     if record.stop == Stop::Interrupted {
-        note(&format!("gennape search --resume {} goes on", path.display()));
+        note(&format!("gennape search --resume {} goes on", quoted(&path)));
     }
 }

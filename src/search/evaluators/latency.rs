@@ -30,11 +30,7 @@ pub enum LatencyError {
     #[error("{0}")]
     Csv(#[from] csv::Error),
     /// A column is missing.
-    #[error(
-        "there is no column '{0}'\nhint: the columns are {columns}, as `gennape profile --format \
-         csv` prints them, and latency",
-        columns = COLUMNS.join(", ")
-    )]
+    #[error("there is no column '{0}'")]
     Column(&'static str),
     /// A latency is not a number.
     #[error("row {row}: '{text}' is not a latency")]
@@ -45,13 +41,25 @@ pub enum LatencyError {
         text: String,
     },
     /// Operations are not in the table.
-    #[error("the table has no latency of {count} kinds of operation:\n{rows}")]
+    #[error("the table has no latency of {count} kinds of operation: {rows}")]
     Missing {
         /// How many.
         count: usize,
         /// The first of them, as rows of the table.
         rows: String,
     },
+}
+
+impl LatencyError {
+    /// What the user can do about it, where that is known.
+    pub fn hint(&self) -> Option<String> {
+        matches!(self, Self::Column(_)).then(|| {
+            format!(
+                "the columns are {}, as `gennape profile FILE --format csv` prints them, and latency",
+                COLUMNS.join(", ")
+            )
+        })
+    }
 }
 
 /// The sum of the latencies of a network's operations, as FBNet (Wu et al. 2019) and ProxylessNAS
@@ -111,7 +119,7 @@ impl LatencyTable {
             return Ok(sum);
         }
         let rows: Vec<String> = missing.iter().take(TOLD).cloned().collect();
-        Err(LatencyError::Missing { count: missing.len(), rows: rows.join("\n") })
+        Err(LatencyError::Missing { count: missing.len(), rows: rows.join("; ") })
     }
 }
 

@@ -1,0 +1,248 @@
+//! What users are told: nothing that a file holds commands a terminal or a spreadsheet, one file
+//! costs no other's answer, and JSON has no name twice.
+
+use crate::cli::{CELL, folder, gennape};
+use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
+use std::collections::BTreeSet;
+use std::fmt;
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+const RESNET: &str = "data/examples/resnet18.onnx";
+
+/// JSON of which no object has a name twice.
+struct Once;
+
+impl<'de> Deserialize<'de> for Once {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        struct Names;
+
+        impl<'de> Visitor<'de> for Names {
+            type Value = Once;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("JSON")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Once, A::Error> {
+                let mut names = BTreeSet::new();
+                while let Some((name, Once)) = map.next_entry::<String, Once>()? {
+                    if !names.insert(name.clone()) {
+                        return Err(serde::de::Error::custom(format!("'{name}' stands twice")));
+                    }
+                }
+                Ok(Once)
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Once, A::Error> {
+                while list.next_element::<Once>()?.is_some() {}
+                Ok(Once)
+            }
+
+            fn visit_bool<E>(self, _: bool) -> Result<Once, E> {
+                Ok(Once)
+            }
+
+            fn visit_u64<E>(self, _: u64) -> Result<Once, E> {
+                Ok(Once)
+            }
+
+            fn visit_i64<E>(self, _: i64) -> Result<Once, E> {
+                Ok(Once)
+            }
+
+            fn visit_f64<E>(self, _: f64) -> Result<Once, E> {
+                Ok(Once)
+            }
+
+            fn visit_str<E>(self, _: &str) -> Result<Once, E> {
+                Ok(Once)
+            }
+
+            fn visit_unit<E>(self) -> Result<Once, E> {
+                Ok(Once)
+            }
+        }
+        from.deserialize_any(Names)
+    }
+}
+
+#[track_caller]
+fn once(json: &str) {
+    serde_json::from_str::<Once>(json).unwrap();
+    let value: serde_json::Value = serde_json::from_str(json).unwrap();
+    assert!(value["schema"].is_u64(), "{json}");
+}
+
+#[test]
+fn no_json_has_a_name_twice_and_all_have_a_schema() {
+    assert!(serde_json::from_str::<Once>(r#"{"a": [{"b": 1, "b": 2}]}"#).is_err());
+    let folder = folder("json");
+    let path = |name: &str| folder.join(name).to_str().unwrap().to_string();
+    let [cell, small, found, sub, labels, model] =
+        ["cell.onnx", "small.onnx", "found", "sub", "labels.csv", "model"].map(path);
+    gennape(&["export", "nasbench201", CELL, "-o", &cell]).succeeds();
+    let sampled =
+        gennape(&["export", "nasbench_macro", "--sample", "12", "--stripped", "-o", &path("all")])
+            .succeeds()
+            .stdout;
+    let rows = sampled.lines().enumerate().map(|(i, line)| {
+        let architecture = line.split_once('\t').unwrap().1;
+        format!("\"{architecture}\",{i}\n")
+    });
+    fs::write(&labels, "architecture,top1\n".to_string() + &rows.collect::<String>()).unwrap();
+    let space = ["--space", "nasbench_macro", "--labels", &labels];
+    let of_labels =
+        |command: &[&str]| gennape(&[command, &space[..], &["--format", "json"]].concat());
+    let cache = path("cache");
+    once(&of_labels(&["evaluate", "--cache", &cache]).succeeds().stdout);
+    once(&of_labels(&["finetune", "--cache", &cache, "-o", &model]).succeeds().stdout);
+    for arguments in [
+        &["predict", RESNET, "missing.onnx"][..],
+        &["profile", RESNET],
+        &["profile", RESNET, &cell],
+        &["embed", &cell],
+        &["space", &cell],
+        &["shrink", &cell, "--keep", "c0=1/2", "-o", &small],
+        &["data", "list"],
+        &["search", "--space", "nasbench201", "--budget", "5", "-o", &found],
+        &["search", "--from", &cell, "--budget", "3", "-o", &sub],
+        &["search", "--resume", &found, "--budget", "6"],
+    ] {
+        once(&gennape(&[arguments, &["--format", "json"]].concat()).stdout);
+    }
+    for written in
+        ["found/front.json", "found/search.json", "sub/front.json", "model/manifest.json"]
+    {
+        once(&fs::read_to_string(path(written)).unwrap());
+    }
+}
+
+/// What no output may hold but a line break.
+fn commands(text: &str) -> Vec<char> {
+    let wrong = |c: &char| {
+        c.is_control() && *c != '\n'
+            || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}')
+    };
+    text.chars().filter(wrong).collect()
+}
+
+const EVIL: &str = "=1+1\u{1b}[2J\u{1b}]0;t\u{7}\r\u{9b}2J\u{7f}\u{202e}\u{2066}\u{200b}\u{2028}\nerror: forged\nhint: rm";
+
+/// A network all of whose names are the name given, in ONNX's encoding.
+fn network(name: &str, op: &str) -> Vec<u8> {
+    fn field(number: u8, content: &[u8]) -> Vec<u8> {
+        let mut length = content.len();
+        let mut bytes = vec![number << 3 | 2];
+        while length >= 128 {
+            bytes.push(length as u8 | 128);
+            length >>= 7;
+        }
+        bytes.push(length as u8);
+        bytes.extend_from_slice(content);
+        bytes
+    }
+    let text = |number, text: &str| field(number, text.as_bytes());
+    let dims: Vec<u8> = [1, 3, 4, 4].iter().flat_map(|&d| field(1, &[0x08, d])).collect();
+    let tensor = [vec![0x08, 1], field(2, &dims)].concat();
+    let value = |name: &str| [text(1, name), field(2, &field(1, &tensor))].concat();
+    let (x, y) = (format!("x{name}"), format!("y{name}"));
+    let node = [text(1, &x), text(2, &y), text(3, name), text(4, op)].concat();
+    let graph =
+        [field(1, &node), text(2, name), field(11, &value(&x)), field(12, &value(&y))].concat();
+    [vec![0x08, 8], field(7, &graph), field(8, &[0x10, 17])].concat()
+}
+
+#[test]
+fn names_in_files_command_nothing() {
+    let folder = folder("evil");
+    let path = |name: &str| folder.join(name).to_str().unwrap().to_string();
+    let (known, unknown, found) = (path("known.onnx"), path("unknown.onnx"), path("found"));
+    fs::write(&known, network(EVIL, "Relu")).unwrap();
+    fs::write(&unknown, network(EVIL, EVIL)).unwrap();
+    fs::write(path("labels.csv"), format!("architecture,\"{EVIL}\",b\nx,1,2\n")).unwrap();
+    // A slash can't be in a name, nor does every system take all of these.
+    let named = path(&EVIL.replace('/', "")) + ".onnx";
+    let named = fs::copy(RESNET, &named).map_or(known.clone(), |_| named);
+    let labels = path("labels.csv");
+    for arguments in [
+        &["predict", &known, &unknown, &named][..],
+        &["predict", "--format", "csv", &known, &unknown, &named],
+        &["predict", "--format", "json", &known, &unknown, &named],
+        &["predict", "--allow-unknown", &unknown],
+        &["profile", &known],
+        &["profile", "--format", "csv", &known],
+        &["profile", "--format", "json", &known],
+        &["profile", "--format", "dot", &known],
+        &["profile", "--format", "svg", &known],
+        &["profile", &named],
+        &["profile", folder.to_str().unwrap()],
+        &["embed", &named],
+        &["space", &known],
+        &["space", "--format", "json", &known],
+        &["space", &unknown],
+        &["space", "--allow-unknown", &unknown],
+        &["space", &named],
+        &["shrink", &known, "--keep", EVIL, "-o", "/dev/null"],
+        &["shrink", &named, "--keep", EVIL, "-o", "/dev/null"],
+        &["search", "--from", &known, "--budget", "2", "-o", &found],
+        &["search", "--resume", &named],
+        &["evaluate", "--space", "darts", "--labels", &labels],
+        &["evaluate", "--space", "darts", "--labels", &labels, "--target", "b"],
+        &["predict", RESNET, "--model", EVIL],
+        &["predict", EVIL],
+        &["predict", &format!("--{EVIL}")],
+    ] {
+        let outcome = gennape(arguments);
+        for text in [&outcome.stdout, &outcome.stderr] {
+            assert_eq!(commands(text), [], "{arguments:?}: {text:?}");
+            let forged = text.lines().any(|l| l.starts_with("error: forged") || l == "hint: rm");
+            assert!(!forged, "{arguments:?}: {text}");
+        }
+        if arguments.contains(&"csv") {
+            let mut reader = csv::Reader::from_reader(outcome.stdout.as_bytes());
+            for cell in reader.records().flat_map(|r| r.unwrap().deserialize::<Vec<String>>(None)) {
+                assert!(cell.iter().all(|c| !c.starts_with(['=', '@', '\t'])), "{cell:?}");
+            }
+        }
+    }
+    let page = fs::read_to_string(folder.join("found/report.html")).unwrap();
+    assert_eq!(commands(&page), []);
+    let json = gennape(&["profile", "--format", "json", &known]).succeeds().json();
+    assert_eq!(json["results"][0]["operations"][1]["name"], EVIL, "JSON has names as they are");
+}
+
+/// Hidden files are other programs' own, and what is no file may never end.
+#[cfg(unix)]
+#[test]
+fn folders_are_searched_for_regular_files_that_are_not_hidden() {
+    let folder = folder("kinds");
+    let path = |name: &str| folder.join(name);
+    for hidden in ["sub/.git", ".cache"] {
+        fs::create_dir_all(path(hidden)).unwrap();
+        fs::write(path(hidden).join("net.onnx"), "not read").unwrap();
+    }
+    fs::write(path("._net.onnx"), "not read").unwrap();
+    fs::write(path("sub/.net.onnx"), "not read").unwrap();
+    for network in ["net.onnx", "sub/net.onnx"] {
+        fs::copy(RESNET, path(network)).unwrap();
+    }
+    std::os::unix::fs::symlink(path("net.onnx"), path("sub/link.onnx")).unwrap();
+    std::os::unix::fs::symlink("/dev/zero", path("sub/endless.onnx")).unwrap();
+    let made = Command::new("mkfifo").arg(path("pipe.onnx")).status().unwrap();
+    assert!(made.success());
+    let _socket = std::os::unix::net::UnixListener::bind(path("s.onnx")).unwrap();
+
+    let found = gennape(&["profile", folder.to_str().unwrap(), "--format", "json"]).succeeds();
+    assert_eq!(found.stderr, "");
+    let json = found.json();
+    let names = json["results"].as_array().unwrap().iter().map(|r| r["path"].as_str().unwrap());
+    let expected = ["net.onnx", "sub/link.onnx", "sub/net.onnx"].map(path);
+    assert!(names.map(Path::new).eq(expected.iter().map(|p| p.as_path())), "{json}");
+
+    // Under a hidden folder that the user names, things are as under any other.
+    gennape(&["profile", path("sub/.git").to_str().unwrap()]).fails();
+    let only_hidden = gennape(&["profile", path(".cache").to_str().unwrap()]).fails();
+    assert!(only_hidden.stderr.contains("net.onnx"), "{}", only_hidden.stderr);
+}
