@@ -8,7 +8,7 @@ file holds it as a coefficient. Counting both sides tells why a file's coefficie
 parameters that PyTorch counts:
 
 unused                  parameters that the output does not depend on: auxiliary heads
-scalars                 parameters that only ever act as a single number
+scalars                 parameters that only ever act as a single number of a formula
 derived_parameters      parameters from which constants of another size are computed, tables of
                         relative positions and weights with a gain, or that meet the input several
                         times: a class token, the weights of a shared linear layer
@@ -130,7 +130,9 @@ class Watch(TorchDispatchMode):
                 if identity(tensor) in self.layers:
                     continue
                 self.layers[identity(tensor)] = tensor
-            coefficients = tensor.is_floating_point() and tensor.numel() > 1
+            # The one bias of a layer with one output is a weight like others.
+            weight = tensor.numel() > 1 or name in ("convolution", "addmm")
+            coefficients = tensor.is_floating_point() and weight
             self.constants.append((tensor.numel() if coefficients else 0, sources))
 
     def classes(self) -> dict[str, int]:

@@ -9,7 +9,7 @@
 
 use crate::graph::Extent;
 use crate::model_graph::infer::{self, layout};
-use crate::model_graph::{DataType, ModelGraph, Node, OpType, Value};
+use crate::model_graph::{Batch, DataType, ModelGraph, Node, OpType, Value, ValueId};
 use smallvec::{SmallVec, smallvec};
 
 /// What a factor of an axis runs over.
@@ -104,7 +104,7 @@ fn of_input(value: &Value) -> Axes {
 }
 
 /// Meaning of `[batch, channels, spatial…]`, as a convolution reads it.
-fn positional(batch: &Axis, shape: &[usize]) -> Axes {
+pub(super) fn positional(batch: &Axis, shape: &[usize]) -> Axes {
     let mut axes = usual(shape);
     if shape.len() == 3 {
         axes[1] = axis(Role::Channel, shape[1]);
@@ -165,6 +165,32 @@ fn broadcast(operands: &[(&[usize], Option<&Axes>)], shape: &[usize]) -> Axes {
         .collect()
 }
 
+/// The axes with the batch where it is, and nowhere else: what stands in its usual place without
+/// being one (images joined along the first axis, regions of interest, steps of a sequence, points
+/// of a set) counts for each input, like tokens.
+fn with_batch(mut axes: Axes, batch: &Batch, id: ValueId, value: &Value) -> Axes {
+    let place = batch.place(id);
+    for (i, axis) in axes.iter_mut().enumerate() {
+        let Some(place) = place.filter(|p| p.axis == i) else {
+            for factor in axis.iter_mut().filter(|f| f.role == Role::Batch && f.size != 1) {
+                factor.role = Role::Height;
+            }
+            continue;
+        };
+        let own = Factor { role: Role::Batch, size: batch.size() };
+        let rest = value.shape[i].checked_div(own.size).unwrap_or(0);
+        axis.retain(|f| f.role != Role::Batch);
+        if axis.iter().map(|f| f.size).product::<usize>() != rest {
+            let role = dominant(axis).unwrap_or(Role::Height);
+            *axis = smallvec![Factor { role, size: rest }];
+            axis.retain(|f| f.size != 1);
+        }
+        let at = if place.inner == 1 { axis.len() } else { 0 };
+        axis.insert(at, own);
+    }
+    axes
+}
+
 /// Axes of every value of a graph; `None` for constants.
 pub(super) struct AxesMap(Vec<Option<Axes>>);
 
@@ -172,7 +198,8 @@ impl AxesMap {
     pub(super) fn new(graph: &ModelGraph) -> Self {
         let mut map = Self(vec![None; graph.values().len()]);
         for &id in graph.inputs() {
-            map.0[id.index()] = Some(of_input(graph.value(id)));
+            let value = graph.value(id);
+            map.0[id.index()] = Some(with_batch(of_input(value), graph.batch(), id, value));
         }
         for node in graph.nodes() {
             let node = &*node.plain();
@@ -189,14 +216,15 @@ impl AxesMap {
                         .zip(&value.shape)
                         .all(|(axis, &d)| axis.iter().map(|f| f.size).product::<usize>() == d);
                 // Not where the shape was declared rather than inferred.
-                map.0[id.index()] = Some(if fits { axes } else { usual(&value.shape) });
+                let axes = if fits { axes } else { usual(&value.shape) };
+                map.0[id.index()] = Some(with_batch(axes, graph.batch(), id, value));
             }
         }
         map
     }
 
     /// Axes of a value; `None` for a constant.
-    pub(super) fn get(&self, id: crate::model_graph::ValueId) -> Option<&Axes> {
+    pub(super) fn get(&self, id: ValueId) -> Option<&Axes> {
         self.0[id.index()].as_ref()
     }
 

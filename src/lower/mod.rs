@@ -12,6 +12,8 @@
 //! 4. what remains alive becomes the [`ComputationGraph`].
 
 mod axes;
+#[cfg(test)]
+mod costs;
 mod draft;
 mod operators;
 mod rules;

@@ -2,8 +2,8 @@
 
 use super::infer::{self, Fact};
 use super::{
-    Attributes, Constant, DataType, ModelGraph, Node, NodeId, OpType, Origin, Shape, TensorData,
-    Value, ValueId,
+    Attributes, Batch, Constant, DataType, ModelGraph, Node, NodeId, OpType, Origin, Shape,
+    TensorData, Value, ValueId,
 };
 use smallvec::SmallVec;
 use std::fmt;
@@ -46,6 +46,7 @@ impl Builder {
                 nodes: Vec::new(),
                 inputs: Vec::new(),
                 outputs: Vec::new(),
+                batch: Batch::default(),
             },
         }
     }
@@ -220,7 +221,8 @@ impl Builder {
     }
 
     /// The finished network.
-    pub fn finish(self) -> ModelGraph {
+    pub fn finish(mut self) -> ModelGraph {
+        self.graph.batch = Batch::find(&self.graph);
         self.graph
     }
 }

@@ -6,6 +6,7 @@
 //! ONNX importer or a search space built it; both use the same shape rules.
 
 mod attribute;
+mod batch;
 mod builder;
 pub mod infer;
 mod op_type;
@@ -13,6 +14,7 @@ mod plain;
 mod tensor;
 
 pub use attribute::{Attribute, Attributes, ints};
+pub use batch::{Batch, Place};
 pub use builder::{BuildError, Builder};
 pub use op_type::OpType;
 pub use tensor::{DataType, DisplayShape, Shape, TensorData};
@@ -135,6 +137,7 @@ pub struct ModelGraph {
     nodes: Vec<Node>,
     inputs: Vec<ValueId>,
     outputs: Vec<ValueId>,
+    batch: Batch,
 }
 
 impl ModelGraph {
@@ -171,5 +174,10 @@ impl ModelGraph {
     /// Outputs of the network.
     pub fn outputs(&self) -> &[ValueId] {
         &self.outputs
+    }
+
+    /// How many inputs it works on at once, and along which axes.
+    pub fn batch(&self) -> &Batch {
+        &self.batch
     }
 }

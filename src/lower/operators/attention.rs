@@ -50,7 +50,8 @@ impl Drafter<'_> {
         let &[depth, columns] = weight.shape.as_slice() else { return };
         let Ok(widths) = packed_widths(&node.attributes, columns) else { return };
         let projection = Node {
-            op: OpType::MatMul,
+            // Its weights stand where a Gemm's do.
+            op: OpType::Gemm,
             inputs: node.inputs.iter().copied().take(3).collect(),
             ..node.clone()
         };

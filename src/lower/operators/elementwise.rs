@@ -14,6 +14,9 @@ impl Drafter<'_> {
             .find(|&i| self.value(node, i).is_some_and(Value::is_constant))?;
         let value = self.value(node, at)?;
         if value.elements() == 1 {
+            if self.single_bias(node, at) {
+                return Some((at, Meeting::Channels));
+            }
             return Some((at, Meeting::Scalar(value.data().and_then(|d| d.get_f64(0)))));
         }
         let output = self.axes.get(self.output(node))?;
@@ -62,6 +65,16 @@ impl Drafter<'_> {
             }
             _ => self.atom(node, Operation::AddConstant).key = key,
         }
+    }
+
+    /// Whether constant input `at` is the bias of a linear layer with one output, as a head that
+    /// regresses one number has it. Other single numbers are those of a formula, for all that a
+    /// file tells.
+    pub(super) fn single_bias(&self, node: &Node, at: usize) -> bool {
+        let stored = |id| self.trained(id) && !self.graph.value(id).shape.is_empty();
+        node.op == OpType::Add
+            && self.id(node, at).is_some_and(stored)
+            && self.bias_of_product(node, at)
     }
 
     /// Whether constant input `at` runs along the columns of the matrix product it is added to.

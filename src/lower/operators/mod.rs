@@ -8,12 +8,14 @@ mod pooling;
 #[cfg(test)]
 mod tests;
 mod weighted;
+mod weights;
 
 use super::axes::{Axes, AxesMap, Role, extent};
 use super::draft::{Draft, Index, Node as Draftee, Op};
 use crate::graph::{Extent, Operation};
 use crate::model_graph::{ModelGraph, Node, OpType, Origin, Value, ValueId};
 use smallvec::{SmallVec, smallvec};
+use weights::Views;
 
 /// The draft of `graph`, before any rule has run.
 pub(super) fn draft(graph: &ModelGraph) -> Draft {
@@ -21,9 +23,11 @@ pub(super) fn draft(graph: &ModelGraph) -> Draft {
     let mut drafter = Drafter {
         graph,
         axes: AxesMap::new(graph),
+        views: Views::new(graph),
         draft: Draft::default(),
         source: vec![None; values],
         counted: vec![false; values],
+        left: vec![None; values],
     };
     for &id in graph.inputs() {
         let extent = drafter.extent(id);
@@ -48,11 +52,14 @@ pub(super) fn draft(graph: &ModelGraph) -> Draft {
 struct Drafter<'a> {
     graph: &'a ModelGraph,
     axes: AxesMap,
+    views: Views<'a>,
     draft: Draft,
     /// The node that computes each value; `None` for constants.
     source: Vec<Option<Index>>,
     /// Constants whose coefficients have been counted: shared weights count once.
     counted: Vec<bool>,
+    /// Elements of stored tensors that have not been counted, once some have.
+    left: Vec<Option<u64>>,
 }
 
 impl<'a> Drafter<'a> {
@@ -96,54 +103,70 @@ impl<'a> Drafter<'a> {
 
     /// Trained coefficients that the node brings along as constant inputs.
     ///
-    /// Weights count when they come from stored tensors. A table that meets a tensor element by
-    /// element (position embedding, mask, class token) counts for one element of the batch, and
-    /// counts however it came about: some exporters store what others compute, and no file tells
-    /// which of them was trained.
+    /// A constant in the place of a weight is one, whatever its type and size. Other operands count
+    /// when they come from stored floating-point tensors of more than one element. A table that
+    /// meets a tensor element by element (position embedding, mask, class token) counts for one
+    /// element of the batch, and counts however it came about: some exporters store what others
+    /// compute, and no file tells which of them was trained.
     fn coefficients(&mut self, node: &Node) -> u64 {
         use OpType::*;
-        let weights = match node.op {
-            // The rest are initial states.
-            LSTM | GRU | RNN => 1..4,
-            _ => 0..node.inputs.len(),
-        };
+        let places = weights::places(&node.op);
         let aligned = matches!(
             node.op,
             Add | Sub | Mul | Div | Pow | Max | Min | Mean | Sum | Where | Concat
         );
-        // Other literals may be weights: exporters differ in where they put a fixed filter.
-        let literals = !matches!(
-            node.op,
-            LayerNormalization
-                | GroupNormalization
-                | InstanceNormalization
-                | RMSNormalization
-                | SimplifiedLayerNormalization
-        );
         let mut total: u64 = 0;
-        for i in weights {
+        for i in 0..node.inputs.len() {
             let (Some(id), Some(value)) = (self.id(node, i), self.value(node, i)) else { continue };
             let Some(constant) = &value.constant else { continue };
-            let coefficients = value.dtype.is_float() && value.elements() > 1;
-            let weight = match constant.origin {
-                Origin::Stored => true,
-                Origin::Literal => literals,
-                Origin::Computed => aligned,
+            let counts = match &places {
+                Some(places) => {
+                    places.weights.contains(&i) || places.learned(i) && self.trained(id)
+                }
+                None => {
+                    let weight = match constant.origin {
+                        // Literals may be weights: exporters differ in where they put a fixed filter.
+                        Origin::Stored | Origin::Literal => true,
+                        Origin::Computed => aligned || self.trained(id),
+                    };
+                    let single = value.elements() <= 1 && !self.single_bias(node, i);
+                    value.dtype.is_float() && weight && !single
+                }
             };
-            if !coefficients || !weight {
+            if !counts {
                 continue;
             }
             // Shared weights count once. Equal tables may or may not have been stored as one.
-            let elements = if aligned {
-                self.per_sample(node, value)
-            } else if std::mem::replace(&mut self.counted[id.index()], true) {
-                0
-            } else {
-                value.elements()
-            };
+            let elements = if aligned { self.per_sample(node, value) } else { self.count(id) };
             total = total.saturating_add(elements);
         }
         total
+    }
+
+    /// Elements of a constant that have not been counted yet. Transposing, reshaping or converting a
+    /// stored tensor makes no new weights, and the parts of one are no more than the whole.
+    fn count(&mut self, id: ValueId) -> u64 {
+        if std::mem::replace(&mut self.counted[id.index()], true) {
+            return 0;
+        }
+        let stored = self.views.stored(id);
+        let left =
+            self.left[stored.index()].get_or_insert_with(|| self.graph.value(stored).elements());
+        let elements = self.graph.value(id).elements().min(*left);
+        *left -= elements;
+        elements
+    }
+
+    /// Whether a constant may have been trained: a stored number, also one that is stored as an
+    /// integer. Ones and zeros that are not stored like weights are how exporters write a factor or
+    /// shift that a layer lacks.
+    fn trained(&self, id: ValueId) -> bool {
+        let stored = self.graph.value(self.views.elements_of(id));
+        stored.constant.as_ref().is_some_and(|c| match c.origin {
+            Origin::Stored => true,
+            Origin::Literal => false,
+            Origin::Computed => stored.producer.is_none() && !stored.dtype.is_float(),
+        })
     }
 
     /// Elements of a constant operand along all axes but the batch's.

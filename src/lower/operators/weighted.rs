@@ -1,9 +1,10 @@
 //! Operators that multiply by weights, or one tensor by another.
 
+use super::super::axes::{extent, positional};
 use super::super::draft::{Node as Draftee, Op};
 use super::{Drafter, push_in};
 use crate::graph::{Extent, Operation, Window};
-use crate::model_graph::{Node, Origin, Value, infer};
+use crate::model_graph::{Node, Value, infer};
 use smallvec::{SmallVec, smallvec};
 
 impl Drafter<'_> {
@@ -54,23 +55,17 @@ impl Drafter<'_> {
         self.activation(node);
     }
 
-    /// Whether input `index` is a trained factor or shift. Ones and zeros that are not stored
-    /// like weights are none: that is how exporters write a layer that lacks them.
+    /// Whether input `index` is a trained factor or shift.
     pub(super) fn has_trained(&self, node: &Node, index: usize) -> bool {
-        let trained = |v: &Value| v.constant.as_ref().is_none_or(|c| c.origin == Origin::Stored);
-        self.value(node, index).is_some_and(trained)
+        self.id(node, index)
+            .is_some_and(|id| !self.graph.value(id).is_constant() || self.trained(id))
     }
 
-    /// Extent of input 0 as convolutions and pooling read it: by position.
+    /// Extent of input 0 as convolutions read it: by position.
     pub(super) fn mapped(&self, node: &Node, x: &Value) -> Extent {
-        let spatial = |range: std::ops::Range<usize>| {
-            x.shape[range].iter().fold(1, |p: u64, &d| p.saturating_mul(d as u64))
-        };
-        let rank = x.shape.len();
-        match rank {
-            0..=2 => self.largest(node),
-            3 => Extent::new(x.shape[1] as u64, x.shape[2] as u64, 1),
-            _ => Extent::new(x.shape[1] as u64, spatial(2..rank - 1), x.shape[rank - 1] as u64),
+        match self.axes_of(node, 0).and_then(|axes| axes.first()) {
+            Some(first) if x.shape.len() > 2 => extent(&positional(first, &x.shape)),
+            _ => self.largest(node),
         }
     }
 

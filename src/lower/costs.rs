@@ -1,0 +1,345 @@
+//! Costs by hand: which axis is the batch, and what a weight is.
+
+use super::lower;
+use crate::graph::ComputationGraph;
+use crate::model_graph::{
+    Attribute, Attributes, Builder, DataType, ModelGraph, OpType, TensorData, ValueId, ints,
+};
+
+const NONE: Attributes = Attributes::new();
+
+/// A network of floating-point inputs.
+fn network(
+    inputs: &[&[usize]],
+    body: impl FnOnce(&mut Builder, &[ValueId]) -> ValueId,
+) -> ModelGraph {
+    let mut b = Builder::new("test", 17);
+    let inputs: Vec<ValueId> =
+        inputs.iter().map(|shape| b.input("", DataType::Float, shape)).collect();
+    let y = body(&mut b, &inputs);
+    b.output(y);
+    b.finish()
+}
+
+fn node(b: &mut Builder, op: OpType, attributes: Attributes, inputs: &[ValueId]) -> ValueId {
+    b.node(op, attributes, inputs).unwrap()
+}
+
+fn along(axis: i64) -> Attributes {
+    NONE.with("axis", Attribute::Int(axis))
+}
+
+fn transpose(b: &mut Builder, x: ValueId, perm: &[i64]) -> ValueId {
+    node(b, OpType::Transpose, NONE.with("perm", ints(perm)), &[x])
+}
+
+fn reshape(b: &mut Builder, x: ValueId, shape: &[i64]) -> ValueId {
+    let shape = b.int_vector(shape);
+    node(b, OpType::Reshape, NONE, &[x, shape])
+}
+
+fn linear(b: &mut Builder, x: ValueId, outputs: usize) -> ValueId {
+    let w = b.weight(&[*b.value(x).shape.last().unwrap(), outputs]);
+    node(b, OpType::MatMul, NONE, &[x, w])
+}
+
+fn conv(b: &mut Builder, x: ValueId, filters: usize) -> ValueId {
+    let w = b.weight(&[filters, b.value(x).shape[1], 3, 3]);
+    node(b, OpType::Conv, NONE.with("pads", ints(&[1, 1, 1, 1])), &[x, w])
+}
+
+fn mean(b: &mut Builder, x: ValueId, axes: &[i64]) -> ValueId {
+    let keep = NONE.with("keepdims", Attribute::Int(0)).with("axes", ints(axes));
+    node(b, OpType::ReduceMean, keep, &[x])
+}
+
+fn cost(graph: &ModelGraph) -> ComputationGraph {
+    lower(graph).unwrap()
+}
+
+/// One head of attention over `tokens` of 16 features, the batch on the first or second axis.
+fn attention(tokens: usize, batch: usize, batch_first: bool) -> ModelGraph {
+    let shape = if batch_first { [batch, tokens, 16] } else { [tokens, batch, 16] };
+    network(&[&shape], |b, x| {
+        let parts = [0; 3].map(|_| linear(b, x[0], 16));
+        let [q, k, v] = parts.map(|x| match batch_first {
+            true => x,
+            false => transpose(b, x, &[1, 0, 2]),
+        });
+        let k = transpose(b, k, &[0, 2, 1]);
+        let scores = node(b, OpType::MatMul, NONE, &[q, k]);
+        let scores = node(b, OpType::Softmax, along(-1), &[scores]);
+        let mixed = node(b, OpType::MatMul, NONE, &[scores, v]);
+        let mixed = if batch_first { mixed } else { transpose(b, mixed, &[1, 0, 2]) };
+        let rows = reshape(b, mixed, &[-1, 16]);
+        let rows = linear(b, rows, 16);
+        let sum = reshape(b, rows, &shape.map(|d| d as i64));
+        let sum = node(b, OpType::Add, NONE, &[sum, x[0]]);
+        let pooled = mean(b, sum, &[if batch_first { 1 } else { 0 }]);
+        linear(b, pooled, 5)
+    })
+}
+
+#[test]
+fn attention_costs_the_same_wherever_its_batch_is() {
+    let tokens = 20;
+    let by_hand = 4 * tokens * 16 * 16 + 2 * tokens * tokens * 16 + 16 * 5;
+    for batch in [1, 4] {
+        for batch_first in [true, false] {
+            let graph = attention(tokens as usize, batch, batch_first);
+            assert_eq!(graph.batch().size(), batch);
+            assert_eq!(graph.batch().doubt(), None);
+            assert_eq!(cost(&graph).macs(), by_hand, "{batch} {batch_first}");
+        }
+    }
+}
+
+#[test]
+fn recurrent_layers_cost_the_same_wherever_their_batch_is() {
+    let (steps, features, hidden) = (50, 16, 32);
+    for batch in [1, 6] {
+        for layout in [0, 1] {
+            let first = layout == 1;
+            let shape = if first { [batch, steps, features] } else { [steps, batch, features] };
+            let graph = network(&[&shape], |b, x| {
+                let w = b.weight(&[1, 4 * hidden, features]);
+                let r = b.weight(&[1, 4 * hidden, hidden]);
+                let attributes = NONE
+                    .with("hidden_size", Attribute::Int(hidden as i64))
+                    .with("layout", Attribute::Int(layout));
+                let y = node(b, OpType::LSTM, attributes, &[x[0], w, r]);
+                let index = b.int_vector(&[-1]);
+                let last = node(b, OpType::Gather, along(i64::from(first)), &[y, index]);
+                let last = reshape(b, last, &[batch as i64, hidden as i64]);
+                linear(b, last, 10)
+            });
+            assert_eq!(graph.batch().doubt(), None);
+            let by_hand = steps * 4 * hidden * (features + hidden) + hidden * 10;
+            assert_eq!(cost(&graph).macs(), by_hand as u64, "{batch} {layout}");
+        }
+    }
+}
+
+#[test]
+fn a_batch_of_images_is_divided_by_and_what_joins_images_is_not() {
+    let image = 16 * 16 * 8 * 27;
+    let head = |b: &mut Builder, x: ValueId| {
+        let y = conv(b, x, 8);
+        mean(b, y, &[2, 3])
+    };
+    let batch = network(&[&[6, 3, 16, 16]], |b, x| head(b, x[0]));
+    assert_eq!((batch.batch().size(), cost(&batch).macs()), (6, image));
+
+    // Two networks that share their weights, written as one batch.
+    for (batch, each) in [(1, 2), (5, 2)] {
+        let shape = [batch, 3, 16, 16];
+        let siamese = network(&[&shape, &shape], |b, x| {
+            let joined = node(b, OpType::Concat, along(0), x);
+            let y = head(b, joined);
+            let split = [0, batch as i64].map(|start| {
+                let bounds = [start, start + batch as i64, 0].map(|v| b.int_vector(&[v]));
+                node(b, OpType::Slice, NONE, &[y, bounds[0], bounds[1], bounds[2]])
+            });
+            node(b, OpType::Sub, NONE, &split)
+        });
+        assert_eq!((siamese.batch().size(), siamese.batch().doubt()), (batch, None));
+        assert_eq!(cost(&siamese).macs(), each * image);
+    }
+
+    // Four views of one image.
+    let views = network(&[&[1, 3, 16, 16]], |b, x| {
+        let repeats = b.int_vector(&[4, 1, 1, 1]);
+        let x = node(b, OpType::Tile, NONE, &[x[0], repeats]);
+        head(b, x)
+    });
+    assert_eq!(cost(&views).macs(), 4 * image);
+
+    // A query and five examples are no batch of either.
+    let few_shot = network(&[&[1, 3, 16, 16], &[5, 3, 16, 16]], |b, x| {
+        let (query, examples) = (head(b, x[0]), head(b, x[1]));
+        let examples = transpose(b, examples, &[1, 0]);
+        node(b, OpType::MatMul, NONE, &[query, examples])
+    });
+    assert_eq!(cost(&few_shot).macs(), 6 * image + 5 * 8);
+}
+
+/// Exporters read the sizes that a Reshape keeps from the tensor itself.
+#[test]
+fn arithmetic_on_shapes_mixes_nothing() {
+    let graph = network(&[&[6, 3, 8, 8]], |b, x| {
+        let shape = node(b, OpType::Shape, NONE, &[x[0]]);
+        let flat = reshape(b, x[0], &[6, -1]);
+        let map = node(b, OpType::Reshape, NONE, &[flat, shape]);
+        conv(b, map, 4)
+    });
+    assert_eq!((graph.batch().size(), cost(&graph).macs()), (6, 8 * 8 * 4 * 27));
+}
+
+#[test]
+fn regions_of_interest_cost_each() {
+    let (regions, size) = (7, 5);
+    let graph = network(&[&[1, 3, 16, 16]], |b, x| {
+        let map = conv(b, x[0], 8);
+        let boxes = b.weight(&[regions, 4]);
+        let images = b.int_vector(&[0; 7]);
+        let attributes = NONE
+            .with("output_height", Attribute::Int(size))
+            .with("output_width", Attribute::Int(size));
+        let cut = node(b, OpType::RoiAlign, attributes, &[map, boxes, images]);
+        let y = conv(b, cut, 4);
+        let y = node(b, OpType::Flatten, NONE, &[y]);
+        linear(b, y, 10)
+    });
+    let (area, regions) = (size as u64 * size as u64, regions as u64);
+    let by_hand = 16 * 16 * 8 * 27 + regions * (area * 4 * 8 * 9 + 4 * area * 10);
+    assert_eq!(cost(&graph).macs(), by_hand);
+}
+
+#[test]
+fn sets_and_graphs_have_no_batch() {
+    let points = network(&[&[1024, 3]], |b, x| {
+        let y = linear(b, x[0], 64);
+        let keep = NONE.with("axes", ints(&[0])).with("keepdims", Attribute::Int(0));
+        let y = node(b, OpType::ReduceMax, keep, &[y]);
+        linear(b, y, 10)
+    });
+    assert_eq!(cost(&points).macs(), 1024 * 3 * 64 + 64 * 10);
+    let graph = network(&[&[50, 16], &[50, 50]], |b, x| {
+        let y = linear(b, x[0], 32);
+        node(b, OpType::MatMul, NONE, &[x[1], y])
+    });
+    assert_eq!(cost(&graph).macs(), 50 * 16 * 32 + 50 * 50 * 32);
+    // Tokens, each with a position of its own.
+    let tokens = network(&[&[12, 16]], |b, x| {
+        let table = b.weight(&[12, 16]);
+        let y = node(b, OpType::Add, NONE, &[x[0], table]);
+        linear(b, y, 8)
+    });
+    assert_eq!(cost(&tokens).macs(), 12 * 16 * 8);
+    assert_eq!(cost(&tokens).parameters(), 12 * 16 + 16 * 8);
+    for graph in [points, graph, tokens] {
+        assert_eq!(graph.batch().size(), 1);
+        assert!(graph.batch().doubt().is_some());
+    }
+}
+
+/// Two axes that nothing mixes: either could be the batch.
+#[test]
+fn an_ambiguous_batch_is_not_divided_by() {
+    let graph = network(&[&[6, 9, 16]], |b, x| linear(b, x[0], 4));
+    assert_eq!((graph.batch().size(), graph.batch().doubt().is_some()), (1, true));
+    assert_eq!(cost(&graph).macs(), 6 * 9 * 16 * 4);
+    // An axis of channels is none, although only one is there.
+    let sound = network(&[&[6, 1, 100]], |b, x| {
+        let w = b.weight(&[4, 1, 5]);
+        node(b, OpType::Conv, NONE, &[x[0], w])
+    });
+    assert_eq!((sound.batch().size(), cost(&sound).macs()), (6, 96 * 4 * 5));
+}
+
+#[test]
+fn products_cost_what_they_multiply() {
+    let flip = |name: &'static str| NONE.with(name, Attribute::Int(1));
+    let left = network(&[&[7, 3]], |b, x| {
+        let w = b.weight(&[7, 5]);
+        node(b, OpType::Gemm, flip("transA"), &[x[0], w])
+    });
+    let right = network(&[&[7, 5]], |b, x| {
+        let w = b.weight(&[7, 3]);
+        node(b, OpType::Gemm, flip("transA"), &[w, x[0]])
+    });
+    let column = network(&[&[7, 1]], |b, x| {
+        let w = b.weight(&[3, 7]);
+        node(b, OpType::Gemm, NONE, &[w, x[0]])
+    });
+    assert_eq!(cost(&left).macs(), 3 * 7 * 5);
+    assert_eq!(cost(&right).macs(), 3 * 7 * 5);
+    assert_eq!(cost(&column).macs(), 3 * 7);
+}
+
+#[test]
+fn a_stored_tensor_counts_once_however_it_is_read() {
+    let (words, width) = (100, 16);
+    type View = fn(&mut Builder, ValueId) -> ValueId;
+    let views: [View; 3] = [
+        |b, table| transpose(b, table, &[1, 0]),
+        |b, table| {
+            let table = node(b, OpType::Identity, NONE, &[table]);
+            transpose(b, table, &[1, 0])
+        },
+        |b, table| {
+            let table = reshape(b, table, &[100, 16]);
+            let half = NONE.with("to", Attribute::Int(10));
+            let table = node(b, OpType::Cast, half, &[table]);
+            let table = node(b, OpType::Cast, NONE.with("to", Attribute::Int(1)), &[table]);
+            transpose(b, table, &[1, 0])
+        },
+    ];
+    for view in views {
+        let mut b = Builder::new("test", 17);
+        let ids = b.input("ids", DataType::Int64, &[1, 10]);
+        let table = b.weight(&[words, width]);
+        let x = node(&mut b, OpType::Gather, NONE, &[table, ids]);
+        let x = node(&mut b, OpType::Tanh, NONE, &[x]);
+        let head = view(&mut b, table);
+        let y = node(&mut b, OpType::MatMul, NONE, &[x, head]);
+        b.output(y);
+        let graph = cost(&b.finish());
+        assert_eq!(graph.parameters(), (words * width) as u64);
+        assert_eq!(graph.macs(), (10 * words * width) as u64);
+    }
+    // The parts of a projection that is stored as one, of which one is read twice.
+    let parts = network(&[&[1, 10, 16]], |b, x| {
+        let packed = b.weight(&[16, 48]);
+        let read = [0, 16, 32, 32].map(|start| {
+            let bounds = [start, start + 16, 1].map(|v| b.int_vector(&[v]));
+            let w = node(b, OpType::Slice, NONE, &[packed, bounds[0], bounds[1], bounds[2]]);
+            node(b, OpType::MatMul, NONE, &[x[0], w])
+        });
+        node(b, OpType::Sum, NONE, &read)
+    });
+    assert_eq!(cost(&parts).parameters(), 16 * 48);
+}
+
+#[test]
+fn weights_count_whatever_their_type_and_size() {
+    // Stored as bytes, and made numbers of before use.
+    let quantised = network(&[&[1, 8, 6, 6]], |b, x| {
+        let scale = b.constant("", DataType::Float, &[], Some(TensorData::Floats(vec![0.1])));
+        let stored = [
+            b.constant("", DataType::Int8, &[4, 8, 3, 3], None),
+            b.constant("", DataType::Int32, &[4], None),
+        ];
+        let [w, bias] = stored.map(|w| node(b, OpType::DequantizeLinear, NONE, &[w, scale]));
+        node(b, OpType::Conv, NONE, &[x[0], w, bias])
+    });
+    let graph = cost(&quantised);
+    assert_eq!((graph.parameters(), graph.macs()), (4 * 8 * 9 + 4, 4 * 4 * 4 * 8 * 9));
+    assert!(graph.nodes().any(|n| n.bias));
+    let integer = network(&[&[1, 8]], |b, x| {
+        let cast = NONE.with("to", Attribute::Int(2));
+        let x = node(b, OpType::Cast, cast, &[x[0]]);
+        let w = b.constant("", DataType::Uint8, &[8, 12], None);
+        node(b, OpType::MatMulInteger, NONE, &[x, w])
+    });
+    assert_eq!(cost(&integer).parameters(), 8 * 12);
+    // A single weight, a single bias: of a convolution, a Gemm, and a MatMul with its Add.
+    let single = network(&[&[1, 1, 4, 4]], |b, x| {
+        let (w, bias) = (b.weight(&[1, 1, 1, 1]), b.weight(&[1]));
+        node(b, OpType::Conv, NONE, &[x[0], w, bias])
+    });
+    assert_eq!(cost(&single).parameters(), 2);
+    let (gemm, sum) = (
+        network(&[&[1, 8]], |b, x| {
+            let (w, bias) = (b.weight(&[8, 1]), b.weight(&[1]));
+            node(b, OpType::Gemm, NONE, &[x[0], w, bias])
+        }),
+        network(&[&[1, 8]], |b, x| {
+            let (y, bias) = (linear(b, x[0], 1), b.weight(&[1]));
+            node(b, OpType::Add, NONE, &[y, bias])
+        }),
+    );
+    let (gemm, sum) = (cost(&gemm), cost(&sum));
+    assert_eq!((gemm.parameters(), sum.parameters()), (9, 9));
+    assert_eq!(gemm.fingerprint(), sum.fingerprint());
+}
