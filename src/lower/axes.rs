@@ -8,6 +8,7 @@
 //! known to be a 56 × 56 map of 96 channels.
 
 use crate::graph::Extent;
+use crate::model_graph::infer::einsum::{Label, equation};
 use crate::model_graph::infer::{self, layout};
 use crate::model_graph::{Batch, DataType, ModelGraph, Node, OpType, Value, ValueId};
 use smallvec::{SmallVec, smallvec};
@@ -286,7 +287,7 @@ impl AxesMap {
                 };
                 smallvec![x[rows].clone(), columns]
             }
-            Einsum => self.of_einsum(node, shape).unwrap_or_else(|| usual(shape)),
+            Einsum => self.of_einsum(graph, node).unwrap_or_else(|| usual(shape)),
             Attention | MsAttention => match output {
                 0 => {
                     let mut out = x.clone();
@@ -342,7 +343,7 @@ impl AxesMap {
                 axes.extend((axes.len()..shape.len()).map(feature));
                 axes
             }
-            Einsum => self.of_einsum(node, shape).unwrap_or_else(|| usual(shape)),
+            Einsum => self.of_einsum(graph, node).unwrap_or_else(|| usual(shape)),
             Concat => {
                 let at = infer::axis(node.attributes.int("axis", 1), shape.len()).unwrap_or(0);
                 let known = node.inputs.iter().flatten().find_map(|&id| self.get(id));
@@ -412,21 +413,20 @@ impl AxesMap {
         out
     }
 
-    fn of_einsum(&self, node: &Node, shape: &[usize]) -> Option<Axes> {
-        let equation = node.attributes.str("equation")?;
-        let (terms, output) = infer::parse_einsum(equation, node.inputs.len())?;
-        if terms.iter().flatten().chain(&output).any(|&l| l == '.') {
-            return None;
-        }
-        let find = |label: char| {
-            terms.iter().zip(&node.inputs).find_map(|(term, id)| {
-                let at = term.iter().position(|&l| l == label)?;
-                self.get((*id)?)?.get(at).cloned()
+    fn of_einsum(&self, graph: &ModelGraph, node: &Node) -> Option<Axes> {
+        let equation = node.context(graph, equation).ok()?;
+        // From an operand that is not broadcast along it.
+        let find = |label: Label, size: usize| {
+            equation.terms.iter().zip(&node.inputs).find_map(|(term, id)| {
+                let axes = self.get((*id)?)?;
+                let mut own = term.iter().zip(axes).filter(|(l, _)| **l == label);
+                own.find(|(_, a)| a.iter().map(|f| f.size).product::<usize>() == size)
+                    .map(|(_, a)| a.clone())
             })
         };
-        let axes = output.iter().zip(shape).map(|(&label, &size)| match find(label) {
-            Some(known) => resized(&known, size),
-            None => axis(Role::Channel, size),
+        let axes = equation.output.iter().map(|&label| {
+            let size = equation.extent(label);
+            find(label, size).unwrap_or_else(|| axis(Role::Channel, size))
         });
         Some(axes.collect())
     }

@@ -573,25 +573,23 @@ impl<'a> Follower<'a> {
     }
 
     fn einsum(&self) -> Option<Places> {
-        let equation = self.node.attributes.str("equation")?;
-        let (terms, output) = infer::parse_einsum(equation, self.node.inputs.len())?;
-        if terms.iter().flatten().any(|&l| l == '.') {
-            return None;
-        }
-        let mut found: Option<(char, usize)> = None;
-        for (i, term) in terms.iter().enumerate() {
+        let equation = self.node.context(self.graph, infer::einsum::equation).ok()?;
+        let mut found: Option<(infer::einsum::Label, usize)> = None;
+        for (i, term) in equation.terms.iter().enumerate() {
             let Some(place) = self.at(i) else { continue };
             let label = (*term.get(place.axis)?, place.inner);
+            // Not along a diagonal.
+            (term.iter().filter(|l| **l == label.0).count() == 1).then_some(())?;
             (*found.get_or_insert(label) == label).then_some(())?;
         }
         let (label, inner) = found?;
-        for (i, term) in terms.iter().enumerate() {
+        for (i, term) in equation.terms.iter().enumerate() {
             let Some(id) = self.id(i).filter(|_| self.at(i).is_none()) else { continue };
             for (axis, _) in term.iter().enumerate().filter(|(_, l)| **l == label) {
                 self.uniform(id, axis, UNIFORM_DEPTH).then_some(())?;
             }
         }
-        let axis = output.iter().position(|&l| l == label)?;
+        let axis = equation.output.iter().position(|&l| l == label)?;
         same(Place { axis, inner })
     }
 }

@@ -13,7 +13,9 @@ macro_rules! name {
 }
 
 macro_rules! op_types {
-    ($($domain:literal { $($variant:ident $(= $name:literal)?),* $(,)? })*) => {
+    ($($domain:literal {
+        $($variant:ident $(= $name:literal)? ($least:literal, $most:expr, $outputs:expr)),* $(,)?
+    })*) => {
         /// An ONNX operator: what `NodeProto.domain` and `NodeProto.op_type` name together.
         ///
         /// Operators of the default domain are called by their name; those of ONNX Runtime's
@@ -38,6 +40,14 @@ macro_rules! op_types {
                 }
             }
 
+            /// Least and most inputs, and most outputs, in any version.
+            pub(crate) fn arity(&self) -> (usize, usize, usize) {
+                match self {
+                    $($(Self::$variant => ($least, $most, $outputs),)*)*
+                    Self::Unknown { .. } => (0, MANY, MANY),
+                }
+            }
+
             /// The operator's domain; empty for ONNX's own.
             pub fn domain(&self) -> &str {
                 match self {
@@ -57,36 +67,58 @@ macro_rules! op_types {
     };
 }
 
+/// Any number of inputs or outputs.
+const MANY: usize = usize::MAX;
+
+// Each with its least and most inputs, and its most outputs.
 op_types! {
     "" {
-        Abs, Acos, Acosh, Add, And, ArgMax, ArgMin, Asin, Asinh, Atan, Atanh, Attention,
-        AveragePool, BatchNormalization, BitShift, BitwiseAnd, BitwiseNot, BitwiseOr, BitwiseXor,
-        Cast, CastLike, Ceil, Celu, Clip, Compress, Concat, Constant, ConstantOfShape, Conv,
-        ConvInteger, ConvTranspose, Cos, Cosh, CumSum, DepthToSpace, DequantizeLinear, Div,
-        Dropout, DynamicQuantizeLinear, Einsum, Elu, Equal, Erf, Exp, Expand, EyeLike, Flatten,
-        Floor, GRU, Gather, GatherElements, GatherND, Gelu, Gemm, GlobalAveragePool, GlobalLpPool,
-        GlobalMaxPool, Greater, GreaterOrEqual, GridSample, GroupNormalization, HardSigmoid,
-        HardSwish, Hardmax, Identity, InstanceNormalization, IsInf, IsNaN, LRN, LSTM,
-        LayerNormalization, LeakyRelu, Less, LessOrEqual, Log, LogSoftmax, LpNormalization, LpPool,
-        MatMul, MatMulInteger, Max, MaxPool, Mean, MeanVarianceNormalization, Min, Mish, Mod, Mul,
-        Neg, NonMaxSuppression, NonZero, Not, OneHot, Or, PRelu, Pad, Pow, QLinearConv,
-        QLinearMatMul, QuantizeLinear, RMSNormalization, RNN, RandomNormal, RandomNormalLike,
-        RandomUniform, RandomUniformLike, Range, Reciprocal, ReduceL1, ReduceL2, ReduceLogSum,
-        ReduceLogSumExp, ReduceMax, ReduceMean, ReduceMin, ReduceProd, ReduceSum, ReduceSumSquare,
-        Relu, Reshape, Resize, RoiAlign, RotaryEmbedding, Round, ScatterElements, ScatterND, Selu,
-        Shape, Shrink, Sigmoid, Sign,
-        // ONNX Runtime's, which it keeps in the default domain.
-        SimplifiedLayerNormalization,
-        Sin, Sinh, Size, Slice, Softmax, Softplus, Softsign, SpaceToDepth, Split, Sqrt, Squeeze,
-        Sub, Sum, Swish, Tan, Tanh, ThresholdedRelu, Tile, TopK, Transpose, Trilu, Unsqueeze,
-        Upsample, Where, Xor,
+        Abs(1, 1, 1), Acos(1, 1, 1), Acosh(1, 1, 1), Add(2, 2, 1), And(2, 2, 1), ArgMax(1, 1, 1),
+        ArgMin(1, 1, 1), Asin(1, 1, 1), Asinh(1, 1, 1), Atan(1, 1, 1), Atanh(1, 1, 1),
+        Attention(3, 7, 4), AveragePool(1, 1, 1), BatchNormalization(5, 5, 5), BitShift(2, 2, 1),
+        BitwiseAnd(2, 2, 1), BitwiseNot(1, 1, 1), BitwiseOr(2, 2, 1), BitwiseXor(2, 2, 1),
+        Cast(1, 1, 1), CastLike(2, 2, 1), Ceil(1, 1, 1), Celu(1, 1, 1), Clip(1, 3, 1),
+        Compress(2, 2, 1), Concat(1, MANY, 1), Constant(0, 0, 1), ConstantOfShape(1, 1, 1),
+        Conv(2, 3, 1), ConvInteger(2, 4, 1), ConvTranspose(2, 3, 1), Cos(1, 1, 1), Cosh(1, 1, 1),
+        CumSum(2, 2, 1), DepthToSpace(1, 1, 1), DequantizeLinear(2, 3, 1), Div(2, 2, 1),
+        Dropout(1, 3, 2), DynamicQuantizeLinear(1, 1, 3), Einsum(1, MANY, 1), Elu(1, 1, 1),
+        Equal(2, 2, 1), Erf(1, 1, 1), Exp(1, 1, 1), Expand(2, 2, 1), EyeLike(1, 1, 1),
+        Flatten(1, 1, 1), Floor(1, 1, 1), GRU(3, 6, 2), Gather(2, 2, 1), GatherElements(2, 2, 1),
+        GatherND(2, 2, 1), Gelu(1, 1, 1), Gemm(2, 3, 1), GlobalAveragePool(1, 1, 1),
+        GlobalLpPool(1, 1, 1), GlobalMaxPool(1, 1, 1), Greater(2, 2, 1), GreaterOrEqual(2, 2, 1),
+        GridSample(2, 2, 1), GroupNormalization(3, 3, 1), HardSigmoid(1, 1, 1), HardSwish(1, 1, 1),
+        Hardmax(1, 1, 1), Identity(1, 1, 1), InstanceNormalization(3, 3, 1), IsInf(1, 1, 1),
+        IsNaN(1, 1, 1), LRN(1, 1, 1), LSTM(3, 8, 3), LayerNormalization(2, 3, 3),
+        LeakyRelu(1, 1, 1), Less(2, 2, 1), LessOrEqual(2, 2, 1), Log(1, 1, 1), LogSoftmax(1, 1, 1),
+        LpNormalization(1, 1, 1), LpPool(1, 1, 1), MatMul(2, 2, 1), MatMulInteger(2, 4, 1),
+        Max(1, MANY, 1), MaxPool(1, 1, 2), Mean(1, MANY, 1), MeanVarianceNormalization(1, 1, 1),
+        Min(1, MANY, 1), Mish(1, 1, 1), Mod(2, 2, 1), Mul(2, 2, 1), Neg(1, 1, 1),
+        NonMaxSuppression(2, 5, 1), NonZero(1, 1, 1), Not(1, 1, 1), OneHot(3, 3, 1), Or(2, 2, 1),
+        PRelu(2, 2, 1), Pad(1, 4, 1), Pow(2, 2, 1), QLinearConv(8, 9, 1), QLinearMatMul(8, 8, 1),
+        QuantizeLinear(2, 3, 1), RMSNormalization(2, 2, 1), RNN(3, 6, 2), RandomNormal(0, 0, 1),
+        RandomNormalLike(1, 1, 1), RandomUniform(0, 0, 1), RandomUniformLike(1, 1, 1),
+        Range(3, 3, 1), Reciprocal(1, 1, 1), ReduceL1(1, 2, 1), ReduceL2(1, 2, 1),
+        ReduceLogSum(1, 2, 1), ReduceLogSumExp(1, 2, 1), ReduceMax(1, 2, 1), ReduceMean(1, 2, 1),
+        ReduceMin(1, 2, 1), ReduceProd(1, 2, 1), ReduceSum(1, 2, 1), ReduceSumSquare(1, 2, 1),
+        Relu(1, 1, 1), Reshape(1, 2, 1), Resize(1, 4, 1), RoiAlign(3, 3, 1),
+        RotaryEmbedding(3, 4, 1), Round(1, 1, 1), ScatterElements(3, 3, 1), ScatterND(3, 3, 1),
+        Selu(1, 1, 1), Shape(1, 1, 1), Shrink(1, 1, 1), Sigmoid(1, 1, 1), Sign(1, 1, 1),
+        SimplifiedLayerNormalization(2, 2, 2), Sin(1, 1, 1), Sinh(1, 1, 1), Size(1, 1, 1),
+        Slice(1, 5, 1), Softmax(1, 1, 1), Softplus(1, 1, 1), Softsign(1, 1, 1),
+        SpaceToDepth(1, 1, 1), Split(1, 2, MANY), Sqrt(1, 1, 1), Squeeze(1, 2, 1), Sub(2, 2, 1),
+        Sum(1, MANY, 1), Swish(1, 1, 1), Tan(1, 1, 1), Tanh(1, 1, 1), ThresholdedRelu(1, 1, 1),
+        Tile(2, 3, 1), TopK(1, 2, 2), Transpose(1, 1, 1), Trilu(1, 2, 1), Unsqueeze(1, 2, 1),
+        Upsample(1, 2, 1), Where(3, 3, 1), Xor(2, 2, 1),
     }
     "com.microsoft" {
-        BiasGelu, FastGelu, FusedConv, FusedGemm, FusedMatMul, MsAttention = "Attention",
-        MsDequantizeLinear = "DequantizeLinear", MsGatherND = "GatherND", MsGelu = "Gelu",
-        MsGridSample = "GridSample", MsQLinearConv = "QLinearConv",
-        MsQuantizeLinear = "QuantizeLinear", MsRotaryEmbedding = "RotaryEmbedding",
-        MsTrilu = "Trilu", QuickGelu, SkipLayerNormalization, SkipSimplifiedLayerNormalization,
+        BiasGelu(2, 2, 1), FastGelu(1, 2, 1), FusedConv(2, 4, 1), FusedGemm(2, 3, 1),
+        FusedMatMul(2, 2, 1), MsAttention = "Attention"(2, 7, 2),
+        MsDequantizeLinear = "DequantizeLinear"(2, 3, 1), MsGatherND = "GatherND"(2, 2, 1),
+        MsGelu = "Gelu"(1, 1, 1), MsGridSample = "GridSample"(2, 2, 1),
+        MsQLinearConv = "QLinearConv"(8, 9, 1), MsQuantizeLinear = "QuantizeLinear"(2, 3, 1),
+        MsRotaryEmbedding = "RotaryEmbedding"(4, 4, 1), MsTrilu = "Trilu"(1, 2, 1),
+        QuickGelu(1, 1, 1), SkipLayerNormalization(3, 5, 4),
+        SkipSimplifiedLayerNormalization(3, 4, 4),
     }
 }
 

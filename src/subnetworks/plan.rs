@@ -412,6 +412,19 @@ impl Rebuild<'_> {
             Conv | ConvTranspose => scale(attributes, "group", from, &before),
             GroupNormalization => scale(attributes, "num_groups", from, &before),
             Reshape | Expand => self.set_list(attributes, inputs, ("shape", 1), &target),
+            // Without a list it would drop every axis of which one position is left, too.
+            Squeeze => {
+                let ones = from.shape.iter().enumerate().filter(|(_, d)| **d == 1);
+                let axes: Vec<i64> = ones.map(|(axis, _)| axis as i64).collect();
+                let listed =
+                    attributes.ints("axes").is_some() || inputs.get(1).is_some_and(Option::is_some);
+                if !listed && graph.opset() < 13 {
+                    attributes.insert("axes", ints(&axes));
+                } else if !listed {
+                    inputs.truncate(1);
+                    inputs.push(Some(self.builder.int_vector(&axes)));
+                }
+            }
             Resize if inputs.get(3).is_some_and(Option::is_some) => {
                 let sizes: Vec<i64> = match attributes.ints("axes") {
                     Some(axes) => axes

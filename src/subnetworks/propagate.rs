@@ -9,7 +9,8 @@
 //! What a rule does not cover becomes *fixed*, equal to a label that is never cut. An operator
 //! without a rule fixes all its tensors, so that whatever is cut elsewhere, its shapes hold.
 
-use crate::model_graph::infer::{self, layout, parse_einsum, reduce::reduced_axes};
+use crate::model_graph::infer::einsum::{Label as AxisLabel, equation};
+use crate::model_graph::infer::{self, layout, reduce::reduced_axes};
 use crate::model_graph::{ModelGraph, Node, OpType, TensorData, ValueId};
 use smallvec::{SmallVec, smallvec};
 use std::collections::HashMap;
@@ -694,35 +695,29 @@ impl<'g> Labels<'g> {
     }
 
     fn einsum(&mut self, node: &Node, shape: &[usize]) -> Option<Axes> {
-        let equation = node.attributes.str("equation")?;
-        let (terms, output) = parse_einsum(equation, node.inputs.len())?;
-        let mut known: Vec<(char, AxisId)> = Vec::new();
-        for (term, id) in terms.iter().zip(&node.inputs) {
+        let equation = node.context(self.graph, equation).ok()?;
+        let mut known: Vec<(AxisLabel, AxisId)> = Vec::new();
+        for (term, id) in equation.terms.iter().zip(&node.inputs) {
             let id = (*id)?;
             let axes = self.of[id.index()].clone();
-            // Neither ellipses, diagonals nor broadcasting.
-            let plain = term.len() == axes.len()
-                && term.iter().enumerate().all(|(i, c)| *c != '.' && !term[..i].contains(c));
-            if !plain {
-                return None;
-            }
-            for (&label, (&axis, &extent)) in
-                term.iter().zip(axes.iter().zip(&self.graph.value(id).shape))
+            let extents = &self.graph.value(id).shape;
+            for (i, (&label, (&axis, &extent))) in
+                term.iter().zip(axes.iter().zip(extents)).enumerate()
             {
+                // Neither diagonals nor broadcasting.
+                if term[..i].contains(&label) || extent != equation.extent(label) {
+                    return None;
+                }
                 match known.iter_mut().find(|(l, _)| *l == label) {
                     None => known.push((label, axis)),
-                    Some((_, other)) => {
-                        if extent == 1 && *other != WHOLE {
-                            return None;
-                        }
-                        *other = self.join(*other, axis);
-                    }
+                    Some((_, other)) => *other = self.join(*other, axis),
                 }
             }
         }
         if node.inputs.iter().flatten().all(|&id| self.graph.value(id).is_constant()) {
             known.iter().for_each(|&(_, a)| self.approximate(a));
         }
+        let output = &equation.output;
         let axes: Option<Axes> = output
             .iter()
             .map(|label| known.iter().find(|(l, _)| l == label).map(|&(_, a)| a))
@@ -870,10 +865,11 @@ impl<'g> Labels<'g> {
     }
 
     fn gather(&mut self, node: &Node, x: &Axes) -> Option<Axes> {
-        let index = self.graph.value(node.inputs.get(1).copied()??);
+        let id = node.inputs.get(1).copied()??;
+        let index = self.graph.value(id);
         let at = infer::axis(node.attributes.int("axis", 0), x.len()).ok()?;
         let axis = x[at];
-        let mut between: Axes = smallvec![WHOLE; index.shape.len()];
+        let mut between = self.of[id.index()].clone();
         match index.data() {
             Some(TensorData::Ints(list)) if axis != WHOLE && index.shape.len() < 2 => {
                 let extent = self.axes[axis as usize].len();

@@ -6,6 +6,7 @@ mod evaluate;
 mod exports;
 mod finetune;
 mod malformed;
+mod operators;
 mod round_trip;
 mod search;
 mod shapes;

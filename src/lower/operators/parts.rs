@@ -24,7 +24,10 @@ impl Drafter<'_> {
     /// One node per piece.
     pub(super) fn split(&mut self, node: &Node) {
         let Some(from) = self.from(node, 0) else { return };
-        let Ok((axis, sizes)) = node.context(self.graph, layout::split_sizes) else { return };
+        let Ok((axis, sizes)) = node.context(self.graph, layout::split_sizes) else {
+            // Their sizes were declared.
+            return self.plain(node, Operation::Slice);
+        };
         let input = self.largest(node);
         let mut start = 0;
         for (id, &size) in node.outputs.iter().zip(&sizes) {

@@ -64,8 +64,8 @@ impl Drafter<'_> {
         let axis = node.attributes.int("axis", if old { 1 } else { -1 });
         let axis = infer::axis(axis, x.shape.len()).unwrap_or(0);
         // Up to operator set 12 it ran over all axes from the given one on.
-        let run = if old { &x.shape[axis..] } else { &x.shape[axis..=axis] };
-        let run = run.iter().fold(1, |p: usize, &d| p.saturating_mul(d));
+        let run = x.shape.iter().skip(axis).take(if old { x.shape.len() } else { 1 });
+        let run = run.fold(1, |p: usize, &d| p.saturating_mul(d));
         let new = self.atom(node, operation);
         new.key = smallvec![axis as i64];
         new.window.kernel = [u32::try_from(run).unwrap_or(u32::MAX), 1];

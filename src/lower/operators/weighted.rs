@@ -4,7 +4,8 @@ use super::super::axes::{extent, positional};
 use super::super::draft::{Node as Draftee, Op};
 use super::{Drafter, push_in};
 use crate::graph::{Extent, Operation, Window};
-use crate::model_graph::{Node, Value, infer};
+use crate::model_graph::infer::einsum::equation;
+use crate::model_graph::{Node, Value};
 use smallvec::{SmallVec, smallvec};
 
 impl Drafter<'_> {
@@ -136,33 +137,18 @@ impl Drafter<'_> {
     }
 
     pub(super) fn einsum(&mut self, node: &Node) {
-        let terms = node
-            .attributes
-            .str("equation")
-            .and_then(|equation| infer::parse_einsum(equation, node.inputs.len()));
+        let Ok(equation) = node.context(self.graph, equation) else { return };
         let constant =
             (0..node.inputs.len()).any(|i| self.value(node, i).is_some_and(Value::is_constant));
-        // Labels that are summed over, each with its extent.
-        let mut depth: u64 = 1;
-        if let Some((terms, output)) = terms {
-            let mut seen: Vec<char> = Vec::new();
-            for (i, term) in terms.iter().enumerate() {
-                let Some(value) = self.value(node, i) else { continue };
-                for (&label, &extent) in term.iter().zip(&value.shape) {
-                    if label != '.' && !output.contains(&label) && !seen.contains(&label) {
-                        seen.push(label);
-                        depth = depth.saturating_mul(extent as u64);
-                    }
-                }
-            }
-        }
+        let summed = equation.summed().into_iter().map(|label| equation.extent(label) as u64);
+        let depth = summed.fold(1, u64::saturating_mul);
         let operation = match (node.inputs.len(), constant) {
             (1, _) => Operation::ReduceSum,
             (_, true) => Operation::Linear,
             _ => Operation::MatMul,
         };
-        let key = node.attributes.str("equation").unwrap_or_default().bytes().map(i64::from);
-        let key = key.collect();
+        let labels = equation.terms.iter().chain([&equation.output]);
+        let key = labels.flat_map(|l| l.iter().map(|&l| l as i64).chain([-1])).collect();
         let new = self.atom(node, operation);
         new.key = key;
         if node.inputs.len() > 1 {

@@ -90,3 +90,11 @@ pub(super) fn packed(ctx: &Context) -> Result<Facts> {
     }
     Ok(facts)
 }
+
+/// Rotary positions: `[batch, heads, tokens, head]` or `[batch, tokens, features]`.
+pub(super) fn rotary(ctx: &Context) -> Result<Facts> {
+    match ctx.input(0)?.shape.len() {
+        3 | 4 => ctx.like_first(),
+        rank => invalid(format!("input 0 has {rank} dimensions instead of 3 or 4")),
+    }
+}

@@ -51,7 +51,7 @@ impl Windows {
         Ok(Self {
             stride: list("strides", rank, 1, 1)?,
             dilation: list("dilations", rank, 1, 1)?,
-            pads: list("pads", 2 * rank, 0, i64::from(i32::MIN))?,
+            pads: list("pads", 2 * rank, 0, 0)?,
             kernel,
             auto_pad,
             ceil: ctx.attributes.int("ceil_mode", 0) != 0,
@@ -99,14 +99,20 @@ fn kernel_of(ctx: &Context, weight: &[usize]) -> Result<Ints> {
     }
 }
 
+/// Batch, channels and spatial extents of input 0.
+fn map<'a>(ctx: &Context<'a>) -> Result<(usize, usize, &'a [usize])> {
+    match ctx.input(0)?.shape.as_slice() {
+        [batch, channels, spatial @ ..] if !spatial.is_empty() => Ok((*batch, *channels, spatial)),
+        shape => invalid(format!("input 0 of {} is no map", DisplayShape(shape))),
+    }
+}
+
 pub(super) fn conv(ctx: &Context) -> Result<Facts> {
     let x = ctx.input(0)?;
     let w = ctx.ranked(1, x.shape.len())?;
-    let [batch, channels, spatial @ ..] = x.shape.as_slice() else {
-        return invalid(format!("input 0 has shape {}", DisplayShape(&x.shape)));
-    };
+    let (batch, channels, spatial) = map(ctx)?;
     let group = dim(ctx.attributes.int("group", 1))?;
-    let fits = w.shape[1].checked_mul(group) == Some(*channels);
+    let fits = w.shape[1].checked_mul(group) == Some(channels);
     if !fits || group == 0 || w.shape[0] % group != 0 {
         return invalid(format!(
             "a weight of {} in {group} group(s) does not fit an input of {}",
@@ -114,8 +120,9 @@ pub(super) fn conv(ctx: &Context) -> Result<Facts> {
             DisplayShape(&x.shape)
         ));
     }
+    ctx.vector(2, w.shape[0])?;
     let windows = Windows::new(ctx, kernel_of(ctx, &w.shape)?)?;
-    let mut out: Shape = smallvec![*batch, w.shape[0]];
+    let mut out: Shape = smallvec![batch, w.shape[0]];
     for (i, &extent) in spatial.iter().enumerate() {
         out.push(windows.slide(i, extent)?);
     }
@@ -125,21 +132,24 @@ pub(super) fn conv(ctx: &Context) -> Result<Facts> {
 pub(super) fn conv_transpose(ctx: &Context) -> Result<Facts> {
     let x = ctx.input(0)?;
     let w = ctx.ranked(1, x.shape.len())?;
-    let [batch, channels, spatial @ ..] = x.shape.as_slice() else {
-        return invalid(format!("input 0 has shape {}", DisplayShape(&x.shape)));
-    };
+    let (batch, channels, spatial) = map(ctx)?;
     let group = dim(ctx.attributes.int("group", 1))?;
-    let Some(filters) = w.shape[1].checked_mul(group).filter(|_| w.shape[0] == *channels) else {
+    let fits = w.shape[0] == channels && group > 0 && channels % group.max(1) == 0;
+    let Some(filters) = w.shape[1].checked_mul(group).filter(|_| fits) else {
         return invalid(format!(
-            "a weight of {} does not fit an input of {}",
+            "a weight of {} in {group} group(s) does not fit an input of {}",
             DisplayShape(&w.shape),
             DisplayShape(&x.shape)
         ));
     };
     let windows = Windows::new(ctx, kernel_of(ctx, &w.shape)?)?;
+    ctx.vector(2, filters)?;
     let output_padding = ctx.attributes.ints("output_padding").unwrap_or(&[]);
+    if !output_padding.iter().all(|p| (0..1 << 31).contains(p)) {
+        return invalid(format!("attribute 'output_padding' is {output_padding:?}"));
+    }
     let output_shape = ctx.attributes.ints("output_shape");
-    let mut out: Shape = smallvec![*batch, filters];
+    let mut out: Shape = smallvec![batch, filters];
     for (i, &extent) in spatial.iter().enumerate() {
         if let Some(&d) = output_shape.and_then(|s| s.get(s.len().checked_sub(spatial.len())? + i))
         {
@@ -167,7 +177,7 @@ pub(super) fn pool(ctx: &Context) -> Result<Facts> {
     let Some(kernel) = ctx.attributes.ints("kernel_shape") else {
         return invalid("attribute 'kernel_shape' is missing");
     };
-    if x.shape.len() != kernel.len() + 2 {
+    if x.shape.len() != kernel.len() + 2 || kernel.is_empty() {
         return invalid(format!(
             "a kernel of {kernel:?} on an input of {}",
             DisplayShape(&x.shape)
@@ -187,13 +197,22 @@ pub(super) fn pool(ctx: &Context) -> Result<Facts> {
 
 pub(super) fn global_pool(ctx: &Context) -> Result<Facts> {
     let x = ctx.input(0)?;
+    map(ctx)?;
     one(x.dtype, x.shape.iter().enumerate().map(|(i, &d)| if i < 2 { d } else { 1 }).collect())
 }
 
 pub(super) fn grid_sample(ctx: &Context) -> Result<Facts> {
     let (x, grid) = (ctx.input(0)?, ctx.input(1)?);
-    if x.shape.len() < 3 || grid.shape.len() != x.shape.len() {
-        return invalid("the grid's rank differs from the map's");
+    let coordinates = grid.shape.last().copied();
+    if x.shape.len() < 3
+        || grid.shape.len() != x.shape.len()
+        || coordinates != Some(x.shape.len() - 2)
+    {
+        return invalid(format!(
+            "a grid of {} on a map of {}",
+            DisplayShape(&grid.shape),
+            DisplayShape(&x.shape)
+        ));
     }
     let spatial = &grid.shape[1..grid.shape.len() - 1];
     one(x.dtype, x.shape[..2].iter().chain(spatial).copied().collect())
@@ -201,6 +220,9 @@ pub(super) fn grid_sample(ctx: &Context) -> Result<Facts> {
 
 pub(super) fn roi_align(ctx: &Context) -> Result<Facts> {
     let (x, rois) = (ctx.ranked(0, 4)?, ctx.ranked(1, 2)?);
+    if rois.shape[1] != 4 {
+        return invalid(format!("regions of {}", DisplayShape(&rois.shape)));
+    }
     let height = dim(ctx.attributes.int("output_height", 1))?;
     let width = dim(ctx.attributes.int("output_width", 1))?;
     one(x.dtype, smallvec![rois.shape[0], x.shape[1], height, width])

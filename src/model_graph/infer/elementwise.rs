@@ -1,33 +1,35 @@
 //! Operators that work element by element.
 
-use super::{Context, Fact, Facts, Result, broadcast, invalid, one};
+use super::{Context, Fact, Facts, Result, axis, broadcast, invalid, one};
 use crate::model_graph::{DataType, OpType, Shape};
 use smallvec::smallvec;
 
-/// Normalisations and dropout: output 0 like the input, then statistics that inference of a
-/// network never uses for more than their presence.
-pub(super) fn with_statistics(ctx: &Context) -> Result<Facts> {
+pub(super) fn dropout(ctx: &Context) -> Result<Facts> {
     let x = ctx.input(0)?;
-    let mut facts: Facts = smallvec![Fact::new(x.dtype, x.shape.clone())];
-    for i in 1..ctx.outputs {
-        facts.push(match ctx.op {
-            OpType::Dropout => Fact::new(DataType::Bool, x.shape.clone()),
-            OpType::BatchNormalization => {
-                Fact::new(x.dtype, x.shape.get(1).map_or(smallvec![], |&c| smallvec![c]))
-            }
-            // The skip variants return the sum of their inputs last.
-            OpType::SkipLayerNormalization | OpType::SkipSimplifiedLayerNormalization if i == 3 => {
-                Fact::new(x.dtype, x.shape.clone())
-            }
-            _ => {
-                let from = super::axis(ctx.attributes.int("axis", -1), x.shape.len())?;
-                let mut shape = x.shape.clone();
-                shape.iter_mut().skip(from).for_each(|d| *d = 1);
-                Fact::new(DataType::Float, shape)
-            }
-        });
-    }
+    let mask = (ctx.outputs > 1).then(|| Fact::new(DataType::Bool, x.shape.clone()));
+    let mut facts = ctx.like_first()?;
+    facts.extend(mask);
     Ok(facts)
+}
+
+pub(super) fn trilu(ctx: &Context) -> Result<Facts> {
+    ctx.number(1)?;
+    match ctx.input(0)?.shape.len() {
+        0 | 1 => invalid("a triangle of fewer than 2 dimensions"),
+        _ => ctx.like_first(),
+    }
+}
+
+/// Softmax and the like, along one axis or, up to operator set 12, all from that one on.
+pub(super) fn along_axis(ctx: &Context) -> Result<Facts> {
+    let rank = ctx.input(0)?.shape.len();
+    let old = ctx.opset < 13 && *ctx.op != OpType::LpNormalization;
+    let along = ctx.attributes.int("axis", if old { 1 } else { -1 });
+    // The default lies outside a vector.
+    if !(old && rank == 1 && along == 1) {
+        axis(along, rank)?;
+    }
+    ctx.like_first()
 }
 
 pub(super) fn binary(ctx: &Context, dtype: Option<DataType>) -> Result<Facts> {
@@ -52,8 +54,10 @@ pub(super) fn select(ctx: &Context) -> Result<Facts> {
 }
 
 pub(super) fn cast(ctx: &Context) -> Result<Facts> {
-    let Some(to) = ctx.attributes.get_int("to").and_then(|t| i32::try_from(t).ok()) else {
-        return invalid("attribute 'to' is missing");
+    let Some(to) =
+        ctx.attributes.get_int("to").and_then(|t| i32::try_from(t).ok()).filter(|&t| t > 0)
+    else {
+        return invalid("attribute 'to' is no type");
     };
     one(DataType::from_onnx(to), ctx.input(0)?.shape.clone())
 }

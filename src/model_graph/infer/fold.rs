@@ -17,7 +17,7 @@ pub(super) fn fold(ctx: &Context, output: usize, fact: &Fact) -> Option<TensorDa
         ConstantOfShape => constant_of_shape(ctx, fact),
         Range => range(ctx, fact),
         EyeLike => Some(build(&fact.shape, |i| {
-            i64::from(i[1] as i64 == i[0] as i64 + ctx.attributes.int("k", 0))
+            i64::from(i[1] as i64 == ctx.attributes.int("k", 0).saturating_add(i[0] as i64))
         })),
         Gather => gather(ctx, fact),
         Slice => slice(ctx, fact),

@@ -29,6 +29,42 @@ pub(super) fn gather_nd(ctx: &Context) -> Result<Facts> {
     one(x.dtype, outer.iter().chain(rest).copied().collect())
 }
 
+/// The rank of input 0, which inputs `others` must have too, with an axis to pick along.
+fn elements(ctx: &Context, others: std::ops::Range<usize>) -> Result<()> {
+    let x = ctx.input(0)?;
+    axis(ctx.attributes.int("axis", 0), x.shape.len())?;
+    others.into_iter().try_for_each(|i| ctx.ranked(i, x.shape.len()).map(drop))
+}
+
+pub(super) fn gather_elements(ctx: &Context) -> Result<Facts> {
+    elements(ctx, 1..2)?;
+    one(ctx.input(0)?.dtype, ctx.input(1)?.shape.clone())
+}
+
+pub(super) fn scatter_elements(ctx: &Context) -> Result<Facts> {
+    elements(ctx, 1..3)?;
+    if ctx.input(1)?.shape != ctx.input(2)?.shape {
+        return invalid("as many updates as indices are needed");
+    }
+    ctx.like_first()
+}
+
+pub(super) fn scatter_nd(ctx: &Context) -> Result<Facts> {
+    let (x, indices, updates) = (ctx.input(0)?, ctx.input(1)?, ctx.input(2)?);
+    let rest = indices.shape.split_last().and_then(|(&picked, outer)| {
+        Some(outer.iter().chain(x.shape.get(picked..)?).copied().collect::<Shape>())
+    });
+    if rest.as_ref() != Some(&updates.shape) {
+        return invalid(format!(
+            "updates of {} at indices of {} in {}",
+            DisplayShape(&updates.shape),
+            DisplayShape(&indices.shape),
+            DisplayShape(&x.shape)
+        ));
+    }
+    ctx.like_first()
+}
+
 pub(super) fn non_zero(ctx: &Context) -> Result<Facts> {
     let x = ctx.input(0)?;
     match x.data() {

@@ -39,7 +39,7 @@ pub(crate) fn split_sizes(ctx: &Context) -> Result<(usize, Vec<usize>)> {
                 Some(n) => dim(n)?,
                 None => ctx.outputs,
             };
-            if pieces == 0 || pieces > extent.max(1) {
+            if pieces == 0 || pieces > extent.max(1) || pieces != ctx.outputs {
                 return invalid(format!("{extent} cannot be split into {pieces} pieces"));
             }
             let piece = extent.div_ceil(pieces);
@@ -47,7 +47,7 @@ pub(crate) fn split_sizes(ctx: &Context) -> Result<(usize, Vec<usize>)> {
         }
     };
     let total = sizes.iter().try_fold(0usize, |sum, &s| sum.checked_add(s));
-    if total != Some(extent) || sizes.len() < ctx.outputs {
+    if total != Some(extent) || sizes.len() != ctx.outputs {
         return invalid(format!(
             "{extent} cannot be split into {} pieces of {sizes:?}",
             ctx.outputs
@@ -90,8 +90,12 @@ pub(crate) fn slice_ranges(ctx: &Context) -> Result<SmallVec<[Range; 5]>> {
     if expected.iter().flatten().any(|&n| n != starts.len()) || starts.len() > x.shape.len() {
         return invalid("starts, ends, axes and steps differ in length");
     }
+    let mut seen: SmallVec<[bool; 5]> = smallvec![false; x.shape.len()];
     for i in 0..starts.len() {
         let along = axis(axes.map_or(signed(i), |a| a[i]), x.shape.len())?;
+        if std::mem::replace(&mut seen[along], true) {
+            return invalid(format!("axis {along} is cut twice"));
+        }
         let step = steps.map_or(1, |s| s[i]);
         if step == 0 {
             return invalid("a step of 0");
@@ -189,7 +193,10 @@ pub(super) fn squeeze(ctx: &Context) -> Result<Facts> {
 pub(super) fn unsqueeze(ctx: &Context) -> Result<Facts> {
     let x = ctx.input(0)?;
     let Some(list) = ctx.ints_either("axes", 1)? else { return invalid("the axes are missing") };
-    let rank = x.shape.len() + list.len();
+    let rank = x.shape.len().saturating_add(list.len());
+    if rank > super::MAX_RANK {
+        return invalid(format!("{} more axes", list.len()));
+    }
     let axes: SmallVec<[usize; 5]> = list.iter().map(|&a| axis(a, rank)).collect::<Result<_>>()?;
     let mut dims = x.shape.iter();
     let out: Shape = (0..rank)

@@ -7,16 +7,16 @@
 
 pub(crate) mod attention;
 mod conv_pool;
+pub(crate) mod einsum;
 mod elementwise;
 mod fold;
 mod generate;
 mod index;
 pub(crate) mod layout;
 mod matmul;
+mod norm;
 mod recurrent;
 pub(crate) mod reduce;
-
-pub(crate) use matmul::parse_einsum;
 
 use super::plain;
 use super::tensor::DisplayShape;
@@ -115,6 +115,41 @@ impl<'a> Context<'a> {
         Ok(value)
     }
 
+    /// Input `index`, which must have `length` elements along one dimension if it is there.
+    fn vector(&self, index: usize, length: usize) -> Result<()> {
+        match self.optional(index) {
+            Some(value) if value.shape.as_slice() != [length] => invalid(format!(
+                "input {index} has shape {} instead of {length}",
+                DisplayShape(&value.shape)
+            )),
+            _ => Ok(()),
+        }
+    }
+
+    /// Input `index`, which must be one number if it is there.
+    fn number(&self, index: usize) -> Result<()> {
+        match self.optional(index) {
+            Some(value) if value.elements() != 1 => invalid(format!(
+                "input {index} has shape {} instead of one element",
+                DisplayShape(&value.shape)
+            )),
+            _ => Ok(()),
+        }
+    }
+
+    /// Input `index`, which must stretch to the shape of input 0 if it is there.
+    fn stretches(&self, index: usize) -> Result<()> {
+        let (x, Some(value)) = (self.input(0)?, self.optional(index)) else { return Ok(()) };
+        match broadcast(&x.shape, &value.shape)? == x.shape {
+            true => Ok(()),
+            false => invalid(format!(
+                "input {index} of {} does not fit {}",
+                DisplayShape(&value.shape),
+                DisplayShape(&x.shape)
+            )),
+        }
+    }
+
     /// Integer elements of input `index`, which decide a shape.
     pub(crate) fn ints(&self, index: usize) -> Result<Option<&'a [i64]>> {
         let Some(value) = self.optional(index) else { return Ok(None) };
@@ -202,12 +237,29 @@ fn broadcast(a: &[usize], b: &[usize]) -> Result<Shape> {
 /// When the operator cannot take these inputs, or when an output's shape can be told neither from
 /// them nor from what the file declares.
 pub fn infer(ctx: &Context) -> Result<Vec<Fact>> {
+    check_arity(ctx)?;
     let Some((op, inputs)) = plain::operator(ctx.op, ctx.inputs) else { return of_plain(ctx) };
     let mut facts = of_plain(&Context { op: &op, inputs: &inputs, ..*ctx })?;
     if let (Some(dtype), Some(first)) = (quantised_type(ctx), facts.first_mut()) {
         first.dtype = dtype;
     }
     Ok(facts)
+}
+
+/// Later stages rely on every input having a meaning.
+fn check_arity(ctx: &Context) -> Result<()> {
+    let (least, most, outputs) = ctx.op.arity();
+    let given = ctx.inputs.iter().rposition(Option::is_some).map_or(0, |last| last + 1);
+    if given < least {
+        return invalid(format!("{given} inputs instead of at least {least}"));
+    }
+    if given > most {
+        return invalid(format!("{given} inputs instead of at most {most}"));
+    }
+    if ctx.outputs > outputs {
+        return invalid(format!("{} outputs instead of at most {outputs}", ctx.outputs));
+    }
+    Ok(())
 }
 
 /// Element type of the first output of an operator that computes on integers.
@@ -237,7 +289,8 @@ fn of_plain(ctx: &Context) -> Result<Vec<Fact>> {
             return invalid(format!("output {i} would have {} dimensions", fact.shape.len()));
         }
         let elements = fact.shape.iter().try_fold(1u64, |p, &d| p.checked_mul(d as u64));
-        if elements.is_none_or(|n| n > MAX_ELEMENTS) {
+        let large = fact.shape.iter().any(|&d| d as u64 > MAX_ELEMENTS);
+        if large || elements.is_none_or(|n| n > MAX_ELEMENTS) {
             return invalid(format!("output {i} would have shape {}", DisplayShape(&fact.shape)));
         }
         if constant && fact.constant.is_none() {
@@ -280,74 +333,40 @@ fn declared(ctx: &Context, reason: String) -> Result<Facts> {
 fn dispatch(ctx: &Context) -> Result<Facts> {
     use OpType::*;
     match ctx.op {
-        Abs
-        | Acos
-        | Acosh
-        | Asin
-        | Asinh
-        | Atan
-        | Atanh
-        | BitwiseNot
-        | Ceil
-        | Celu
-        | Clip
-        | Cos
-        | Cosh
-        | CumSum
-        | Elu
-        | Erf
-        | Exp
-        | FastGelu
-        | BiasGelu
-        | Floor
-        | Gelu
-        | HardSigmoid
-        | HardSwish
-        | Hardmax
-        | Identity
-        | InstanceNormalization
-        | LRN
-        | LeakyRelu
-        | Log
-        | LogSoftmax
-        | LpNormalization
-        | MeanVarianceNormalization
-        | Mish
-        | Neg
-        | GroupNormalization
-        | QuickGelu
-        | RMSNormalization
-        | RandomNormalLike
-        | RandomUniformLike
-        | Reciprocal
-        | Relu
-        | RotaryEmbedding
-        | Round
-        | ScatterElements
-        | ScatterND
-        | Selu
-        | Shrink
-        | Sigmoid
-        | Sign
-        | Sin
-        | Sinh
-        | Softmax
-        | Softplus
-        | Softsign
-        | Sqrt
-        | Swish
-        | Tan
-        | Tanh
-        | ThresholdedRelu
-        | Trilu => ctx.like_first(),
-        LayerNormalization
-        | SimplifiedLayerNormalization
-        | SkipLayerNormalization
-        | SkipSimplifiedLayerNormalization
-        | BatchNormalization
-        | Dropout => elementwise::with_statistics(ctx),
-        Add | Sub | Mul | Div | Pow | Mod | PRelu | BitShift | BitwiseAnd | BitwiseOr
-        | BitwiseXor => elementwise::binary(ctx, None),
+        Abs | Acos | Acosh | Asin | Asinh | Atan | Atanh | BitwiseNot | Ceil | Celu | Cos
+        | Cosh | Elu | Erf | Exp | Floor | Gelu | HardSigmoid | HardSwish | Identity
+        | LeakyRelu | Log | Mish | Neg | QuickGelu | RandomNormalLike | RandomUniformLike
+        | Reciprocal | Relu | Round | Selu | Shrink | Sigmoid | Sign | Sin | Sinh | Softplus
+        | Softsign | Sqrt | Swish | Tan | Tanh | ThresholdedRelu => ctx.like_first(),
+        Clip => {
+            (1..3).try_for_each(|i| ctx.number(i))?;
+            ctx.like_first()
+        }
+        CumSum => {
+            ctx.number(1)?;
+            ctx.like_first()
+        }
+        BiasGelu | FastGelu | PRelu => {
+            ctx.stretches(1)?;
+            ctx.like_first()
+        }
+        Trilu => elementwise::trilu(ctx),
+        Softmax | LogSoftmax | Hardmax | LpNormalization => elementwise::along_axis(ctx),
+        RotaryEmbedding => attention::rotary(ctx),
+
+        BatchNormalization => norm::batch_norm(ctx),
+        GroupNormalization => norm::group_norm(ctx),
+        InstanceNormalization => norm::instance_norm(ctx),
+        LRN => norm::local_response_norm(ctx),
+        LayerNormalization | RMSNormalization | SimplifiedLayerNormalization => {
+            norm::layer_norm(ctx)
+        }
+        MeanVarianceNormalization => norm::mean_variance_norm(ctx),
+        SkipLayerNormalization | SkipSimplifiedLayerNormalization => norm::skip_layer_norm(ctx),
+        Dropout => elementwise::dropout(ctx),
+        Add | Sub | Mul | Div | Pow | Mod | BitShift | BitwiseAnd | BitwiseOr | BitwiseXor => {
+            elementwise::binary(ctx, None)
+        }
         And | Or | Xor | Equal | Greater | GreaterOrEqual | Less | LessOrEqual => {
             elementwise::binary(ctx, Some(DataType::Bool))
         }
@@ -367,7 +386,7 @@ fn dispatch(ctx: &Context) -> Result<Facts> {
 
         MatMul | FusedMatMul => matmul::matmul(ctx),
         Gemm => matmul::gemm(ctx),
-        Einsum => matmul::einsum(ctx),
+        Einsum => einsum::einsum(ctx),
         Attention => attention::attention(ctx),
         MsAttention => attention::packed(ctx),
         LSTM | GRU | RNN => recurrent::recurrent(ctx),
@@ -392,7 +411,9 @@ fn dispatch(ctx: &Context) -> Result<Facts> {
         Resize | Upsample => layout::resize(ctx),
 
         Gather => index::gather(ctx),
-        GatherElements => one(ctx.input(0)?.dtype, ctx.input(1)?.shape.clone()),
+        GatherElements => index::gather_elements(ctx),
+        ScatterElements => index::scatter_elements(ctx),
+        ScatterND => index::scatter_nd(ctx),
         GatherND => index::gather_nd(ctx),
         NonZero => index::non_zero(ctx),
         Compress => index::compress(ctx),

@@ -1,17 +1,44 @@
 //! LSTM, GRU and RNN.
 
-use super::{Context, Fact, Facts, Result, dim};
-use crate::model_graph::Shape;
+use super::{Context, Fact, Facts, Result, dim, invalid};
+use crate::model_graph::{DisplayShape, OpType, Shape};
 use smallvec::{SmallVec, smallvec};
 
+/// Matrices that a cell multiplies by.
+fn gates(op: &OpType) -> usize {
+    match op {
+        OpType::GRU => 3,
+        OpType::RNN => 1,
+        _ => 4,
+    }
+}
+
 pub(super) fn recurrent(ctx: &Context) -> Result<Facts> {
-    let x = ctx.ranked(0, 3)?;
-    let recurrence = ctx.ranked(2, 3)?;
-    let directions = recurrence.shape[0];
-    let hidden = match ctx.attributes.get_int("hidden_size") {
-        Some(h) => dim(h)?,
-        None => recurrence.shape[2],
+    let (x, weight, recurrence) = (ctx.ranked(0, 3)?, ctx.ranked(1, 3)?, ctx.ranked(2, 3)?);
+    let &[directions, rows, hidden] = recurrence.shape.as_slice() else {
+        return invalid("needs 3 dimensions");
     };
+    let given = ctx.attributes.get_int("hidden_size").map(dim).transpose()?;
+    let both = ctx.attributes.str("direction") == Some("bidirectional");
+    if Some(rows) != hidden.checked_mul(gates(ctx.op))
+        || weight.shape.as_slice() != [directions, rows, x.shape[2]]
+        || given.is_some_and(|given| given != hidden)
+        || directions != 1 + usize::from(both)
+        || hidden == 0
+    {
+        return invalid(format!(
+            "weights of {} and {} do not fit an input of {}",
+            DisplayShape(&weight.shape),
+            DisplayShape(&recurrence.shape),
+            DisplayShape(&x.shape)
+        ));
+    }
+    if let Some(bias) = ctx.optional(3)
+        && Some(bias.shape.as_slice())
+            != rows.checked_mul(2).map(|n| [directions, n]).as_ref().map(<[_; 2]>::as_slice)
+    {
+        return invalid(format!("a bias of {}", DisplayShape(&bias.shape)));
+    }
     let batch_first = ctx.attributes.int("layout", 0) == 1;
     let (all, last): (Shape, Shape) = if batch_first {
         let (batch, steps) = (x.shape[0], x.shape[1]);

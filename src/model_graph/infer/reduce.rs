@@ -48,6 +48,9 @@ pub(super) fn top_k(ctx: &Context) -> Result<Facts> {
         },
     };
     let mut shape = x.shape.clone();
+    if dim(k)? > shape[along] {
+        return invalid(format!("{k} elements of {}", shape[along]));
+    }
     shape[along] = dim(k)?;
     Ok(smallvec![Fact::new(x.dtype, shape.clone()), Fact::new(DataType::Int64, shape)])
 }
