@@ -107,7 +107,7 @@ fn trace<'a, A: Architecture>(
             if count <= AT {
                 trace.best = trace.best.max(truth.of(&e.candidate));
             }
-            if trace.found.is_none() && optimum.contains(&e.fingerprint) {
+            if trace.found.is_none() && e.fingerprint.is_some_and(|f| optimum.contains(&f)) {
                 trace.found = Some(count as f64);
             }
         }

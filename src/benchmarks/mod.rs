@@ -20,6 +20,7 @@ mod tfrecord;
 pub use sets::{CIFAR10, Set};
 pub use split::{Split, few_shot, hold_out};
 
+use crate::fault::{Fault, contain};
 use crate::graph::ComputationGraph;
 use crate::lower::lower;
 use crate::model_graph::ModelGraph;
@@ -68,8 +69,12 @@ pub trait Networks: Sync {
     /// # Errors
     /// When the network can't be read or lowered.
     fn graph(&self, i: usize) -> Result<ComputationGraph, BenchmarkError> {
-        lower(&self.model(i)?)
-            .map_err(|e| BenchmarkError::Network { name: self.name(i), reason: e.to_string() })
+        let told = |reason: String| BenchmarkError::Network { name: self.name(i), reason };
+        match contain(|| Ok(lower(&self.model(i)?))) {
+            Ok(Ok(lowered)) => lowered.map_err(|e| told(e.to_string())),
+            Ok(Err(error)) => Err(error),
+            Err(fault) => Err(told(format!("{fault}; {}", Fault::HINT))),
+        }
     }
 }
 

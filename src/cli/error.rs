@@ -6,6 +6,7 @@ use crate::evaluation::EvaluationError;
 use crate::fault::Fault;
 use crate::fine_tuning::FineTuneError;
 use crate::onnx::ReadError;
+use crate::search::SearchError;
 use crate::search::evaluators::LatencyError;
 use crate::text::{clipped, is_printable, printable};
 use std::error::Error as StdError;
@@ -100,7 +101,9 @@ fn hint(error: &(dyn StdError + 'static)) -> Option<String> {
     } else if let Some(error) = error.downcast_ref::<LatencyError>() {
         error.hint()
     } else {
-        error.is::<Fault>().then(|| Fault::HINT.into())
+        let fault =
+            error.is::<Fault>() || matches!(error.downcast_ref(), Some(SearchError::Fault { .. }));
+        fault.then(|| Fault::HINT.into())
     }
 }
 

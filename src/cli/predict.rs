@@ -16,7 +16,8 @@ use serde::Serialize;
 ///
 /// Only the architecture is read, never the weights. Networks are ranked by the estimate. A
 /// distance above 1 means that a network lies outside what the model was trained on; the further
-/// outside, the less the estimate is worth.
+/// outside, the less the estimate is worth. Of a network whose output does not depend on its input
+/// the accuracy is that of guessing.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
     #[command(flatten)]
@@ -49,6 +50,8 @@ struct Answer<'a> {
     /// Position by accuracy, from 1.
     rank: usize,
     in_distribution: bool,
+    /// If not, it can but guess, which the accuracy says.
+    depends_on_input: bool,
     distance: f64,
     parameters: u64,
     macs: u64,
@@ -90,7 +93,26 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Error> {
             sets.join(", ")
         ));
     }
+    note_guesses(&answers, estimator.manifest());
     networks.status()
+}
+
+/// Says which networks are right by chance alone.
+fn note_guesses(answers: &[Answer], manifest: &Manifest) {
+    let guesses: Vec<&Answer> = answers.iter().filter(|a| !a.depends_on_input).collect();
+    let [first, others @ ..] = guesses.as_slice() else { return };
+    let others = match others.len() {
+        0 => String::new(),
+        n => format!(" (and of {n} more)"),
+    };
+    let so = match manifest.fine_tuning {
+        None => "it can but guess, and the accuracy is that of guessing",
+        Some(_) => "it can but guess, which the model's estimate leaves out of account",
+    };
+    note(&format!(
+        "{}: the network's output{others} does not depend on its input: {so}",
+        first.path
+    ));
 }
 
 fn answers<'a>(
@@ -108,6 +130,7 @@ fn answers<'a>(
         interval: estimate.interval.map(round_value),
         rank,
         in_distribution: estimate.in_distribution,
+        depends_on_input: estimate.depends_on_input,
         distance: round(estimate.distance),
         parameters: graph.parameters(),
         macs: graph.macs(),
@@ -188,6 +211,7 @@ fn print_csv(answers: &[Answer]) -> Result<(), Error> {
         "interval_high",
         "rank",
         "in_distribution",
+        "depends_on_input",
         "distance",
         "parameters",
         "macs",

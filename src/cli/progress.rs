@@ -1,5 +1,6 @@
 //! A progress bar for work that turns out to take long.
 
+use crate::text::printable;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
 use std::borrow::Cow;
 use std::fmt;
@@ -31,7 +32,7 @@ impl Progress {
             };
             bar.set_style(style.with_key("rate", rate));
         }
-        bar.set_message(what);
+        bar.set_message(printable(&what.into()).into_owned());
         Self { bar, started: Instant::now() }
     }
 
@@ -50,7 +51,7 @@ impl Progress {
     /// So many steps are done in all; the bar says `what`.
     pub fn reach_with(&self, steps: u64, what: impl FnOnce() -> String) {
         if !self.bar.is_hidden() {
-            self.bar.set_message(what());
+            self.bar.set_message(printable(&what()).into_owned());
         }
         self.reach(steps);
     }

@@ -209,20 +209,24 @@ mod tests {
         for c in extremes {
             for s in extremes {
                 let window =
-                    Window { groups: u32::MAX, kernel: [0, u32::MAX], ..Window::default() };
+                    Window { groups: u32::MAX, kernel: [1, u32::MAX], ..Window::default() };
                 nodes.push(Node {
                     operation: Operation::Conv,
                     input: Extent::new(c, s, s),
                     output: Extent::new(s, c, c),
                     window,
                     bias: true,
-                    parameters: u64::MAX,
-                    macs: s,
+                    parameters: 1 << 50,
+                    macs: s.min(1 << 58),
                     name: "".into(),
                 });
             }
         }
-        let graph = ComputationGraph::new(nodes, &[]).unwrap();
+        // An end of a network is not empty.
+        let last = nodes.len();
+        nodes.push(Node { output: Extent::new(1, 1, 1), ..nodes[0].clone() });
+        let edges: Vec<_> = (0..last).map(|i| (i, last)).collect();
+        let graph = ComputationGraph::new(nodes, &edges).unwrap();
         let features = GraphFeatures::new(&graph);
         assert!(features.numeric.iter().all(|x| x.is_finite()), "{:?}", features.numeric);
     }

@@ -1,5 +1,6 @@
 //! Featurised graphs of a whole labelled set, compact in memory and on disk.
 
+use super::batch::guess;
 use super::{FEATURES, GraphFeatures};
 use crate::files;
 use crate::graph::{ComputationGraph, Operation};
@@ -29,10 +30,12 @@ pub struct GraphStore {
     edge_starts: Vec<u32>,
     /// Of each graph.
     proxies: Vec<Proxies>,
+    /// Of each graph, see [`GraphBatch::guesses`](super::GraphBatch::guesses).
+    guesses: Vec<Option<u64>>,
 }
 
 /// First bytes of a file; the digit is the version of the format.
-const MAGIC: &[u8; 16] = b"gennape-graphs-3";
+const MAGIC: &[u8; 16] = b"gennape-graphs-4";
 
 /// Hash of the code that turns architectures and files into featurised graphs, from `build.rs`:
 /// what other code has made is never taken from a cache.
@@ -59,12 +62,13 @@ impl GraphStore {
         for start in (0..count).step_by(CHUNK) {
             let featurise = |i| {
                 let graph = graph(i)?;
-                Ok((GraphFeatures::new(&graph), Proxies::new(&graph)))
+                Ok((GraphFeatures::new(&graph), Proxies::new(&graph), guess(&graph)))
             };
             let chunk: Result<Vec<_>, E> =
                 (start..count.min(start + CHUNK)).into_par_iter().map(featurise).collect();
-            for (features, proxies) in chunk? {
+            for (features, proxies, guess) in chunk? {
                 store.push(&features, proxies, &mut index);
+                store.guesses.push(guess);
             }
             done(store.len());
         }
@@ -133,6 +137,11 @@ impl GraphStore {
         &self.proxies[graph]
     }
 
+    /// How many classes a graph can but guess among, if its output does not depend on its input.
+    pub fn guess(&self, graph: usize) -> Option<u64> {
+        self.guesses[graph]
+    }
+
     /// The operations of these graphs, in the order of the vocabulary.
     pub fn operations(&self, graphs: Range<usize>) -> Vec<Operation> {
         let mut met = vec![false; Operation::ALL.len()];
@@ -193,7 +202,9 @@ impl GraphStore {
         words.extend(self.edges.iter().flat_map(|&(a, b)| [a, b]));
         words.extend(&self.edge_starts);
         let proxies = self.proxies.iter().flat_map(|p| p.to_words());
-        words.extend(proxies.flat_map(|x| [x as u32, (x >> 32) as u32]));
+        // No graph guesses among 2^64 classes.
+        let guesses = self.guesses.iter().map(|guess| guess.unwrap_or(u64::MAX));
+        words.extend(proxies.chain(guesses).flat_map(|x| [x as u32, (x >> 32) as u32]));
 
         let mut bytes = Vec::with_capacity(words.len() * 4 + 96);
         bytes.extend_from_slice(MAGIC);
@@ -233,6 +244,9 @@ impl GraphStore {
             let word = |i: usize| u64::from(words[2 * i + 1]) << 32 | u64::from(words[2 * i]);
             Proxies::from_words(std::array::from_fn(word))
         };
+        let guess = |&[low, high]: &[u32; 2]| {
+            Some(u64::from(high) << 32 | u64::from(low)).filter(|&guess| guess != u64::MAX)
+        };
         Some(Self {
             rows: take(rows * (FEATURES.len() + 1))?
                 .as_chunks()
@@ -245,6 +259,7 @@ impl GraphStore {
             edges: take(2 * edges)?.as_chunks().0.iter().map(|&[a, b]| (a, b)).collect(),
             edge_starts: take(graphs + 1)?,
             proxies: take(2 * Proxies::WORDS * graphs)?.as_chunks().0.iter().map(proxies).collect(),
+            guesses: take(2 * graphs)?.as_chunks().0.iter().map(guess).collect(),
         })
     }
 }

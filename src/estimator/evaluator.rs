@@ -38,6 +38,9 @@ impl Evaluator for Accuracy<'_> {
             Statistic::Mean => estimate.accuracy,
             Statistic::Low => estimate.interval[0],
         };
-        Ok(self.estimator.estimate(&graphs).into_iter().map(statistic).collect())
+        // What is not finite is no number, which the search takes as the worst.
+        let finite = |x: f64| if x.is_finite() { x } else { f64::NAN };
+        let estimates = self.estimator.estimate(&graphs).into_iter();
+        Ok(estimates.map(|estimate| finite(statistic(estimate))).collect())
     }
 }

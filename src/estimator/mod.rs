@@ -65,6 +65,10 @@ pub struct Estimate {
     pub distance: f64,
     /// Whether the distance is at most 1.
     pub in_distribution: bool,
+    /// Whether the network's output depends on its input. If not, it can but guess, and the
+    /// accuracy is that of guessing, one in as many as it has classes, whatever the model says. Of
+    /// a fine-tuned model, whose target may be anything, it stays the model's.
+    pub depends_on_input: bool,
 }
 
 impl Estimate {
@@ -396,6 +400,7 @@ impl Estimator {
             interval,
             distance,
             in_distribution: distance <= 1.0,
+            depends_on_input: true,
         };
         let general = |((score, proxies), distance): ((&f32, &Proxies), f64)| {
             let (score, prior) = (f64::from(*score), proxies.score());
@@ -406,8 +411,16 @@ impl Estimator {
             let [prior_low, prior_high] = self.prior.interval(prior, distance);
             estimate(accuracy, [mix(low, prior_low), mix(high, prior_high)], distance)
         };
-        let estimates: Vec<Estimate> =
+        let mut estimates: Vec<Estimate> =
             scores.iter().zip(graphs.proxies()).zip(distances).map(general).collect();
+        for (estimate, guess) in estimates.iter_mut().zip(graphs.guesses()) {
+            if let Some(classes) = guess {
+                // One output stands for two classes.
+                let chance = 100.0 / (*classes).max(2) as f64;
+                (estimate.accuracy, estimate.interval) = (chance, [chance; 2]);
+                estimate.depends_on_input = false;
+            }
+        }
         let Some(Adapted { adaptation, territory, tuned }) = &self.adapted else {
             return estimates;
         };
@@ -421,7 +434,9 @@ impl Estimator {
         let adapt = |(i, (graph, embedding)): (usize, (&GraphFeatures, ArrayView1<f32>))| {
             let distance = territory.distance(embedding, graph);
             let rank = adaptation.rank(&groups, i);
-            estimate(adaptation.value(rank), adaptation.interval(rank, distance), distance)
+            let interval = adaptation.interval(rank, distance);
+            let depends_on_input = estimates[i].depends_on_input;
+            Estimate { depends_on_input, ..estimate(adaptation.value(rank), interval, distance) }
         };
         rows.enumerate().map(adapt).collect()
     }
@@ -431,6 +446,7 @@ impl Estimator {
 mod tests {
     use super::*;
     use crate::encoder::{Config, WeightFile, testing};
+    use crate::graph::Extent;
     use crate::predictor::Kind;
     use crate::spaces::Architecture;
     use crate::spaces::nasbench101::Cell;
@@ -630,6 +646,79 @@ mod tests {
         assert_eq!(estimator.embed(&graphs).dim(), (300, estimator.encoder().config().embedding()));
         let none: [ComputationGraph; 0] = [];
         assert!(estimator.estimate(&none).is_empty() && estimator.embed(&none).is_empty());
+    }
+
+    /// Whatever stands in a valid graph, what comes out is finite; what is not valid says why.
+    #[test]
+    fn estimates_and_embeddings_of_every_graph_are_finite() {
+        use rand::{Rng, SeedableRng, rngs::StdRng};
+        let estimator = Estimator::embedded();
+        let mut rng = StdRng::seed_from_u64(0);
+        let mut accepted = Vec::new();
+        let mut rejected = 0;
+        for seed in 0..600 {
+            let (mut nodes, edges) = testing::parts(seed);
+            for node in &mut nodes {
+                node.operation = Operation::ALL[rng.gen_range(0..Operation::ALL.len())];
+                const NUMBERS: [u64; 5] = [1, 3, 1 << 40, u64::MAX / 300, u64::MAX];
+                let mut number = || match rng.gen_bool(0.02) {
+                    true => 0,
+                    false => NUMBERS[rng.gen_range(0..NUMBERS.len())],
+                };
+                let mut extent = |e: &mut Extent| *e = Extent::new(number(), number(), number());
+                extent(&mut node.input);
+                extent(&mut node.output);
+                let mut small = || [1, 1, 2, 7, u32::MAX][rng.gen_range(0..5)];
+                node.window.kernel = [small(), small()];
+                (node.window.groups, node.window.stride) = (small(), [small(), 1]);
+                let cost = [0, 1 << 20, u64::MAX / 300];
+                (node.parameters, node.macs) =
+                    (cost[rng.gen_range(0..3)], cost[rng.gen_range(0..3)]);
+                if rng.gen_bool(0.003) {
+                    *[&mut node.macs, &mut node.parameters][rng.gen_range(0..2)] = u64::MAX;
+                }
+                if rng.gen_bool(0.003) {
+                    node.window.groups = 0;
+                }
+            }
+            match ComputationGraph::new(nodes, &edges) {
+                Ok(graph) => accepted.push(graph),
+                Err(error) => {
+                    rejected += 1;
+                    assert!(error.to_string().starts_with("node '"), "{error}");
+                }
+            }
+        }
+        assert!(accepted.len() > 100 && rejected > 50, "{} {rejected}", accepted.len());
+        let estimates = estimator.estimate(&accepted);
+        let unlike = estimates.iter().position(|e| !e.is_finite());
+        assert_eq!(unlike.map(|i| &accepted[i]).map(|g| format!("{g:?}")), None);
+        assert!(estimator.embed(&accepted).iter().all(|x| x.is_finite()));
+        assert!(estimates.iter().all(|e| (0.0..=100.0).contains(&e.accuracy)));
+    }
+
+    /// The truth is 10 % on CIFAR-10, which no model needs to be asked for.
+    #[test]
+    fn a_network_without_a_path_can_but_guess() {
+        use crate::spaces::nasbench201::{Cell, Dataset};
+        let none = "|none~0|+|nor_conv_3x3~0|none~1|+|none~0|skip_connect~1|none~2|";
+        let cell: Cell = none.parse().unwrap();
+        let graphs = [Dataset::Cifar10, Dataset::Cifar100, Dataset::ImageNet16_120]
+            .map(|set| crate::lower::lower(&cell.build_for(set)).unwrap());
+        let batch = GraphBatch::new(&graphs);
+        let estimates = Estimator::embedded().estimate_batch(&batch);
+        for (estimate, chance) in estimates.iter().zip([10.0, 1.0, 100.0 / 120.0]) {
+            assert_eq!((estimate.accuracy, estimate.interval), (chance, [chance; 2]));
+            assert!(!estimate.depends_on_input);
+        }
+        // Taken from a store, which a file keeps, it is the same.
+        let store = GraphStore::build(3, |i| Ok::<_, ()>(graphs[i].clone()), &|_| ()).unwrap();
+        let path = std::env::temp_dir().join(format!("gennape-guess-{}", std::process::id()));
+        store.save(&path, &[0; 32]).unwrap();
+        let store = GraphStore::load(&path, &[0; 32]).unwrap();
+        std::fs::remove_file(&path).unwrap();
+        let (stored, _) = Estimator::embedded().estimate_store(&store, &|_| ());
+        assert_eq!(stored, estimates);
     }
 
     #[test]

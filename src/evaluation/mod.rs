@@ -91,7 +91,7 @@ impl Measure {
             let gains: Vec<f64> = truth.iter().map(|t| (t - low) / (high - low)).collect();
             metrics::ndcg_at(&gains, scores, k)
         };
-        match self {
+        let value = match self {
             Self::Spearman => metrics::spearman(truth, scores),
             Self::Kendall => metrics::kendall_tau_b(truth, scores),
             Self::KendallApart => {
@@ -104,7 +104,9 @@ impl Measure {
             Self::MeanAbsoluteError => metrics::mean_absolute_error(truth, scores),
             Self::Top10Overlap => metrics::top_k_overlap(truth, scores, 10),
             Self::Regret => metrics::regret(truth, scores),
-        }
+        };
+        // Of targets that are all the same, say, there is no best.
+        value.filter(|value| value.is_finite())
     }
 }
 
@@ -176,6 +178,14 @@ pub enum EvaluationError {
     /// A network can't be turned into a graph.
     #[error(transparent)]
     Network(#[from] BenchmarkError),
+    /// The model is out of all proportion.
+    #[error("{family}: the model's estimate of {network} is not a finite number")]
+    NotFinite {
+        /// The family.
+        family: String,
+        /// The network.
+        network: String,
+    },
     /// There is nothing to rank.
     #[error("{family}: {networks} networks can't be ranked; at least {least} are needed")]
     Few {
@@ -259,6 +269,10 @@ pub fn evaluate(
         GraphStore::cached(cache, &contents(networks), count, |i| networks.graph(i), &built)?;
     let scores = Scores::of(networks, &store, estimator, &|done| observe("scoring", done, count));
     drop(store);
+    if let Some(i) = scores.estimates.iter().position(|e| !e.is_finite()) {
+        let (family, network) = (family.name.clone(), networks.name(i));
+        return Err(EvaluationError::NotFinite { family, network });
+    }
 
     let predicted: Vec<f64> = scores.estimates.iter().map(|e| e.accuracy).collect();
     let name = estimator.manifest().name.clone();

@@ -13,6 +13,7 @@ pub(crate) mod svg;
 pub use fingerprint::Fingerprint;
 pub use operation::Operation;
 
+use crate::text::clipped;
 use petgraph::Direction;
 use petgraph::graph::{DiGraph, NodeIndex};
 use std::fmt;
@@ -105,6 +106,16 @@ pub enum GraphError {
         /// Number of nodes.
         nodes: usize,
     },
+    /// A node that can't be counted with.
+    #[error("node '{name}' ({operation}): {what}")]
+    Node {
+        /// Its name.
+        name: Box<str>,
+        /// What it does.
+        operation: Operation,
+        /// What is wrong.
+        what: &'static str,
+    },
 }
 
 /// A directed acyclic graph of atomic operations; see the [module documentation](self).
@@ -112,6 +123,7 @@ pub enum GraphError {
 pub struct ComputationGraph {
     graph: DiGraph<Node, ()>,
     folded: u64,
+    depends_on_input: bool,
 }
 
 impl ComputationGraph {
@@ -119,7 +131,8 @@ impl ComputationGraph {
     /// that is given twice is kept twice: an operation may use one tensor as both its operands.
     ///
     /// # Errors
-    /// When there are no nodes, or an edge does not go forward.
+    /// When there are no nodes, an edge does not go forward, a window or an end of the network has
+    /// no elements, or the costs can't be counted.
     pub fn new(nodes: Vec<Node>, edges: &[(usize, usize)]) -> Result<Self, GraphError> {
         if nodes.is_empty() {
             return Err(GraphError::Empty);
@@ -135,7 +148,55 @@ impl ComputationGraph {
             }
             graph.add_edge(NodeIndex::new(from), NodeIndex::new(to), ());
         }
-        Ok(Self { graph, folded: 0 })
+        let graph = Self { graph, folded: 0, depends_on_input: true };
+        graph.check()?;
+        Ok(graph)
+    }
+
+    /// That all can be counted with, and something is computed.
+    fn check(&self) -> Result<(), GraphError> {
+        let (mut parameters, mut macs) = (0u64, 0u64);
+        for (i, node) in self.nodes().enumerate() {
+            let wrong = |what| {
+                let operation = node.operation;
+                Err(GraphError::Node { name: clipped(&node.name, 100).into(), operation, what })
+            };
+            let w = &node.window;
+            let window = [w.kernel, w.stride, w.dilation];
+            if w.groups == 0 || window.as_flattened().contains(&0) {
+                return wrong("its kernel, stride, dilation and groups must be at least 1");
+            }
+            // In the middle, an empty tensor may be one part of several.
+            let end = node.operation == Operation::Input || self.successors(i).next().is_none();
+            if end && node.output.elements() == 0 {
+                return wrong("this end of the network is an empty tensor");
+            }
+            let sums = (parameters.checked_add(node.parameters), macs.checked_add(node.macs));
+            match sums {
+                // What has saturated is no number either.
+                (Some(p), Some(m)) if p < u64::MAX && m < u64::MAX => (parameters, macs) = (p, m),
+                _ => return wrong("from here on the cost is beyond what can be counted (2^64)"),
+            }
+        }
+        Ok(())
+    }
+
+    /// Records whether the outputs depend on the inputs.
+    pub(crate) fn with_dependence(mut self, depends_on_input: bool) -> Self {
+        self.depends_on_input = depends_on_input;
+        self
+    }
+
+    /// Whether what the network puts out may change with what is put in; it can't where every path
+    /// is multiplied by zero, as in the cells of NAS-Bench-201 that are not connected.
+    pub fn depends_on_input(&self) -> bool {
+        self.depends_on_input
+    }
+
+    /// Channels of the network's last output: of a classifier, its classes.
+    pub fn classes(&self) -> u64 {
+        let outputs = (0..self.len()).rev().filter(|&i| self.successors(i).next().is_none());
+        outputs.map(|i| self.node(i).output.channels).next().unwrap_or(0)
     }
 
     /// Records how many coefficients of the original network folding has absorbed.
@@ -191,9 +252,9 @@ impl ComputationGraph {
         &self.graph
     }
 
-    /// Trained coefficients of the whole network; saturates.
+    /// Trained coefficients of the whole network.
     pub fn parameters(&self) -> u64 {
-        self.nodes().fold(0, |sum, n| sum.saturating_add(n.parameters))
+        self.nodes().map(|n| n.parameters).sum()
     }
 
     /// Coefficients of the original network that [`parameters`](Self::parameters) leaves out
@@ -203,9 +264,9 @@ impl ComputationGraph {
         self.folded
     }
 
-    /// Multiply-accumulate operations of the whole network for one input; saturates.
+    /// Multiply-accumulate operations of the whole network for one input.
     pub fn macs(&self) -> u64 {
-        self.nodes().fold(0, |sum, n| sum.saturating_add(n.macs))
+        self.nodes().map(|n| n.macs).sum()
     }
 
     /// Length of the longest path, in nodes.

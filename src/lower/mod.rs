@@ -14,6 +14,7 @@
 mod axes;
 #[cfg(test)]
 mod costs;
+mod dependence;
 mod draft;
 mod operators;
 mod rules;
@@ -45,7 +46,7 @@ pub fn lower(graph: &ModelGraph) -> Result<ComputationGraph, LowerError> {
         draft.rewrite(stage);
     }
     draft.merge_identical();
-    finish(draft)
+    Ok(finish(draft)?.with_dependence(dependence::depends_on_input(graph)))
 }
 
 fn finish(draft: Draft) -> Result<ComputationGraph, LowerError> {

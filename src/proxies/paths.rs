@@ -95,7 +95,7 @@ impl PathMeasures {
         measures.log_paths = log_sum(outputs.iter().map(|&o| forward[o].log_paths));
         for (i, node) in nodes.iter().enumerate().rev() {
             if is_weighted(node) {
-                measures.activations += node.output.elements();
+                measures.activations = measures.activations.saturating_add(node.output.elements());
             }
             if flow[i] <= 0.0 {
                 continue;
@@ -179,7 +179,7 @@ fn log_sum(logarithms: impl Iterator<Item = f64> + Clone) -> f64 {
 fn smooths(node: &Node) -> bool {
     matches!(node.operation, Operation::MaxPool | Operation::AveragePool)
         && node.window.stride == [1, 1]
-        && node.output.height * node.output.width > 1
+        && (node.output.height > 1 || node.output.width > 1)
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! What a search is after: objectives and constraints on measures of networks.
 
 use super::pareto::Fitness;
+use crate::fault::{Fault, contain};
 use crate::graph::{ComputationGraph, Fingerprint};
 use crate::model_graph::ModelGraph;
 use std::error::Error;
@@ -167,11 +168,14 @@ impl<'a> Problem<'a> {
     }
 
     /// Measures networks: first what constraints are on, then, of those that meet them all, what
-    /// is left. What constraints have ruled out is `None`.
+    /// is left. What constraints have ruled out is `None`. Also which networks an evaluator failed
+    /// over by a fault of the program; they have no number.
+    #[allow(clippy::type_complexity)]
     pub(super) fn evaluate(
         &self,
         mut networks: Vec<Network>,
-    ) -> Result<Vec<Vec<Option<f64>>>, EvaluationError> {
+    ) -> Result<(Vec<Vec<Option<f64>>>, Vec<(String, Fault)>), EvaluationError> {
+        let mut faults = Vec::new();
         let mut values = vec![vec![None; self.measures.len()]; networks.len()];
         let constrained = |measure: usize| self.constraints.iter().any(|(m, _)| *m == measure);
         let (first, second): (Vec<usize>, Vec<usize>) =
@@ -180,7 +184,10 @@ impl<'a> Problem<'a> {
         for measures in [first, second] {
             for measure in measures {
                 let (name, evaluator) = &self.measures[measure];
-                let answers = evaluator.evaluate(&networks)?;
+                let answers = match contain(|| evaluator.evaluate(&networks)) {
+                    Ok(answers) => answers?,
+                    Err(_) => alone(evaluator.as_ref(), &networks, &mut faults)?,
+                };
                 if answers.len() != networks.len() {
                     let (got, asked) = (answers.len(), networks.len());
                     return Err(format!("{name}: {got} numbers for {asked} networks").into());
@@ -195,14 +202,14 @@ impl<'a> Problem<'a> {
             drop(kept);
             positions.retain(meets);
         }
-        Ok(values)
+        Ok((values, faults))
     }
 
     /// How good a network with these measures is.
     pub(super) fn fitness(&self, values: &[Option<f64>]) -> Fitness {
         let violation = self.violation(values);
         let loss = |&(measure, direction): &(usize, Direction)| {
-            let value = values[measure].filter(|v| !v.is_nan());
+            let value = values[measure].filter(|v| v.is_finite());
             match direction {
                 Direction::Minimise => value.unwrap_or(f64::INFINITY),
                 Direction::Maximise => -value.unwrap_or(f64::NEG_INFINITY),
@@ -219,6 +226,26 @@ impl<'a> Problem<'a> {
         };
         self.constraints.iter().map(violation).sum()
     }
+}
+
+/// The numbers of networks one by one, so that a fault costs only one of them.
+fn alone(
+    evaluator: &dyn Evaluator,
+    networks: &[Network],
+    faults: &mut Vec<(String, Fault)>,
+) -> Result<Vec<f64>, EvaluationError> {
+    let mut numbers = Vec::with_capacity(networks.len());
+    for network in networks {
+        let answer = contain(|| evaluator.evaluate(std::slice::from_ref(network)));
+        numbers.push(match answer {
+            Ok(answer) => answer?.first().copied().unwrap_or(f64::NAN),
+            Err(fault) => {
+                faults.push((network.architecture.clone(), fault));
+                f64::NAN
+            }
+        });
+    }
+    Ok(numbers)
 }
 
 impl fmt::Debug for Problem<'_> {

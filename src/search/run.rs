@@ -3,6 +3,7 @@
 use super::pareto::{self, Fitness};
 use super::problem::{EvaluationError, Network, Problem};
 use super::space::SearchSpace;
+use crate::fault::{Fault, contain};
 use crate::graph::Fingerprint;
 use crate::lower::{LowerError, lower};
 use crate::model_graph::BuildError;
@@ -15,6 +16,9 @@ use std::time::{Duration, Instant};
 /// A search gives up after so many candidates in a row of which none was new and kept the
 /// constraints.
 const PATIENCE: usize = 20_000;
+
+/// A search fails after so many faults when nothing else came of it.
+const FAULTS: usize = 20;
 
 /// A way of choosing which candidates to evaluate next, given how good the earlier ones are.
 pub trait Algorithm<S: SearchSpace> {
@@ -31,8 +35,8 @@ pub trait Algorithm<S: SearchSpace> {
 pub struct Evaluated<C> {
     /// The candidate.
     pub candidate: C,
-    /// Identity of its computation graph.
-    pub fingerprint: Fingerprint,
+    /// Identity of its computation graph; `None` when it has none by a [fault](Record::faults).
+    pub fingerprint: Option<Fingerprint>,
     /// The problem's measures, in its order; `None` where constraints made them needless.
     pub values: Vec<Option<f64>>,
     /// What the algorithm goes by.
@@ -73,7 +77,7 @@ pub struct Spent {
 }
 
 /// What a run leaves behind.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct Record<C> {
     /// What it was run with.
     pub limits: Limits,
@@ -85,6 +89,11 @@ pub struct Record<C> {
     pub candidates: usize,
     /// Where the time went.
     pub spent: Spent,
+    /// How many networks of the history can but guess: their output does not depend on their input.
+    /// They are on no front, and their objectives are not evaluated.
+    pub guessing: usize,
+    /// What went wrong that should not have, and cost no more than the candidate that it names.
+    pub faults: Vec<SearchError>,
 }
 
 impl<C> Record<C> {
@@ -123,6 +132,14 @@ pub enum SearchError {
     /// Networks can't be measured.
     #[error("{0}")]
     Evaluation(EvaluationError),
+    /// The program failed over a candidate.
+    #[error("{architecture}: {fault}")]
+    Fault {
+        /// The candidate.
+        architecture: String,
+        /// What happened.
+        fault: String,
+    },
 }
 
 /// Whether a run goes on.
@@ -156,7 +173,8 @@ impl<C> Default for Start<C> {
 /// Searches `space` for solutions of `problem`. The same limits and start give the same record.
 ///
 /// # Errors
-/// When a network can't be measured. Nothing is lost: `observe` has heard of all before it.
+/// When a network can't be measured, or the first [`FAULTS`] candidates are no networks. Nothing is
+/// lost: `observe` has heard of all before it.
 pub fn search<S: SearchSpace>(
     space: &S,
     problem: &Problem,
@@ -175,6 +193,8 @@ pub fn search<S: SearchSpace>(
         history: Vec::new(),
         feasible: 0,
         spent: Spent::default(),
+        guessing: 0,
+        faults: Vec::new(),
     };
     let mut rng = ChaCha8Rng::seed_from_u64(limits.seed);
     let mut asked = start.candidates;
@@ -201,7 +221,8 @@ pub fn search<S: SearchSpace>(
         }
     };
     let candidates = run.candidates.len();
-    Ok(Record { limits, stop, history: run.history, candidates, spent: run.spent })
+    let Run { history, spent, guessing, faults, .. } = run;
+    Ok(Record { limits, stop, history, candidates, spent, guessing, faults })
 }
 
 /// A search under way.
@@ -218,6 +239,8 @@ struct Run<'a, S: SearchSpace> {
     /// How many of the history meet the constraints.
     feasible: usize,
     spent: Spent,
+    guessing: usize,
+    faults: Vec<SearchError>,
 }
 
 impl<S: SearchSpace> Run<'_, S> {
@@ -265,16 +288,38 @@ impl<S: SearchSpace> Run<'_, S> {
                 Err(source) => Err(SearchError::Lower { architecture, source }),
             }
         };
-        let built: Vec<Network> = candidates.par_iter().map(build).collect::<Result<_, _>>()?;
+        let build = |candidate: &&S::Candidate| {
+            contain(|| build(candidate)).map_err(|fault| SearchError::Fault {
+                architecture: candidate.to_string(),
+                fault: fault.to_string(),
+            })?
+        };
+        let built: Vec<Result<Network, SearchError>> = candidates.par_iter().map(build).collect();
         let (mut fresh, mut networks) = (Vec::new(), Vec::new());
         for (&candidate, network) in candidates.iter().zip(built) {
             let next = self.history.len() + fresh.len();
+            let network = match network {
+                Ok(network) => network,
+                Err(error) => {
+                    self.candidates.insert(candidate.clone(), next);
+                    fresh.push((candidate, None, true));
+                    self.faults.push(error);
+                    continue;
+                }
+            };
             let position = *self.graphs.entry(network.fingerprint).or_insert(next);
             self.candidates.insert(candidate.clone(), position);
             if position == next {
-                fresh.push((candidate, network.fingerprint));
-                networks.push(network);
+                let guesses = !network.graph.depends_on_input();
+                self.guessing += usize::from(guesses);
+                fresh.push((candidate, Some(network.fingerprint), guesses));
+                if !guesses {
+                    networks.push(network);
+                }
             }
+        }
+        if self.feasible == 0 && self.faults.len() >= FAULTS {
+            return Err(self.faults.swap_remove(0));
         }
         self.spent.building += now.elapsed();
 
@@ -284,14 +329,27 @@ impl<S: SearchSpace> Run<'_, S> {
         let mut unknown = values.iter().map(Option::is_none);
         networks.retain(|_| unknown.next().unwrap_or(false));
         drop(unknown);
-        let measured = self.problem.evaluate(networks).map_err(SearchError::Evaluation)?;
+        let (measured, faults) =
+            self.problem.evaluate(networks).map_err(SearchError::Evaluation)?;
+        let told = |(architecture, fault): (String, Fault)| SearchError::Fault {
+            architecture,
+            fault: fault.to_string(),
+        };
+        self.faults.extend(faults.into_iter().map(told));
         let gaps = values.iter_mut().filter(|v| v.is_none());
         gaps.zip(measured).for_each(|(gap, measured)| *gap = Some(measured));
         self.spent.evaluating += now.elapsed();
 
-        for ((candidate, fingerprint), values) in fresh.into_iter().zip(values) {
-            let values = values.unwrap_or_default();
-            let fitness = self.problem.fitness(&values);
+        let mut values = values.into_iter().map(Option::unwrap_or_default);
+        for (candidate, fingerprint, ruled_out) in fresh {
+            let (values, fitness) = if ruled_out {
+                let none = vec![None; self.problem.measures().count()];
+                (none, Fitness { violation: f64::INFINITY, losses: Vec::new() })
+            } else {
+                let values = values.next().unwrap_or_default();
+                let fitness = self.problem.fitness(&values);
+                (values, fitness)
+            };
             self.feasible += usize::from(fitness.violation == 0.0);
             self.history.push(Evaluated {
                 candidate: candidate.clone(),

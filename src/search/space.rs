@@ -1,5 +1,6 @@
 //! What a search draws candidates from.
 
+use crate::fault::contain;
 use crate::graph::ComputationGraph;
 use crate::lower::lower;
 use crate::model_graph::{BuildError, ModelGraph};
@@ -37,7 +38,7 @@ pub trait SearchSpace: Sync {
 
     /// The candidate's computation graph; `None` when it has none.
     fn graph(&self, candidate: &Self::Candidate) -> Option<ComputationGraph> {
-        lower(&self.build(candidate).ok()?).ok()
+        contain(|| lower(&self.build(candidate).ok()?).ok()).ok()?
     }
 
     /// Number of options of each decision that makes up a candidate; empty when candidates differ

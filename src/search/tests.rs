@@ -10,6 +10,9 @@ use super::{
 };
 use crate::graph::ComputationGraph;
 use crate::lower::lower;
+use crate::model_graph::{
+    Attributes, BuildError, Builder, DataType, ModelGraph, OpType, TensorData,
+};
 use crate::spaces::nasbench_macro::{Block, Network};
 use crate::spaces::{Architecture, nasbench101, two_path};
 use std::collections::{HashMap, HashSet};
@@ -292,4 +295,98 @@ fn searches_end_and_leave_out_what_has_no_number() {
     let record = toy("random", &none, 1, 0);
     assert_eq!(record.stop, Stop::Exhausted);
     assert!(record.candidates < 14_000, "{}", record.candidates);
+}
+
+/// A space that fails over some of its candidates, and whose others sometimes let nothing pass.
+struct Faulty;
+
+impl SearchSpace for Faulty {
+    type Candidate = Candidate;
+
+    fn sample(&self, rng: &mut dyn rand::RngCore) -> Candidate {
+        Toy.sample(rng)
+    }
+
+    fn mutate(&self, candidate: &Candidate, rng: &mut dyn rand::RngCore) -> Candidate {
+        Toy.mutate(candidate, rng)
+    }
+
+    fn crossover(&self, a: &Candidate, b: &Candidate, rng: &mut dyn rand::RngCore) -> Candidate {
+        Toy.crossover(a, b, rng)
+    }
+
+    fn build(&self, candidate: &Candidate) -> Result<ModelGraph, BuildError> {
+        assert!(candidate.0[0] != 3, "a fault of the space");
+        if candidate.0[0] != 2 {
+            return Toy.build(candidate);
+        }
+        let mut b = Builder::new("test", 17);
+        let x = b.input("x", DataType::Float, &[1, 1]);
+        let zero = b.literal("", DataType::Float, &[], Some(TensorData::Floats(vec![0.0])));
+        let y = b.node(OpType::Mul, Attributes::new(), &[x, zero])?;
+        let weight = b.weight(&[1, 1 + candidate.number()]);
+        let y = b.node(OpType::MatMul, Attributes::new(), &[y, weight])?;
+        b.output(y);
+        Ok(b.finish())
+    }
+
+    fn decisions(&self) -> Vec<usize> {
+        Toy.decisions()
+    }
+
+    fn decide(&self, choices: &[usize]) -> Option<Candidate> {
+        Toy.decide(choices)
+    }
+}
+
+#[test]
+fn a_fault_costs_one_candidate_and_who_guesses_is_on_no_front() {
+    // Cheapest of all would be those that guess; over some, the measure fails too.
+    let cost = |graph: &ComputationGraph| {
+        let candidate = Candidate::from_graph(graph);
+        assert!(candidate.0[1] != 3, "a fault of the measure");
+        candidate.cost()
+    };
+    for name in ALGORITHMS.iter().chain(&["random"]) {
+        let problem = Problem::new().maximise("quality", quality).minimise("cost", cost);
+        let limits = Limits { budget: 60, seed: 1 };
+        let record =
+            run(&Faulty, &problem, &mut *algorithm(name, &Faulty, super::tests::cost), limits);
+        assert_eq!(record.stop, Stop::Budget, "{name}");
+        assert!(record.guessing > 0, "{name}");
+        let faults: Vec<String> = record.faults.iter().map(ToString::to_string).collect();
+        for part in ["a fault of the space", "a fault of the measure"] {
+            assert!(faults.iter().any(|f| f.contains(part)), "{name}: {faults:?}");
+        }
+        let front = record.front();
+        assert!(!front.is_empty(), "{name}");
+        assert!(front.iter().all(|e| e.candidate.0[0] < 2 && e.candidate.0[1] != 3), "{name}");
+    }
+    struct Broken;
+    impl SearchSpace for Broken {
+        type Candidate = Candidate;
+        fn sample(&self, rng: &mut dyn rand::RngCore) -> Candidate {
+            Toy.sample(rng)
+        }
+        fn mutate(&self, candidate: &Candidate, _: &mut dyn rand::RngCore) -> Candidate {
+            *candidate
+        }
+        fn crossover(&self, a: &Candidate, _: &Candidate, _: &mut dyn rand::RngCore) -> Candidate {
+            *a
+        }
+        fn build(&self, _: &Candidate) -> Result<ModelGraph, BuildError> {
+            panic!("nothing works")
+        }
+        fn decisions(&self) -> Vec<usize> {
+            Vec::new()
+        }
+        fn decide(&self, _: &[usize]) -> Option<Candidate> {
+            None
+        }
+    }
+    let (start, limits) = (Start::default(), Limits { budget: 60, seed: 1 });
+    let problem = Problem::new().minimise("cost", |_: &ComputationGraph| 0.0);
+    let failed =
+        search(&Broken, &problem, &mut RandomSearch, limits, start, &mut |_| Next::Continue);
+    assert!(failed.unwrap_err().to_string().contains("nothing works"));
 }

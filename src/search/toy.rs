@@ -28,7 +28,7 @@ impl Candidate {
         Self(std::array::from_fn(|i| number / OPTIONS.pow(i as u32) % OPTIONS))
     }
 
-    fn number(self) -> usize {
+    pub fn number(self) -> usize {
         self.0.iter().rev().fold(0, |number, choice| OPTIONS * number + choice)
     }
 

@@ -246,3 +246,32 @@ fn folders_are_searched_for_regular_files_that_are_not_hidden() {
     let only_hidden = gennape(&["profile", path(".cache").to_str().unwrap()]).fails();
     assert!(only_hidden.stderr.contains("net.onnx"), "{}", only_hidden.stderr);
 }
+
+/// The truth is 10 % on CIFAR-10, and nothing is cheaper: it must not win a search for that.
+#[test]
+fn a_network_that_can_but_guess_is_told_apart() {
+    let folder = folder("guess");
+    let path = |name: &str| folder.join(name).to_str().unwrap().to_string();
+    let (none, found) = (path("none.onnx"), path("found"));
+    let cell = "|none~0|+|nor_conv_3x3~0|none~1|+|none~0|skip_connect~1|none~2|";
+    gennape(&["export", "nasbench201", cell, "-o", &none]).succeeds();
+    let outcome = gennape(&["predict", &none, RESNET, "--format", "json"]).succeeds();
+    assert!(outcome.stderr.contains("does not depend on its input"), "{}", outcome.stderr);
+    let results = &outcome.json()["results"];
+    assert_eq!(results[0]["accuracy"], 10.0);
+    assert_eq!(results[0]["interval"], serde_json::json!([10.0, 10.0]));
+    assert_eq!(results[0]["depends_on_input"], false);
+    assert_eq!(results[1]["depends_on_input"], true);
+    assert!(gennape(&["predict", &none]).succeeds().stdout.contains("10.00 %"));
+
+    let arguments =
+        ["search", "--space", "nasbench201", "--budget", "4", "-o", &found, "--format", "json"];
+    let outcome = gennape(&[&arguments[..], &["--start", cell]].concat()).succeeds();
+    assert!(outcome.stderr.contains("can but guess"), "{}", outcome.stderr);
+    let front = outcome.json();
+    let front = front["front"].as_array().unwrap();
+    assert!(!front.is_empty() && front.iter().all(|m| m["architecture"] != cell), "{front:?}");
+    // What was found of it is known when the search goes on.
+    let longer = gennape(&["search", "--resume", &found, "--budget", "8", "--format", "json"]);
+    assert_eq!(longer.succeeds().json()["evaluated"], 8);
+}

@@ -3,14 +3,14 @@
 mod folder;
 mod measures;
 
-use super::error::{Error, note};
+use super::error::{Error, Failure, note};
 use super::export;
 use super::export::space_parser;
 use super::input::{self, ReadArguments};
 use super::model::ModelArguments;
 use super::output::Target;
 use super::progress::Progress;
-use super::stdout::{Text, print_json};
+use super::stdout::{Text, json, print_json};
 use super::table::{Table, si};
 use crate::estimator::Estimator;
 use crate::lower::lower;
@@ -365,7 +365,7 @@ where
         if console::user_attended_stderr() {
             told(&record, evaluated, began, &folder);
         }
-        Ok(())
+        told_of_failures(&record)
     }
 
     /// Writes and prints what came out.
@@ -383,17 +383,21 @@ where
         let (mut members, mut drawn) = (Vec::new(), Vec::new());
         for (i, evaluated) in front.iter().enumerate() {
             // What was evaluated has one.
-            let Some(graph) = self.space.graph(&evaluated.candidate) else { continue };
+            let graph = self.space.graph(&evaluated.candidate);
+            let Some((graph, fingerprint)) = graph.zip(evaluated.fingerprint) else { continue };
             let name = format!("{:0digits$}.onnx", i + 1);
             (self.write)(&evaluated.candidate, &networks.join(&name))?;
             let values = problem.measures().map(str::to_string).zip(&evaluated.values);
             members.push(Member {
                 architecture: evaluated.candidate.to_string(),
                 onnx: format!("front/{name}"),
-                fingerprint: evaluated.fingerprint.to_string(),
+                fingerprint: fingerprint.to_string(),
                 parameters: graph.parameters(),
                 macs: graph.macs(),
-                measures: values.filter_map(|(name, value)| Some((name, (*value)?))).collect(),
+                // JSON has no other numbers.
+                measures: values
+                    .filter_map(|(name, value)| Some((name, value.filter(|v| v.is_finite())?)))
+                    .collect(),
             });
             drawn.push(graph);
         }
@@ -404,9 +408,7 @@ where
             stop: record.stop,
             front: members,
         };
-        let mut json = serde_json::to_vec_pretty(&report).map_err(std::io::Error::from)?;
-        json.push(b'\n');
-        folder.write("front.json", &json)?;
+        folder.write("front.json", json(&report)?.as_bytes())?;
         let from = settings.from.as_ref().map(|source| source.path.display().to_string());
         let title = format!("Search of {}", settings.space.clone().or(from).unwrap_or_default());
         folder.write("report.html", report::html(&title, problem, record, &drawn).as_bytes())?;
@@ -498,6 +500,29 @@ fn print_table(report: &Front, problem: &Problem) -> Result<(), Error> {
         ))?;
     }
     out.flush()
+}
+
+/// Faults that are told one by one.
+const TOLD_FAULTS: usize = 10;
+
+/// Tells which candidates are on no front because of what they are, or by our fault.
+fn told_of_failures<C>(record: &Record<C>) -> Result<(), Error> {
+    if record.guessing > 0 {
+        note(&format!(
+            "{} networks can but guess, for their output does not depend on their input; they are \
+             on no front",
+            record.guessing
+        ));
+    }
+    for fault in record.faults.iter().take(TOLD_FAULTS) {
+        Failure::from_error(fault).print();
+    }
+    match record.faults.len() {
+        0 => return Ok(()),
+        n if n > TOLD_FAULTS => note(&format!("{} more candidates failed", n - TOLD_FAULTS)),
+        _ => {}
+    }
+    Err(Error::Fault)
 }
 
 /// Tells how it went.

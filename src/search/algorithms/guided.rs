@@ -208,7 +208,7 @@ impl<S: SearchSpace> Algorithm<S> for Guided<'_, S::Candidate> {
     }
 
     fn tell(&mut self, evaluated: &[Evaluated<S::Candidate>]) {
-        self.met.extend(evaluated.iter().map(|e| e.fingerprint));
+        self.met.extend(evaluated.iter().filter_map(|e| e.fingerprint));
         self.known.extend(evaluated.iter().map(|e| Known {
             candidate: e.candidate.clone(),
             features: Vec::new(),
