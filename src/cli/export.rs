@@ -4,6 +4,7 @@ use super::error::{Error, report};
 use super::output::Target;
 use super::stdout::{self, Text};
 use super::table::si;
+use crate::files;
 use crate::model_graph::ModelGraph;
 use crate::onnx::{self, Weights};
 use crate::spaces::Space;
@@ -11,7 +12,7 @@ use clap::builder::{PossibleValuesParser, TypedValueParser};
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 use std::io::{IsTerminal, Write};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 /// Write an architecture of a search space as an ONNX file.
 #[derive(Debug, clap::Args)]
@@ -69,15 +70,14 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Error> {
         onnx::write(&graph, &mut out, weights)?;
         return Ok(out.flush()?);
     }
-    write(&graph, &arguments.output, weights)?;
+    write(&graph, Target::new(&arguments.output, &[])?, weights)?;
     let path = arguments.output.display();
     report(&format!("wrote {path}: {} trainable parameters", si(trainable).trim_end()));
     Ok(())
 }
 
 /// Writes a network to a file.
-pub(super) fn write(graph: &ModelGraph, path: &Path, weights: Weights) -> Result<(), Error> {
-    let mut out = Target::new(path, &[])?;
+pub(super) fn write(graph: &ModelGraph, mut out: Target, weights: Weights) -> Result<(), Error> {
     onnx::write(graph, &mut out, weights)?;
     out.finish()
 }
@@ -87,12 +87,13 @@ fn sample(arguments: &Arguments, weights: Weights) -> Result<(), Error> {
     let (space, folder) = (arguments.space, &arguments.output);
     std::fs::create_dir_all(folder)
         .map_err(|e| Error::from(e).about(&folder.display().to_string()))?;
+    files::sweep(folder);
     let mut rng = ChaCha8Rng::seed_from_u64(arguments.seed);
     let mut out = Text::stdout();
     for i in 0..arguments.sample.unwrap_or_default() {
         let architecture = space.sample(&mut rng);
         let path = folder.join(format!("{space}_{i}.onnx"));
-        write(&space.build(&architecture)?, &path, weights)?;
+        write(&space.build(&architecture)?, Target::one_of_many(&path)?, weights)?;
         out.columns(&[&path.display().to_string(), &architecture.to_string()])?;
     }
     out.flush()

@@ -18,21 +18,25 @@ impl Target {
     /// The file at `path`, which must be none of `inputs`.
     pub fn new(path: &Path, inputs: &[PathBuf]) -> Result<Self, Error> {
         distinct(path, inputs)?;
-        Self::open(path, Output::create(path))
+        files::sweep(files::parent(path));
+        Self::one_of_many(path)
     }
 
     /// The file at `path`, where none may be.
     pub fn new_only(path: &Path) -> Result<Self, Error> {
+        files::sweep(files::parent(path));
         Self::open(path, Output::create_new(path))
+    }
+
+    /// The file at `path`, in a folder that many are written to.
+    pub fn one_of_many(path: &Path) -> Result<Self, Error> {
+        Self::open(path, Output::create(path))
     }
 
     fn open(path: &Path, out: io::Result<Output>) -> Result<Self, Error> {
         let name = path.display().to_string();
         match out {
-            Ok(out) => {
-                files::sweep(files::parent(path));
-                Ok(Self { name, out })
-            }
+            Ok(out) => Ok(Self { name, out }),
             Err(e) => Err(Error::from(e).about(&name)),
         }
     }

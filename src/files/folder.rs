@@ -30,23 +30,8 @@ impl OutputFolder {
             _ => {}
         }
         fs::create_dir_all(parent(&path))?;
-        loop {
-            step()?;
-            let mut builder = Builder::new();
-            builder.prefix(".").suffix(PARTIAL);
-            #[cfg(unix)]
-            builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o777));
-            #[cfg(test)]
-            builder.disable_cleanup(super::faults::kills());
-            let partial = builder.tempdir_in(parent(&path)).map_err(without_path)?;
-            let lock = File::open(partial.path()).ok();
-            // Without locks, nobody deletes it either.
-            let _ = lock.as_ref().map(File::lock);
-            // Somebody may have deleted it before it was locked.
-            if partial.path().exists() {
-                return Ok(Self { path, partial, _lock: lock });
-            }
-        }
+        let (partial, lock) = partial(parent(&path), 0o777)?;
+        Ok(Self { path, partial, _lock: lock })
     }
 
     /// Where to write what shall be in it.
@@ -71,6 +56,56 @@ impl OutputFolder {
         }
         sync_folder(parent(&self.path))
         // What was there goes with the partial folder, whose name it has now.
+    }
+}
+
+/// A folder among the system's temporary files that goes when this is dropped or, if the process
+/// is killed, when the next one makes one.
+#[derive(Debug)]
+pub(crate) struct Scratch {
+    folder: TempDir,
+    /// Locked so that nobody takes it for a dead process's.
+    _lock: Option<File>,
+}
+
+impl Scratch {
+    /// A new folder, for this user alone.
+    ///
+    /// # Errors
+    /// When none can be made.
+    pub fn new() -> io::Result<Self> {
+        let around = std::env::temp_dir();
+        super::sweep(&around);
+        let (folder, lock) = partial(&around, 0o700)?;
+        Ok(Self { folder, _lock: lock })
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        self.folder.path()
+    }
+}
+
+/// A new folder in `around`, locked so that nobody takes it for a dead process's.
+fn partial(around: &Path, mode: u32) -> io::Result<(TempDir, Option<File>)> {
+    loop {
+        step()?;
+        let mut builder = Builder::new();
+        builder.prefix(".").suffix(PARTIAL);
+        #[cfg(unix)]
+        builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(mode));
+        #[cfg(not(unix))]
+        let _ = mode;
+        #[cfg(test)]
+        builder.disable_cleanup(super::faults::kills());
+        let partial = builder.tempdir_in(around).map_err(without_path)?;
+        let lock = File::open(partial.path()).ok();
+        // Without locks, nobody deletes it either.
+        let _ = lock.as_ref().map(File::lock);
+        // Somebody may have deleted it before it was locked.
+        if partial.path().exists() {
+            return Ok((partial, lock));
+        }
     }
 }
 

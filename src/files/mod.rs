@@ -10,6 +10,7 @@
 //!   that is named. A hard link to the file that is replaced keeps the old content.
 //! - Devices, pipes and open descriptors (`/dev/stdout`, `/dev/null`, `/dev/fd/3`) are written to
 //!   as they are, and never replaced or deleted.
+//! - A file that grows line by line ([`Log`]) loses at most the line that was being written.
 //! - A folder that is one thing ([`OutputFolder`]) is swapped for the new one in one step.
 //! - What a killed process left behind is deleted by the next that writes to the same folder
 //!   ([`sweep`]); a partial file that is being written is locked, which a dead process can't be.
@@ -22,12 +23,14 @@
 mod faults;
 mod folder;
 mod lock;
+mod log;
 mod output;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use folder::OutputFolder;
+pub(crate) use folder::{OutputFolder, Scratch};
 pub(crate) use lock::Lock;
+pub(crate) use log::Log;
 pub(crate) use output::{Output, write};
 
 use std::ffi::OsStr;

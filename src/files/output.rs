@@ -11,7 +11,7 @@ use tempfile::{Builder, NamedTempFile, TempPath};
 pub(crate) struct Output {
     path: PathBuf,
     to: To,
-    out: BufWriter<Sink>,
+    out: BufWriter<Sink<File>>,
 }
 
 /// What becomes of the written file.
@@ -24,10 +24,10 @@ enum To {
     Device,
 }
 
-/// A file as [`Write`], at which tests can fail.
-struct Sink(File);
+/// A file that is written to, at which tests can fail.
+pub(super) struct Sink<F>(pub F);
 
-impl Write for Sink {
+impl<F: Write> Write for Sink<F> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         #[cfg(test)]
         let bytes = super::faults::allowed(bytes)?;

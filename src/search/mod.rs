@@ -31,7 +31,7 @@ pub mod report;
 mod run;
 mod space;
 
-pub use problem::{Bound, Direction, EvaluationError, Evaluator, Network, Problem};
+pub use problem::{Bound, Direction, EvaluationError, Evaluator, Interrupted, Network, Problem};
 pub use run::{
     Algorithm, Evaluated, Limits, Next, Observer, Record, SearchError, Spent, Start, Stop, search,
 };

@@ -23,6 +23,11 @@ pub struct Network {
 /// Why networks can't be measured.
 pub type EvaluationError = Box<dyn Error + Send + Sync>;
 
+/// Why a network was not measured, if the user has stopped it: the search ends with what it has.
+#[derive(Debug, Clone, Copy, thiserror::Error)]
+#[error("interrupted")]
+pub struct Interrupted;
+
 /// A measure of networks. Functions of a computation graph are evaluators.
 pub trait Evaluator: Send + Sync {
     /// A number for each of the networks, in order.

@@ -1,7 +1,7 @@
 //! Running a search.
 
 use super::pareto::{self, Fitness};
-use super::problem::{EvaluationError, Network, Problem};
+use super::problem::{EvaluationError, Interrupted, Network, Problem};
 use super::space::SearchSpace;
 use crate::fault::{Fault, contain};
 use crate::graph::Fingerprint;
@@ -61,7 +61,7 @@ pub enum Stop {
     Budget,
     /// The algorithm proposed nothing new that keeps the constraints for long.
     Exhausted,
-    /// The observer asked for it.
+    /// The observer asked for it, or an evaluation was [interrupted](super::Interrupted).
     Interrupted,
 }
 
@@ -262,7 +262,12 @@ impl<S: SearchSpace> Run<'_, S> {
             }
             let rest = fresh.split_off(fresh.len().min(left).min(self.problem.batch()));
             let before = self.history.len();
-            self.batch(&fresh)?;
+            match self.batch(&fresh) {
+                Err(SearchError::Evaluation(e)) if e.is::<Interrupted>() => {
+                    return Ok(Some(Stop::Interrupted));
+                }
+                measured => measured?,
+            }
             if observe(&self.history[before..]) == Next::Stop {
                 return Ok(Some(Stop::Interrupted));
             }

@@ -37,7 +37,7 @@ impl Outcome {
     }
 }
 
-fn command(arguments: &[&str]) -> Command {
+pub fn command(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_gennape"));
     command.current_dir(env!("CARGO_MANIFEST_DIR")).args(arguments);
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());

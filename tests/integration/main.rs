@@ -5,6 +5,7 @@ mod data;
 mod evaluate;
 mod exports;
 mod finetune;
+mod kills;
 mod malformed;
 mod operators;
 mod round_trip;

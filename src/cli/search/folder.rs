@@ -1,16 +1,24 @@
 //! The folder that a search writes: what was asked, what was tried, what came out.
 
 use super::AlgorithmName;
+use super::history::{History, Known};
 use super::measures::{Constraint, Objective};
 use crate::cli::error::Error;
-use crate::files::{self, Lock};
-use crate::search::Evaluated;
+use crate::cli::output::distinct;
+use crate::files::{self, Lock, OutputFolder};
+use crate::onnx::StoredTensors;
+use crate::subnetworks::ShrinkError;
 use crate::text::quoted;
 use serde::{Deserialize, Serialize};
-use std::collections::HashMap;
-use std::fmt::Display;
-use std::fs::{self, File, OpenOptions};
+use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
+
+/// The file that says what was asked.
+const SETTINGS: &str = "search.json";
+
+/// Most bytes of it that are read.
+const MOST_SETTINGS: u64 = 1 << 20;
 
 /// What `search.json` holds.
 #[derive(Serialize, Deserialize)]
@@ -56,53 +64,90 @@ pub(super) struct Source {
 
 impl Settings {
     /// Version of `search.json`.
-    const SCHEMA: u32 = 1;
+    const SCHEMA: u32 = 2;
+
+    /// The shell commands that the search runs.
+    pub fn commands(&self) -> Vec<&str> {
+        let of_objectives = self.objectives.iter().filter_map(Objective::command);
+        of_objectives.chain(self.constraints.iter().filter_map(Constraint::command)).collect()
+    }
+
+    /// The files and folders that the search reads.
+    pub fn inputs(&self) -> Result<Vec<PathBuf>, Error> {
+        let of_objectives = self.objectives.iter().filter_map(Objective::input);
+        let of_constraints = self.constraints.iter().filter_map(Constraint::input);
+        let measures = of_objectives.chain(of_constraints).map(PathBuf::from);
+        let mut inputs: Vec<PathBuf> = measures.chain(self.model.clone()).collect();
+        if let Some(Source { path, .. }) = &self.from {
+            let stored = StoredTensors::open(path).map_err(ShrinkError::from)?;
+            inputs.extend(stored.files().map_err(ShrinkError::from)?);
+            inputs.push(path.clone());
+        }
+        Ok(inputs)
+    }
+
+    /// The command that goes on with the search in the folder `path`.
+    pub fn resume(&self, path: &Path) -> String {
+        let allowed = if self.commands().is_empty() { "" } else { " --allow-command" };
+        format!("gennape search --resume {}{allowed}", quoted(path))
+    }
 
     fn write(&self, folder: &Path) -> Result<(), Error> {
-        let path = folder.join("search.json");
-        let told = |e: std::io::Error| Error::from(e).about(&path.display().to_string());
+        let path = folder.join(SETTINGS);
+        let told = |e: io::Error| Error::from(e).about(&path.display().to_string());
         let saved = Saved { schema: Self::SCHEMA, settings: self };
         let json = serde_json::to_string_pretty(&saved).map_err(|e| told(e.into()))?;
         files::write(&path, (json + "\n").as_bytes()).map_err(told)
     }
 }
 
-/// The folder of one search.
+/// The folder of one search, in which nobody else searches.
 #[derive(Debug)]
 pub(super) struct Folder {
     path: PathBuf,
-    history: csv::Writer<File>,
+    pub history: History,
     _lock: Lock,
 }
 
+/// What a search leaves in its folder, besides search.json.
+const LEFT: [&str; 4] = ["history.csv", FRONT, "front.json", "report.html"];
+
+/// The folder of the networks of the front.
+const FRONT: &str = "front";
+
 impl Folder {
-    /// A new folder for a search with these settings and measures.
+    /// A new folder for a search with these settings and measures, which reads the files `inputs`;
+    /// nothing is known yet.
     pub fn create<'a>(
         path: &Path,
         settings: &Settings,
         measures: impl Iterator<Item = &'a str>,
-    ) -> Result<Self, Error> {
-        let file = path.join("search.json");
-        let told = |e: std::io::Error| Error::from(e).about(&path.display().to_string());
-        if file.exists() {
-            return Err(Error::user(format!("{} holds a search already", path.display()))
-                .hint(format!("gennape search --resume {}", quoted(path))));
-        }
+        inputs: &[PathBuf],
+    ) -> Result<(Self, Known), Error> {
+        distinct(path, inputs)?;
+        let told = |e: io::Error| Error::from(e).about(&path.display().to_string());
         fs::create_dir_all(path).map_err(told)?;
-        let lock = Lock::inside(path).map_err(told)?;
+        let lock = Self::lock(path)?;
+        let name = path.display();
+        if let Ok(there) = Self::settings(path) {
+            return Err(
+                Error::user(format!("{name} holds a search already")).hint(there.resume(path))
+            );
+        }
+        if let Some(left) = [SETTINGS].iter().chain(&LEFT).find(|left| path.join(left).exists()) {
+            let what = format!("{name} holds '{left}', which a search would replace");
+            return Err(Error::user(what).hint("give another folder with -o"));
+        }
         settings.write(path)?;
-        let history = File::create(path.join("history.csv")).map_err(told)?;
-        let mut history = csv::Writer::from_writer(history);
-        history.write_record(["architecture"].into_iter().chain(measures))?;
-        history.flush().map_err(told)?;
-        Ok(Self { path: path.into(), history, _lock: lock })
+        let (history, known) = History::open(&path.join(LEFT[0]), settings, measures)?;
+        Ok((Self { path: path.into(), history, _lock: lock }, known))
     }
 
     /// What was asked in the folder `path`.
     pub fn settings(path: &Path) -> Result<Settings, Error> {
-        let file = path.join("search.json");
+        let file = path.join(SETTINGS);
         let told = |e: Error| e.about(&file.display().to_string());
-        let json = fs::read(&file).map_err(|e| {
+        let json = files::read(&file, MOST_SETTINGS).map_err(|e| {
             told(e.into()).hint("--resume goes on with what an earlier `gennape search -o` left")
         })?;
         let Saved { schema, settings } =
@@ -116,62 +161,54 @@ impl Folder {
         }
     }
 
-    /// The folder of an interrupted search, and the measures that it holds of each architecture.
-    #[allow(clippy::type_complexity)]
+    /// The folder of an interrupted search, which reads the files `inputs`, and the measures that
+    /// it holds of each architecture.
     pub fn resume<'a>(
         path: &Path,
         settings: &Settings,
         measures: impl Iterator<Item = &'a str>,
-    ) -> Result<(Self, HashMap<String, Vec<Option<f64>>>), Error> {
-        let lock = Lock::inside(path);
-        let lock = lock.map_err(|e| Error::from(e).about(&path.display().to_string()))?;
-        let file = path.join("history.csv");
-        let wrong = |what: String| Error::user(what).about(&file.display().to_string());
-        let text = fs::read_to_string(&file).map_err(|e| wrong(e.to_string()))?;
-        // A line without an end was cut off: its network is measured again.
-        let whole = text.rfind('\n').map_or("", |end| &text[..=end]);
-        let mut reader = csv::Reader::from_reader(whole.as_bytes());
-        let header: Vec<&str> = ["architecture"].into_iter().chain(measures).collect();
-        if reader.headers().map_err(|e| wrong(e.to_string()))? != header.as_slice() {
-            return Err(wrong(format!("the columns are not {}", header.join(", "))));
+        inputs: &[PathBuf],
+    ) -> Result<(Self, Known), Error> {
+        let lock = Self::lock(path)?;
+        for left in [SETTINGS].iter().chain(&LEFT) {
+            distinct(&path.join(left), inputs)?;
         }
-        let mut known = HashMap::new();
-        for (row, record) in reader.records().enumerate() {
-            let record = record.map_err(|e| wrong(e.to_string()))?;
-            let value = |cell: &str| match cell {
-                "" => Ok(None),
-                number => number.parse().map(Some),
-            };
-            let values: Result<Vec<Option<f64>>, _> = record.iter().skip(1).map(value).collect();
-            let values = values.map_err(|e| wrong(format!("row {}: {e}", row + 1)))?;
-            known.insert(record[0].to_string(), values);
+        // It is replaced at the end; what a search did not write would be lost with it.
+        let front = path.join(FRONT);
+        for entry in fs::read_dir(&front).into_iter().flatten().flatten() {
+            distinct(&entry.path(), inputs)?;
+            let name = entry.file_name();
+            if !is_member(&name.to_string_lossy()) {
+                let what = format!("it holds '{}', which no search wrote", name.display());
+                return Err(Error::user(what)
+                    .about(&front.display().to_string())
+                    .hint("move it elsewhere: the folder will be replaced"));
+            }
         }
-        settings.write(path)?;
-        fs::write(&file, whole).map_err(|e| wrong(e.to_string()))?;
-        let history = OpenOptions::new().append(true).open(&file);
-        let history = history.map_err(|e| wrong(e.to_string()))?;
-        let history = csv::WriterBuilder::new().has_headers(false).from_writer(history);
+        let (history, known) = History::open(&path.join(LEFT[0]), settings, measures)?;
+        if Self::settings(path)? != *settings {
+            settings.write(path)?;
+        }
         Ok((Self { path: path.into(), history, _lock: lock }, known))
     }
 
-    /// Adds evaluated networks to the history.
-    pub fn append<C: Display>(&mut self, evaluated: &[&Evaluated<C>]) -> Result<(), Error> {
-        for e in evaluated {
-            let values = e.values.iter().map(|v| v.map_or(String::new(), |v| v.to_string()));
-            self.history.write_record([e.candidate.to_string()].into_iter().chain(values))?;
-        }
-        Ok(self.history.flush()?)
+    /// The right to search in a folder, in which everything unfinished is a dead process's then.
+    fn lock(path: &Path) -> Result<Lock, Error> {
+        let lock = Lock::inside(path);
+        files::sweep(path);
+        lock.map_err(|e| Error::from(e).about(&path.display().to_string()))
     }
 
-    /// An empty folder `name` in this one.
-    pub fn renew(&self, name: &str) -> Result<PathBuf, Error> {
-        let path = self.file(name);
-        let told = |e: std::io::Error| Error::from(e).about(&path.display().to_string());
-        if path.exists() {
-            fs::remove_dir_all(&path).map_err(told)?;
-        }
-        fs::create_dir(&path).map_err(told)?;
-        Ok(path)
+    /// Replaces the networks of the front, which `fill` writes into a folder, all at once.
+    pub fn replace_front(
+        &self,
+        fill: impl FnOnce(&Path) -> Result<(), Error>,
+    ) -> Result<(), Error> {
+        let path = self.file(FRONT);
+        let told = |e: io::Error| Error::from(e).about(&path.display().to_string());
+        let front = OutputFolder::create(&path).map_err(told)?;
+        fill(front.path())?;
+        front.finish().map_err(told)
     }
 
     /// Path of the file `name` in the folder.
@@ -182,7 +219,12 @@ impl Folder {
     /// Writes a whole file.
     pub fn write(&self, name: &str, content: &[u8]) -> Result<(), Error> {
         let path = self.file(name);
-        let told = |e: std::io::Error| Error::from(e).about(&path.display().to_string());
-        files::write(&path, content).map_err(told)
+        files::write(&path, content).map_err(|e| Error::from(e).about(&path.display().to_string()))
     }
+}
+
+/// Whether a file of this name is a network of the front.
+fn is_member(name: &str) -> bool {
+    let number = name.strip_suffix(".onnx").unwrap_or_default();
+    !number.is_empty() && number.bytes().all(|b| b.is_ascii_digit())
 }

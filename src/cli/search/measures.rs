@@ -2,14 +2,15 @@
 
 use crate::cli::error::Error;
 use crate::estimator::{Accuracy, Estimator};
+use crate::files;
 use crate::graph::ComputationGraph;
 use crate::search::evaluators::{Command, LatencyTable};
 use crate::search::{Bound, Direction, EvaluationError, Evaluator, Network, Problem};
 use serde::{Deserialize, Serialize};
 use std::fmt::{self, Display};
-use std::fs::File;
 use std::path::Path;
 use std::str::FromStr;
+use std::time::Duration;
 
 /// A measure by its name.
 #[derive(Debug, Clone, PartialEq)]
@@ -47,7 +48,9 @@ pub(super) const HELP: &str = "Measures:\n  \
     parameters, macs, activations, peak-memory (bytes of feature maps), depth\n  \
     latency=FILE     sum over a CSV table: the columns of `gennape profile --format csv` and latency\n  \
     model=DIR        what a model fine-tuned to labels of yours estimates\n  \
-    cmd:COMMAND      the number that a shell command prints; {onnx} stands for the network's file";
+    cmd:COMMAND      the number that a shell command prints; {onnx} stands for the network's file\n\n\
+    What a command leaves running when it ends is not waited for. One that takes too long, prints\n\
+    more than 64 MiB or fails ends the search; what was measured before stays in history.csv.";
 
 impl FromStr for Measure {
     type Err = String;
@@ -72,6 +75,24 @@ impl FromStr for Measure {
             "there is no measure '{text}'; there are {names}, latency=FILE, model=DIR and \
              cmd:COMMAND"
         ))
+    }
+}
+
+impl Measure {
+    /// The shell command that it runs.
+    fn command(&self) -> Option<&str> {
+        match self {
+            Self::Command(command) => Some(command),
+            _ => None,
+        }
+    }
+
+    /// The file or folder that it reads.
+    fn input(&self) -> Option<&str> {
+        match self {
+            Self::Latency(path) | Self::Model(path) => Some(path),
+            _ => None,
+        }
     }
 }
 
@@ -157,6 +178,18 @@ impl Display for Constraint {
 
 macro_rules! text_form {
     ($type:ty) => {
+        impl $type {
+            /// The shell command that it runs.
+            pub fn command(&self) -> Option<&str> {
+                self.measure.command()
+            }
+
+            /// The file or folder that it reads.
+            pub fn input(&self) -> Option<&str> {
+                self.measure.input()
+            }
+        }
+
         impl From<$type> for String {
             fn from(value: $type) -> Self {
                 value.to_string()
@@ -195,14 +228,16 @@ pub(super) fn problem<'a>(
     objectives: &[Objective],
     constraints: &[Constraint],
     estimator: &'a Estimator,
+    command_limit: Duration,
 ) -> Result<Problem<'a>, Error> {
+    let evaluator = |measure: &Measure| evaluator(measure, estimator, command_limit);
     let mut problem = Problem::new();
     for Objective { measure, direction } in objectives {
-        let evaluator = evaluator(measure, estimator)?;
+        let evaluator = evaluator(measure)?;
         problem = problem.objective(&measure.to_string(), *direction, evaluator);
     }
     for Constraint { measure, bound, .. } in constraints {
-        problem = problem.constraint(&measure.to_string(), *bound, evaluator(measure, estimator)?);
+        problem = problem.constraint(&measure.to_string(), *bound, evaluator(measure)?);
     }
     Ok(problem)
 }
@@ -229,7 +264,11 @@ impl Evaluator for Owned {
     }
 }
 
-fn evaluator<'a>(measure: &Measure, estimator: &'a Estimator) -> Result<Boxed<'a>, Error> {
+fn evaluator<'a>(
+    measure: &Measure,
+    estimator: &'a Estimator,
+    command_limit: Duration,
+) -> Result<Boxed<'a>, Error> {
     type Graph = ComputationGraph;
     let about = |e: Error| e.about(&measure.to_string());
     Ok(Boxed(match measure {
@@ -241,13 +280,15 @@ fn evaluator<'a>(measure: &Measure, estimator: &'a Estimator) -> Result<Boxed<'a
         Measure::PeakMemory => Box::new(|graph: &Graph| graph.peak_memory() as f64),
         Measure::Depth => Box::new(|graph: &Graph| graph.depth() as f64),
         Measure::Latency(file) => {
-            let file = File::open(file).map_err(|e| about(e.into()))?;
+            let file = files::open(Path::new(file)).map_err(|e| about(e.into()))?;
             Box::new(LatencyTable::read(file).map_err(|e| about(e.into()))?)
         }
         Measure::Model(folder) => {
             Box::new(Owned(Estimator::load(Path::new(folder)).map_err(|e| about(e.into()))?))
         }
-        Measure::Command(command) => Box::new(Command::new(command).map_err(|e| about(e.into()))?),
+        Measure::Command(command) => {
+            Box::new(Command::new(command, command_limit).map_err(|e| about(e.into()))?)
+        }
     }))
 }
 

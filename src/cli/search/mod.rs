@@ -1,6 +1,7 @@
 //! `gennape search`: better networks, by the estimator.
 
 mod folder;
+mod history;
 mod measures;
 
 use super::error::{Error, Failure, note};
@@ -19,6 +20,7 @@ use crate::onnx::{ReadOptions, StoredTensors, Weights};
 use crate::search::algorithms::{
     AttentiveSampling, Evolution, Guided, LocalSearch, Nsga2, PolicyGradient, RandomSearch,
 };
+use crate::search::evaluators::interrupt_commands;
 use crate::search::{
     Algorithm, Architectures, Direction, Evaluated, Limits, Next, Problem, Record, SearchSpace,
     Start, Stop, report, search,
@@ -30,12 +32,12 @@ use clap::ValueEnum;
 use folder::{Folder, Settings, Source};
 use measures::{Constraint, Objective};
 use serde::{Deserialize, Serialize};
-use std::collections::{BTreeMap, HashMap, HashSet};
-use std::path::{Path, PathBuf};
+use std::collections::{BTreeMap, HashSet};
+use std::path::PathBuf;
 use std::process;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Instant;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
 
 /// Members of the front that are printed.
 const PRINTED: usize = 20;
@@ -97,6 +99,14 @@ pub(crate) struct Arguments {
     /// prolongs it.
     #[arg(long, value_name = "DIR", conflicts_with = "model")]
     resume: Option<PathBuf>,
+
+    /// Run the shell commands that the search in the folder of --resume asks for.
+    #[arg(long, requires = "resume")]
+    allow_command: bool,
+
+    /// Longest time that a command may take to measure one network.
+    #[arg(long, value_name = "SECONDS", default_value_t = 3600, value_parser = clap::value_parser!(u64).range(1..))]
+    command_timeout: u64,
 
     /// How to print.
     #[arg(long, value_enum, default_value_t = Format::Table)]
@@ -163,6 +173,12 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Error> {
     let (settings, estimator) = match &arguments.resume {
         Some(folder) => {
             let mut settings = Folder::settings(folder)?;
+            if let (false, [command, ..]) = (arguments.allow_command, &settings.commands()[..]) {
+                let what = format!("{} runs a command: {command}", folder.display());
+                return Err(
+                    Error::user(what).hint(format!("if you trust it, {}", settings.resume(folder)))
+                );
+            }
             if let Some(budget) = arguments.budget {
                 settings.budget = budget as usize;
             }
@@ -190,8 +206,8 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Error> {
     let space: Space = name.parse().map_err(|e| Error::user(format!("{e}")))?;
     with_architecture!(space, A => {
         let parse = |text: &str| Ok(text.parse::<A>()?);
-        let write = |candidate: &A, path: &Path| {
-            export::write(&candidate.build(), path, Weights::Random { seed: settings.seed })
+        let write = |candidate: &A, out: Target| {
+            export::write(&candidate.build(), out, Weights::Random { seed: settings.seed })
         };
         let space = &Architectures::<A>::default();
         Job { space, parse: &parse, write: &write }.run(arguments, &settings, &estimator)
@@ -216,9 +232,8 @@ fn subnetworks(
         return Err(Error::user(what).hint(format!("gennape space {}", quoted(&source.path))));
     }
     let parse = |text: &str| Ok(space.parse(text)?);
-    let write = |candidate: &SubNetwork, file: &Path| {
+    let write = |candidate: &SubNetwork, mut out: Target| {
         let mut stored = StoredTensors::open(&source.path).map_err(ShrinkError::from)?;
-        let mut out = Target::new(file, &[])?;
         space.shrink(candidate, &mut stored, &mut out)?;
         out.finish()
     };
@@ -276,7 +291,7 @@ fn hash(estimator: &Estimator) -> String {
 type Parse<'a, C> = dyn Fn(&str) -> Result<C, Error> + 'a;
 
 /// Writes a candidate as an ONNX file.
-type Write<'a, C> = dyn Fn(&C, &Path) -> Result<(), Error> + 'a;
+type Write<'a, C> = dyn Fn(&C, Target) -> Result<(), Error> + 'a;
 
 /// A search in one space.
 struct Job<'a, S: SearchSpace> {
@@ -320,15 +335,16 @@ where
         settings: &Settings,
         estimator: &Estimator,
     ) -> Result<(), Error> {
-        let problem = measures::problem(&settings.objectives, &settings.constraints, estimator)?;
+        let limit = Duration::from_secs(arguments.command_timeout);
+        let Settings { objectives, constraints, .. } = settings;
+        let problem = measures::problem(objectives, constraints, estimator, limit)?;
         let start = settings.start.iter().map(|text| (self.parse)(text));
         let candidates = start.collect::<Result<Vec<_>, _>>()?;
         let mut algorithm = settings.algorithm.algorithm(self.space, estimator)?;
+        let inputs = settings.inputs()?;
         let (mut folder, known) = match (&arguments.resume, &arguments.output) {
-            (Some(path), _) => Folder::resume(path, settings, problem.measures())?,
-            (None, Some(path)) => {
-                (Folder::create(path, settings, problem.measures())?, HashMap::new())
-            }
+            (Some(path), _) => Folder::resume(path, settings, problem.measures(), &inputs)?,
+            (None, Some(path)) => Folder::create(path, settings, problem.measures(), &inputs)?,
             (None, None) => {
                 return Err(Error::user("there is no folder to write to").hint("-o DIR"));
             }
@@ -343,7 +359,7 @@ where
         let mut observe = |news: &[Evaluated<S::Candidate>]| {
             let fresh: Vec<_> =
                 news.iter().filter(|e| !earlier.contains(&e.candidate.to_string())).collect();
-            if let Err(error) = folder.append(&fresh) {
+            if let Err(error) = folder.history.append(&fresh) {
                 failure = Some(error);
                 return Next::Stop;
             }
@@ -356,14 +372,16 @@ where
             }
         };
         let began = Instant::now();
-        let record = search(self.space, &problem, algorithm.as_mut(), limits, start, &mut observe)?;
+        let record = search(self.space, &problem, algorithm.as_mut(), limits, start, &mut observe);
         drop(progress);
         if let Some(failure) = failure {
             return Err(failure);
         }
+        folder.history.finish()?;
+        let record = record?;
         self.report(&record, &problem, settings, &folder, arguments)?;
         if console::user_attended_stderr() {
-            told(&record, evaluated, began, &folder);
+            told(&record, evaluated, began, &folder, settings);
         }
         told_of_failures(&record)
     }
@@ -377,30 +395,33 @@ where
         folder: &Folder,
         arguments: &Arguments,
     ) -> Result<(), Error> {
-        let networks = folder.renew("front")?;
         let front = record.front();
         let digits = front.len().to_string().len();
         let (mut members, mut drawn) = (Vec::new(), Vec::new());
-        for (i, evaluated) in front.iter().enumerate() {
-            // What was evaluated has one.
-            let graph = self.space.graph(&evaluated.candidate);
-            let Some((graph, fingerprint)) = graph.zip(evaluated.fingerprint) else { continue };
-            let name = format!("{:0digits$}.onnx", i + 1);
-            (self.write)(&evaluated.candidate, &networks.join(&name))?;
-            let values = problem.measures().map(str::to_string).zip(&evaluated.values);
-            members.push(Member {
-                architecture: evaluated.candidate.to_string(),
-                onnx: format!("front/{name}"),
-                fingerprint: fingerprint.to_string(),
-                parameters: graph.parameters(),
-                macs: graph.macs(),
-                // JSON has no other numbers.
-                measures: values
-                    .filter_map(|(name, value)| Some((name, value.filter(|v| v.is_finite())?)))
-                    .collect(),
-            });
-            drawn.push(graph);
-        }
+        folder.replace_front(|networks| {
+            for (i, evaluated) in front.iter().enumerate() {
+                // What was evaluated has one.
+                let graph = self.space.graph(&evaluated.candidate);
+                let Some((graph, fingerprint)) = graph.zip(evaluated.fingerprint) else { continue };
+                let name = format!("{:0digits$}.onnx", i + 1);
+                let out = Target::one_of_many(&networks.join(&name))?;
+                (self.write)(&evaluated.candidate, out)?;
+                let values = problem.measures().map(str::to_string).zip(&evaluated.values);
+                members.push(Member {
+                    architecture: evaluated.candidate.to_string(),
+                    onnx: format!("front/{name}"),
+                    fingerprint: fingerprint.to_string(),
+                    parameters: graph.parameters(),
+                    macs: graph.macs(),
+                    // JSON has no other numbers.
+                    measures: values
+                        .filter_map(|(name, value)| Some((name, value.filter(|v| v.is_finite())?)))
+                        .collect(),
+                });
+                drawn.push(graph);
+            }
+            Ok(())
+        })?;
         let report = Front {
             schema: 1,
             settings,
@@ -419,15 +440,17 @@ where
     }
 }
 
-/// Whether Ctrl-C was pressed. Pressed once more, it ends the program.
+/// Whether Ctrl-C was pressed. Pressed once more, it stops commands that run, or else the program.
 fn interrupts() -> Result<Arc<AtomicBool>, Error> {
     let interrupted = Arc::new(AtomicBool::new(false));
-    let flag = interrupted.clone();
-    let handler = move || {
-        if flag.swap(true, Ordering::Relaxed) {
-            process::exit(130);
+    let (flag, presses) = (interrupted.clone(), AtomicUsize::new(0));
+    let handler = move || match presses.fetch_add(1, Ordering::Relaxed) {
+        0 => {
+            flag.store(true, Ordering::Relaxed);
+            note("stopping after what is being evaluated; once more to stop at once");
         }
-        note("stopping after what is being evaluated; once more to stop at once");
+        1 if interrupt_commands() => note("stopping the commands"),
+        _ => process::exit(130),
     };
     ctrlc::set_handler(handler).map_err(|e| Error::user(format!("no handler of Ctrl-C: {e}")))?;
     Ok(interrupted)
@@ -526,7 +549,13 @@ fn told_of_failures<C>(record: &Record<C>) -> Result<(), Error> {
 }
 
 /// Tells how it went.
-fn told<C>(record: &Record<C>, evaluated: usize, began: Instant, folder: &Folder) {
+fn told<C>(
+    record: &Record<C>,
+    evaluated: usize,
+    began: Instant,
+    folder: &Folder,
+    settings: &Settings,
+) {
     let seconds = began.elapsed().as_secs_f64();
     let share = |part: std::time::Duration| 100.0 * part.as_secs_f64() / seconds;
     let (report, path) = (folder.file("report.html"), folder.file(""));
@@ -548,6 +577,6 @@ fn told<C>(record: &Record<C>, evaluated: usize, began: Instant, folder: &Folder
         report.display()
     ));
     if record.stop == Stop::Interrupted {
-        note(&format!("gennape search --resume {} goes on", quoted(&path)));
+        note(&format!("{} goes on", settings.resume(&path)));
     }
 }
