@@ -1,11 +1,12 @@
 //! What labelled sets there are, and where to get them.
 
+use super::table::MOST_BYTES;
 use super::{
     BenchmarkError, accel_nasbench, metaqnn, nasbench_macro, nasbench101, nasbench201, nasbench301,
 };
+use crate::files::{self, Bounded};
 use flate2::read::MultiGzDecoder;
 use serde::Serialize;
-use std::fs::File;
 use std::io::{self, Read};
 use std::path::Path;
 
@@ -120,7 +121,7 @@ impl Entry {
     /// When the file is not CSV, gzip-compressed if its name says so.
     pub fn find(&self, folder: &Path) -> Result<Option<Found>, BenchmarkError> {
         let path = folder.join(self.file);
-        let file = match File::open(&path) {
+        let file = match files::open(&path) {
             Ok(file) => file,
             Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(source) => return Err(BenchmarkError::Unreadable { path, source }),
@@ -130,8 +131,8 @@ impl Entry {
             Err(source) => return Err(BenchmarkError::Unreadable { path, source }),
         };
         let stream: Box<dyn Read> = match self.file.ends_with(".gz") {
-            true => Box::new(MultiGzDecoder::new(file)),
-            false => Box::new(file),
+            true => Box::new(Bounded::new(MultiGzDecoder::new(file), MOST_BYTES)),
+            false => Box::new(Bounded::new(file, MOST_BYTES)),
         };
         let mut reader = csv::Reader::from_reader(stream);
         let mut record = csv::ByteRecord::new();

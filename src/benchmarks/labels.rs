@@ -5,11 +5,15 @@
 //! notation, or [`ONNX`] with paths, and any number of others, of which one is the target.
 //! This is also the project's own format for labelled sets.
 //!
+//! A file may come from anywhere: tables hold at most 48 MiB of text, 1,000 columns and about eight
+//! million cells, a line of JSON at most 1 MiB. What is compressed is counted as it is unpacked.
+//!
 //! A row that cannot be used becomes a [`RowError`] and is never lost silently; a file that cannot
 //! be read is a [`BenchmarkError`].
 
 use super::{BenchmarkError, Labelled, Networks};
 use crate::fault::{Fault, contain};
+use crate::files::{self, Bounded};
 use crate::graph::Fingerprint;
 use crate::lower::lower;
 use crate::model_graph::ModelGraph;
@@ -31,6 +35,22 @@ use std::path::{Path, PathBuf};
 pub const ARCHITECTURE: &str = "architecture";
 /// The column with paths of ONNX files.
 pub const ONNX: &str = "onnx";
+
+/// Most bytes of text in a table.
+const MOST_BYTES: usize = 48 << 20;
+
+/// Most columns.
+const MOST_COLUMNS: usize = 1000;
+
+/// Most that a table takes besides, in cells of four bytes.
+const MOST_CELLS: usize = 1 << 23;
+
+/// Cells that a row takes besides its own, and one with an error.
+const ROW: usize = 4;
+const ERROR: usize = 64;
+
+/// Longest line of JSON.
+const MOST_LINE: usize = 1 << 20;
 
 /// What some programs write before UTF-8.
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
@@ -86,6 +106,10 @@ pub struct LabelTable {
     unit: &'static str,
     columns: Vec<String>,
     rows: Vec<Row>,
+    /// The fields of all rows one after the other,
+    text: String,
+    /// and where each ends.
+    ends: Vec<u32>,
     /// Rows that could not be taken apart.
     errors: Vec<RowError>,
 }
@@ -93,8 +117,10 @@ pub struct LabelTable {
 #[derive(Debug)]
 struct Row {
     number: u64,
-    /// In the order of the columns; what is missing at the end is empty.
-    fields: StringRecord,
+    /// Position of its first field among those of all rows.
+    first: u32,
+    /// Number of its fields, in the order of the columns; what is missing at the end is empty.
+    fields: u32,
 }
 
 impl LabelTable {
@@ -108,15 +134,19 @@ impl LabelTable {
         let (stem, zipped) = name.strip_suffix(".gz").map_or((&*name, false), |stem| (stem, true));
         let unreadable = |source| BenchmarkError::Unreadable { path: path.to_path_buf(), source };
         let open = || -> Result<Box<dyn Read>, BenchmarkError> {
-            let file = File::open(path).map_err(unreadable)?;
-            Ok(if zipped { Box::new(MultiGzDecoder::new(file)) } else { Box::new(file) })
+            let file = files::open(path).map_err(unreadable)?;
+            let limit = MOST_BYTES as u64;
+            Ok(match zipped {
+                true => Box::new(Bounded::new(MultiGzDecoder::new(file), limit)),
+                false => Box::new(Bounded::new(file, limit)),
+            })
         };
         let table = match stem.rsplit('.').next() {
             Some("csv") => Self::read_csv(open()?, path, b','),
             Some("tsv") => Self::read_csv(open()?, path, b'\t'),
             Some("jsonl" | "ndjson") => Self::read_json_lines(open()?, path),
             Some("parquet") if !zipped => {
-                Self::read_parquet(File::open(path).map_err(unreadable)?, path)
+                Self::read_parquet(files::open(path).map_err(unreadable)?, path)
             }
             _ => Err(malformed(
                 path,
@@ -133,7 +163,57 @@ impl LabelTable {
 
     fn empty(path: &Path, unit: &'static str) -> Self {
         let path = path.to_path_buf();
-        Self { path, unit, columns: Vec::new(), rows: Vec::new(), errors: Vec::new() }
+        Self {
+            path,
+            unit,
+            columns: Vec::new(),
+            rows: Vec::new(),
+            text: String::new(),
+            ends: Vec::new(),
+            errors: Vec::new(),
+        }
+    }
+
+    /// Adds a row.
+    fn add<'a>(
+        &mut self,
+        number: u64,
+        fields: impl Iterator<Item = &'a str>,
+    ) -> Result<(), BenchmarkError> {
+        let first = self.ends.len();
+        for field in fields {
+            self.text.push_str(field);
+            self.check_room()?;
+            // Less than the limit.
+            self.ends.push(self.text.len() as u32);
+        }
+        let fields = self.ends.len() - first;
+        self.rows.push(Row { number, first: first as u32, fields: fields as u32 });
+        self.check_room()
+    }
+
+    /// # Errors
+    /// When the table is larger than one may be.
+    fn check_room(&self) -> Result<(), BenchmarkError> {
+        let cells = self.ends.len() + ROW * self.rows.len() + ERROR * self.errors.len();
+        let limit = match () {
+            () if self.text.len() > MOST_BYTES => format!("{MOST_BYTES} bytes of text"),
+            () if self.columns.len() > MOST_COLUMNS => format!("{MOST_COLUMNS} columns"),
+            () if cells > MOST_CELLS => format!("about {MOST_CELLS} cells"),
+            () => return Ok(()),
+        };
+        Err(malformed(&self.path, format!("it is too large: a table may have {limit}")))
+    }
+
+    /// The text in a column of a row.
+    fn field(&self, row: &Row, column: usize) -> &str {
+        if column >= row.fields as usize {
+            return "";
+        }
+        let at = row.first as usize + column;
+        let end = |at: usize| self.ends.get(at).map_or(0, |&end| end as usize);
+        let start = at.checked_sub(1).map_or(0, end);
+        self.text.get(start..end(at)).unwrap_or_default()
     }
 
     fn read_csv(mut stream: impl Read, path: &Path, delimiter: u8) -> Result<Self, BenchmarkError> {
@@ -143,10 +223,19 @@ impl LabelTable {
             .read_to_end(&mut bytes)
             .map_err(|source| BenchmarkError::Unreadable { path: path.to_path_buf(), source })?;
         let bytes = bytes.strip_prefix(BYTE_ORDER_MARK).unwrap_or(&bytes);
+        // All of them may stand in one row.
+        if bytes.iter().filter(|&&b| b == delimiter).count() > MOST_CELLS {
+            let what = format!("it is too large: a table may have about {MOST_CELLS} cells");
+            return Err(malformed(path, what));
+        }
         let mut reader =
             csv::ReaderBuilder::new().delimiter(delimiter).flexible(true).from_reader(bytes);
         let mut table = Self::empty(path, "line");
         let header = reader.headers().map_err(failed)?;
+        if header.len() > MOST_COLUMNS {
+            let what = format!("it is too large: a table may have {MOST_COLUMNS} columns");
+            return Err(malformed(path, what));
+        }
         table.columns = header.iter().map(|name| name.trim().to_string()).collect();
         if header.iter().all(str::is_empty) {
             return Err(malformed(path, "it has no header line"));
@@ -168,20 +257,20 @@ impl LabelTable {
             let (below, quotes) = (count(b'\n'), count(b'"'));
             if below > 0 && quotes % 2 == 1 {
                 let reason = format!("a quote that is not closed takes in {below} more lines");
-                table.reject(line, None, reason);
+                table.reject(line, None, reason)?;
                 continue;
             }
             let (found, expected) = (record.len(), table.columns.len());
             if found != expected {
                 let reason = format!("{found} fields, but the header has {expected}");
-                table.reject(line, None, reason);
+                table.reject(line, None, reason)?;
                 continue;
             }
             match StringRecord::from_byte_record(std::mem::take(&mut record)) {
-                Ok(fields) => table.rows.push(Row { number: line, fields }),
+                Ok(fields) => table.add(line, fields.iter())?,
                 Err(e) => {
                     let column = table.columns.get(e.utf8_error().field()).cloned();
-                    table.reject(line, column, "not UTF-8".to_string());
+                    table.reject(line, column, "not UTF-8".to_string())?;
                 }
             }
         }
@@ -200,14 +289,18 @@ impl LabelTable {
             if line.trim_ascii().is_empty() {
                 continue;
             }
+            if line.len() > MOST_LINE {
+                table.reject(number, None, format!("longer than {MOST_LINE} bytes"))?;
+                continue;
+            }
             let object = match serde_json::from_slice::<Value>(line) {
                 Ok(Value::Object(object)) => object,
                 Ok(_) => {
-                    table.reject(number, None, "not a JSON object".to_string());
+                    table.reject(number, None, "not a JSON object".to_string())?;
                     continue;
                 }
                 Err(e) => {
-                    table.reject(number, None, format!("not JSON: {e}"));
+                    table.reject(number, None, format!("not JSON: {e}"))?;
                     continue;
                 }
             };
@@ -225,7 +318,7 @@ impl LabelTable {
                     value => value.to_string(),
                 };
             }
-            table.rows.push(Row { number, fields: fields.into() });
+            table.add(number, fields.iter().map(String::as_str))?;
         }
         match table.columns.is_empty() && table.errors.is_empty() {
             true => Err(malformed(path, "it is empty")),
@@ -245,6 +338,7 @@ impl LabelTable {
         let reader = SerializedFileReader::new(file).map_err(failed)?;
         let schema = reader.metadata().file_metadata().schema();
         table.columns = schema.get_fields().iter().map(|f| f.name().to_string()).collect();
+        table.check_room()?;
         for (row, number) in reader.get_row_iter(None).map_err(failed)?.zip(1..) {
             let row = row.map_err(|e| malformed(path, format!("cannot read row {number}: {e}")))?;
             let fields = row.get_column_iter().map(|(_, field)| match field {
@@ -254,13 +348,20 @@ impl LabelTable {
                 Field::Double(value) => value.to_string(),
                 field => field.to_string(),
             });
-            table.rows.push(Row { number, fields: fields.collect() });
+            let fields: Vec<String> = fields.collect();
+            table.add(number, fields.iter().map(String::as_str))?;
         }
         Ok(table)
     }
 
-    fn reject(&mut self, number: u64, column: Option<String>, reason: String) {
+    fn reject(
+        &mut self,
+        number: u64,
+        column: Option<String>,
+        reason: String,
+    ) -> Result<(), BenchmarkError> {
         self.errors.push(self.row_error(number, column, reason.into()));
+        self.check_room()
     }
 
     fn row_error(&self, row: u64, column: Option<String>, wrong: Wrong) -> RowError {
@@ -302,7 +403,7 @@ impl LabelTable {
         let numeric = |position: usize| {
             let (mut numbers, mut texts) = (0usize, 0usize);
             for row in &self.rows {
-                match row.fields.get(position).unwrap_or_default().trim() {
+                match self.field(row, position).trim() {
                     "" => {}
                     text if text.parse::<f64>().is_ok() => numbers += 1,
                     _ => texts += 1,
@@ -410,7 +511,7 @@ impl LabelTable {
         column: usize,
         parse: impl Fn(&str) -> Result<T, Wrong>,
     ) -> Result<T, RowError> {
-        match row.fields.get(column).unwrap_or_default().trim() {
+        match self.field(row, column).trim() {
             "" => Err("empty".to_string().into()),
             text => parse(text),
         }
@@ -674,5 +775,47 @@ mod tests {
             }
         }
         std::fs::remove_dir_all(&folder).unwrap();
+    }
+
+    /// Little on disk that would be much in memory, or never end.
+    #[test]
+    fn what_is_too_large_for_a_table_is_said_at_once() {
+        use flate2::{Compression, write::GzEncoder};
+        use std::io::Write;
+        let folder = tempfile::tempdir().unwrap();
+        let zipped = |name: &str, start: &str, part: &str, times: usize| {
+            let path = folder.path().join(name);
+            let file = std::fs::File::create(&path).unwrap();
+            let mut out = GzEncoder::new(file, Compression::fast());
+            out.write_all(start.as_bytes()).unwrap();
+            let part = part.repeat(1000);
+            (0..times / 1000).for_each(|_| out.write_all(part.as_bytes()).unwrap());
+            out.finish().unwrap();
+            path
+        };
+        let keys = |range: std::ops::Range<usize>| -> String {
+            range.map(|i| format!("{{\"key{i}\": {i}}}\n")).collect()
+        };
+        for (path, message) in [
+            (zipped("text.csv.gz", "a,b\n", &" ".repeat(1000), 60_000), "holds more than 50331648"),
+            (zipped("lines.jsonl.gz", "", "\n", 60_000_000), "holds more than 50331648"),
+            (zipped("rows.csv.gz", "a\n", "1\n", 4_000_000), "may have about 8388608 cells"),
+            (zipped("row.csv.gz", "a\n", ",", 9_000_000), "may have about 8388608 cells"),
+            (zipped("errors.csv.gz", "a\n", "1,2\n", 1_000_000), "about 8388608 cells"),
+            (zipped("errors.jsonl.gz", "", "[]\n", 1_000_000), "about 8388608 cells"),
+            (zipped("columns.csv.gz", "a", ",b", 2000), "may have 1000 columns"),
+            (zipped("keys.jsonl.gz", &keys(0..2000), "", 0), "may have 1000 columns"),
+        ] {
+            let told = LabelTable::read(&path).unwrap_err().to_string();
+            assert!(told.contains(message), "{}: {told}", path.display());
+        }
+        // As many rows as the largest set has.
+        let cell = "|none~0|+|none~0|none~1|+|none~0|none~1|nor_conv_3x3~2|,93.21,0.5,1\n";
+        let path = zipped("large.csv.gz", "architecture,top1,time,seed\n", cell, 424_000);
+        assert_eq!(LabelTable::read(&path).unwrap().rows(), 424_000);
+        let long = format!("{{\"a\": \"{}\"}}\n{{\"a\": 1}}\n", "x".repeat(MOST_LINE));
+        let table = LabelTable::read(&zipped("long.jsonl.gz", &long, "", 0)).unwrap();
+        assert!(table.errors[0].to_string().contains("longer than"), "{}", table.errors[0]);
+        assert_eq!(table.rows(), 2);
     }
 }

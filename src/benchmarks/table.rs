@@ -1,13 +1,16 @@
 //! Reading tidy files.
 
 use super::BenchmarkError;
+use crate::files::{self, Bounded};
 use csv::StringRecord;
 use flate2::read::MultiGzDecoder;
 use std::fmt::Display;
-use std::fs::File;
 use std::io::Read;
 use std::path::Path;
 use std::str::FromStr;
+
+/// Most bytes of a tidy file, unpacked; the largest set has 20 million.
+pub(super) const MOST_BYTES: u64 = 1 << 28;
 
 /// One row of a tidy file.
 pub(super) struct Row<'a> {
@@ -56,12 +59,12 @@ pub(super) fn load<T>(
     columns: &[&'static str],
     row: impl FnMut(&Row) -> Result<T, BenchmarkError>,
 ) -> Result<Vec<T>, BenchmarkError> {
-    let file = File::open(path)
+    let file = files::open(path)
         .map_err(|source| BenchmarkError::Open { path: path.to_path_buf(), source })?;
     if path.extension().is_some_and(|e| e == "gz") {
-        read(MultiGzDecoder::new(file), path, columns, row)
+        read(Bounded::new(MultiGzDecoder::new(file), MOST_BYTES), path, columns, row)
     } else {
-        read(file, path, columns, row)
+        read(Bounded::new(file, MOST_BYTES), path, columns, row)
     }
 }
 

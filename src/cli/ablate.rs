@@ -1,10 +1,12 @@
 //! `gennape ablate`: GENNAPE's predictors, each alone and together, beside the paper's figures.
 
 use super::error::Error;
+use super::evaluate::MOST_REPORT;
 use super::stdout::{Text, print_json};
 use super::table::Table;
 use crate::evaluation;
 use crate::evaluation::ablation::{Report, SCHEMA};
+use crate::files;
 use std::path::{Path, PathBuf};
 #[cfg(feature = "train")]
 use {
@@ -111,8 +113,8 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Error> {
 
 fn read(path: &Path) -> Result<Report, Error> {
     let about = |e: &dyn std::fmt::Display| Error::user(format!("{}: {e}", path.display()));
-    let text = std::fs::read_to_string(path).map_err(|e| about(&e))?;
-    let report: Report = serde_json::from_str(&text).map_err(|e| about(&e))?;
+    let json = files::read(path, MOST_REPORT).map_err(|e| about(&e))?;
+    let report: Report = serde_json::from_slice(&json).map_err(|e| about(&e))?;
     match report.schema {
         SCHEMA => Ok(report),
         other => Err(about(&format!("schema {other}, expected {SCHEMA}"))),

@@ -11,6 +11,7 @@ use crate::benchmarks::{self, Networks, Set, Split, Subset};
 use crate::encoder::default_cache;
 use crate::estimator::Estimator;
 use crate::evaluation::{self, Family, FamilyReport, FewShot};
+use crate::files;
 use crate::spaces::Space;
 use clap::ValueEnum;
 use clap::builder::{PossibleValue, PossibleValuesParser};
@@ -125,6 +126,9 @@ enum Format {
     Svg,
 }
 
+/// Most bytes of a report that are read.
+pub(super) const MOST_REPORT: u64 = 1 << 26;
+
 /// Version of [`Report`]'s JSON form.
 const SCHEMA: u32 = 2;
 
@@ -167,8 +171,8 @@ fn print(format: Format, report: &Report) -> Result<(), Error> {
 
 fn read(path: &Path) -> Result<Report, Error> {
     let about = |e: &dyn std::fmt::Display| Error::user(format!("{}: {e}", path.display()));
-    let text = std::fs::read_to_string(path).map_err(|e| about(&e))?;
-    let report: Report = serde_json::from_str(&text).map_err(|e| about(&e))?;
+    let json = files::read(path, MOST_REPORT).map_err(|e| about(&e))?;
+    let report: Report = serde_json::from_slice(&json).map_err(|e| about(&e))?;
     match report.schema {
         SCHEMA => Ok(report),
         other => Err(about(&format!("schema {other}, expected {SCHEMA}"))),

@@ -3,6 +3,7 @@
 use super::error::{Error, Failure, note};
 use super::progress::Progress;
 use crate::fault::{Fault, contain};
+use crate::files::Bounded;
 use crate::graph::{ComputationGraph, Operation};
 use crate::lower;
 use crate::model_graph::{ModelGraph, Node};
@@ -35,6 +36,9 @@ impl ReadArguments {
         }
     }
 }
+
+/// Most bytes of a network on standard input.
+const MOST_STDIN: u64 = 1 << 30;
 
 /// Which networks, and how to read them.
 #[derive(Debug, clap::Args)]
@@ -264,7 +268,9 @@ fn search(folder: &Path, found: &mut Vec<PathBuf>) -> Result<(), Error> {
 fn read_one(path: &Path, options: &onnx::ReadOptions) -> Result<ComputationGraph, Failure> {
     let model = if is_stdin(path) {
         let mut bytes = Vec::new();
-        std::io::stdin().lock().read_to_end(&mut bytes).map_err(|e| Failure::from_error(&e))?;
+        Bounded::new(std::io::stdin().lock(), MOST_STDIN)
+            .read_to_end(&mut bytes)
+            .map_err(|e| Failure::from_error(&e))?;
         onnx::read_bytes(&bytes, "standard input", options)
     } else {
         onnx::read(path, options)

@@ -61,17 +61,42 @@ pub(crate) fn open(path: &Path) -> io::Result<File> {
 
 /// The content of a file of at most `limit` bytes.
 pub(crate) fn read(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
-    let file = open(path)?;
     let mut bytes = Vec::new();
-    file.take(limit.saturating_add(1)).read_to_end(&mut bytes)?;
-    match bytes.len() as u64 > limit {
-        true => Err(too_long(limit)),
-        false => Ok(bytes),
-    }
+    Bounded::new(open(path)?, limit).read_to_end(&mut bytes)?;
+    Ok(bytes)
 }
 
 fn too_long(limit: u64) -> io::Error {
-    io::Error::new(ErrorKind::FileTooLarge, format!("it is longer than {limit} bytes"))
+    io::Error::new(ErrorKind::FileTooLarge, format!("it holds more than {limit} bytes"))
+}
+
+/// A stream of at most so many bytes. One more is an error, not an end.
+pub(crate) struct Bounded<R> {
+    stream: R,
+    left: u64,
+    limit: u64,
+}
+
+impl<R: Read> Bounded<R> {
+    /// The first `limit` bytes of `stream`, which should be all.
+    pub fn new(stream: R, limit: u64) -> Self {
+        Self { stream, left: limit, limit }
+    }
+}
+
+impl<R: Read> Read for Bounded<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if self.left == 0 && !buffer.is_empty() {
+            return match self.stream.read(&mut [0])? {
+                0 => Ok(0),
+                _ => Err(too_long(self.limit)),
+            };
+        }
+        let most = usize::try_from(self.left).map_or(buffer.len(), |left| left.min(buffer.len()));
+        let read = self.stream.read(&mut buffer[..most])?;
+        self.left -= read as u64;
+        Ok(read)
+    }
 }
 
 /// Whether two paths lead to the same file or folder, by whatever names.

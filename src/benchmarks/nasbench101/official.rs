@@ -7,6 +7,7 @@
 
 use super::super::BenchmarkError;
 use super::super::tfrecord::{self, Failure, Place};
+use crate::files;
 use crate::spaces::nasbench101::{Cell, Operation};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -16,7 +17,6 @@ use rayon::prelude::*;
 use serde::Deserialize;
 use std::borrow::Cow;
 use std::collections::HashMap;
-use std::fs::File;
 use std::io::{self, Write};
 use std::path::Path;
 
@@ -78,7 +78,7 @@ pub fn read(path: &Path, mut progress: impl FnMut(u64)) -> Result<Vec<Trained>, 
         }
     };
     let mut reader =
-        tfrecord::Reader::new(io::BufReader::new(File::open(path).map_err(unreadable)?));
+        tfrecord::Reader::new(io::BufReader::new(files::open(path).map_err(unreadable)?));
     let mut cells: Vec<Trained> = Vec::new();
     let mut positions: HashMap<[u8; 16], usize> = HashMap::new();
     loop {
@@ -436,7 +436,7 @@ mod tests {
     fn other_budgets_are_targets() {
         let path = std::env::temp_dir().join(format!("gennape-{}-full.csv", std::process::id()));
         let cells = read(&fixture("full.tfrecord"), |_| {}).unwrap();
-        write_csv(&cells, File::create(&path).unwrap()).unwrap();
+        write_csv(&cells, std::fs::File::create(&path).unwrap()).unwrap();
         let table = LabelTable::read(&path).unwrap();
         let (set, errors) = table.architectures::<Cell>("validation_accuracy_12").unwrap();
         assert!(errors.is_empty(), "{errors:?}");

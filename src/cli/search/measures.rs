@@ -2,7 +2,7 @@
 
 use crate::cli::error::Error;
 use crate::estimator::{Accuracy, Estimator};
-use crate::files;
+use crate::files::{self, Bounded};
 use crate::graph::ComputationGraph;
 use crate::search::evaluators::{Command, LatencyTable};
 use crate::search::{Bound, Direction, EvaluationError, Evaluator, Network, Problem};
@@ -40,6 +40,9 @@ const NAMED: [(&str, Measure); 7] = [
     ("peak-memory", Measure::PeakMemory),
     ("depth", Measure::Depth),
 ];
+
+/// Most bytes of a table of latencies.
+const MOST_LATENCIES: u64 = 1 << 25;
 
 /// What the help says of measures.
 pub(super) const HELP: &str = "Measures:\n  \
@@ -281,6 +284,7 @@ fn evaluator<'a>(
         Measure::Depth => Box::new(|graph: &Graph| graph.depth() as f64),
         Measure::Latency(file) => {
             let file = files::open(Path::new(file)).map_err(|e| about(e.into()))?;
+            let file = Bounded::new(file, MOST_LATENCIES);
             Box::new(LatencyTable::read(file).map_err(|e| about(e.into()))?)
         }
         Measure::Model(folder) => {

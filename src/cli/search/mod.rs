@@ -174,10 +174,9 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Error> {
         Some(folder) => {
             let mut settings = Folder::settings(folder)?;
             if let (false, [command, ..]) = (arguments.allow_command, &settings.commands()[..]) {
-                let what = format!("{} runs a command: {command}", folder.display());
-                return Err(
-                    Error::user(what).hint(format!("if you trust it, {}", settings.resume(folder)))
-                );
+                let what =
+                    format!("{} runs a command; do you trust it? {command}", folder.display());
+                return Err(Error::user(what).hint(settings.resume(folder)));
             }
             if let Some(budget) = arguments.budget {
                 settings.budget = budget as usize;
