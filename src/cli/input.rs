@@ -7,7 +7,7 @@ use crate::files::Bounded;
 use crate::graph::{ComputationGraph, Operation};
 use crate::lower;
 use crate::model_graph::{ModelGraph, Node};
-use crate::onnx;
+use crate::onnx::{self, Original};
 use crate::text::clipped;
 use rayon::prelude::*;
 use serde::Serialize;
@@ -68,9 +68,9 @@ impl FileArguments {
         &self.path
     }
 
-    /// Reads it.
-    pub fn read(&self) -> Result<ModelGraph, Error> {
-        let model = read(&self.path, &self.read.options())?;
+    /// Reads it, and keeps the file at hand.
+    pub fn open(&self) -> Result<(ModelGraph, Original), Error> {
+        let (model, original) = open(&self.path, &self.read.options())?;
         let unknown = model.nodes().iter().filter(|n| n.op.is_unknown());
         // One without a name goes by its first output's.
         let name = |node: &'_ Node| match (&*node.name, node.outputs.iter().flatten().next()) {
@@ -82,13 +82,16 @@ impl FileArguments {
             &self.path.display().to_string(),
             &names.iter().map(String::as_str).collect::<Vec<_>>(),
         );
-        Ok(model)
+        Ok((model, original))
     }
 }
 
 /// Reads a file whose tensors are wanted.
-pub(crate) fn read(path: &Path, options: &onnx::ReadOptions) -> Result<ModelGraph, Error> {
-    onnx::read(path, options)
+pub(crate) fn open(
+    path: &Path,
+    options: &onnx::ReadOptions,
+) -> Result<(ModelGraph, Original), Error> {
+    Original::open(path, options)
         .map_err(|e| Failure::from_error(&e).about(&path.display().to_string()).into())
 }
 

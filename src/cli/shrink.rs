@@ -7,7 +7,6 @@ use super::space::Format;
 use super::stdout::print_json;
 use super::table::si;
 use crate::lower::lower;
-use crate::onnx::StoredTensors;
 use crate::subnetworks::{CutTensor, ShrinkError, Shrunk, SuperNetwork};
 use crate::text::quoted;
 use serde::Serialize;
@@ -17,7 +16,8 @@ use std::path::PathBuf;
 ///
 /// The text after --keep lists what differs from the whole network, as `space` names it: the
 /// share of a group that is kept, the branches that are left out, kernels, activations. A group
-/// keeps the channels whose weights have the largest norm. Weights in external data come to stand
+/// keeps the channels whose weights have the largest norm. Everything else stays as it is in the
+/// file: names, documentation, free dimensions, functions. Weights in external data come to stand
 /// inside the new file.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example:\n  \
@@ -54,16 +54,17 @@ struct Report {
 
 pub(crate) fn run(arguments: &Arguments) -> Result<(), Error> {
     let path = arguments.model.path();
-    let space = SuperNetwork::new(arguments.model.read()?);
+    let (graph, mut original) = arguments.model.open()?;
+    let space = SuperNetwork::new(graph);
     let sub = space
         .parse(&arguments.keep)
         .map_err(|e| Error::from(e).hint(format!("gennape space {}", quoted(path))))?;
-    let mut stored = StoredTensors::open(path).map_err(ShrinkError::from)?;
-    let mut inputs = stored.files().map_err(ShrinkError::from)?;
+    let mut inputs = original.files().map_err(ShrinkError::from)?;
     inputs.push(path.into());
     let mut out = Target::new(&arguments.output, &inputs)?;
-    let Shrunk { graph, weights, cuts } = space.shrink(&sub, &mut stored, &mut out)?;
+    let Shrunk { graph, weights, cuts, notes } = space.shrink(&sub, &mut original, &mut out)?;
     out.finish()?;
+    notes.iter().for_each(|text| note(text));
     if !weights {
         note("the file has no weights, so the new one has none either");
     }

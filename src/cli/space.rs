@@ -8,7 +8,6 @@ use super::table::{Table, si};
 use crate::graph::svg::Tag;
 use crate::lower::lower;
 use crate::model_graph::ValueId;
-use crate::onnx::StoredTensors;
 use crate::subnetworks::{ShrinkError, SubNetwork, SuperNetwork};
 use clap::ValueEnum;
 use serde::Serialize;
@@ -160,13 +159,13 @@ fn report(space: &SuperNetwork) -> Result<Report<'_>, Error> {
 }
 
 pub(crate) fn run(arguments: &Arguments) -> Result<(), Error> {
-    let space = SuperNetwork::new(arguments.model.read()?);
+    let (graph, original) = arguments.model.open()?;
+    let space = SuperNetwork::new(graph);
     let report = report(&space)?;
     if let Some(file) = &arguments.svg {
         let drawing = draw(&space, &arguments.model.path().display().to_string())?;
         let path = arguments.model.path();
-        let stored = StoredTensors::open(path).map_err(ShrinkError::from)?;
-        let mut inputs = stored.files().map_err(ShrinkError::from)?;
+        let mut inputs = original.files().map_err(ShrinkError::from)?;
         inputs.push(path.into());
         let mut out = Target::new(file, &inputs)?;
         out.write_all(drawing.as_bytes())?;

@@ -50,6 +50,8 @@ pub(super) struct Body {
 }
 
 pub(super) struct Node {
+    /// Position among the nodes in the file.
+    pub index: u32,
     pub name: String,
     /// Empty for ONNX's default domain.
     pub domain: String,
@@ -218,13 +220,14 @@ impl Decoder<'_> {
         declared: Vec<ValueInfoProto>,
     ) -> Result<Body, ReadError> {
         Ok(Body {
-            nodes: nodes.into_iter().map(|n| self.node(n)).collect::<Result<_, _>>()?,
+            nodes: (0..).zip(nodes).map(|(i, n)| self.node(i, n)).collect::<Result<_, _>>()?,
             declared: infos(declared)?.into_iter().map(|i| (i.name.clone(), i)).collect(),
         })
     }
 
-    fn node(&mut self, proto: NodeProto) -> Result<Node, ReadError> {
+    fn node(&mut self, index: u32, proto: NodeProto) -> Result<Node, ReadError> {
         Ok(Node {
+            index,
             arguments: self.arguments(proto.attribute)?,
             name: proto.name,
             domain: default_domain(proto.domain),

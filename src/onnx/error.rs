@@ -170,6 +170,9 @@ pub enum WriteError {
     /// The output could not be written to.
     #[error("cannot write: {0}")]
     Io(#[from] std::io::Error),
+    /// The elements of a weight could not be read.
+    #[error(transparent)]
+    Weights(Box<ReadError>),
     /// The network holds something that ONNX files cannot.
     #[error("cannot be written as ONNX: {0}")]
     Unrepresentable(String),

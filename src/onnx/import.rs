@@ -10,6 +10,7 @@ use super::error::{ReadError, Reason, UnknownOperator, invalid, limit};
 use super::external::External;
 use super::inputs::{self, Symbols};
 use super::limits::{MAX_CALLS, MAX_FOLDING, MAX_NODES, MAX_STRUCTURE};
+use super::origins::{Body as Inlined, Origins, Slot};
 use crate::model_graph::{
     Attribute, Attributes, Builder, DataType, ModelGraph, OpType, Shape, TensorData, Value, ValueId,
 };
@@ -17,7 +18,7 @@ use smallvec::SmallVec;
 use std::collections::{HashMap, HashSet};
 use std::rc::Rc;
 
-/// Builds the network that the (sorted) records describe.
+/// Builds the network that the (sorted) records describe, and tells where its parts came from.
 ///
 /// # Errors
 /// When inputs stay free, operators are unknown or an operator cannot take its inputs.
@@ -26,7 +27,7 @@ pub(super) fn import(
     name: &str,
     options: &ReadOptions,
     external: External,
-) -> Result<ModelGraph, ReadError> {
+) -> Result<(ModelGraph, Origins), ReadError> {
     let graph = &model.graph;
     let constants: HashSet<_> = graph.constants.iter().map(|c| c.name.as_str()).collect();
     let inputs: Vec<&Info> =
@@ -39,6 +40,7 @@ pub(super) fn import(
         symbols: Symbols::new(),
         external,
         builder: Builder::new(name, model.opset),
+        origins: Origins::new(),
         initialisers: graph.constants.iter().any(is_weight),
         calls: Vec::new(),
         checked: HashSet::new(),
@@ -61,7 +63,7 @@ pub(super) fn import(
         let id = scope.get(&output.name).ok_or_else(|| unproduced(&output.name))?;
         importer.builder.output(id);
     }
-    Ok(importer.builder.finish())
+    Ok((importer.builder.finish(), importer.origins))
 }
 
 fn is_weight(tensor: &Tensor) -> bool {
@@ -126,6 +128,7 @@ struct Importer<'m> {
     symbols: Symbols<'m>,
     external: External,
     builder: Builder,
+    origins: Origins,
     /// Whether the file stores its weights as initialisers.
     initialisers: bool,
     /// The functions being inlined.
@@ -187,11 +190,12 @@ impl<'m> Importer<'m> {
         scope: &mut Scope<'m, '_>,
         prefix: &str,
     ) -> Result<(), ReadError> {
-        for tensor in &graph.constants {
+        for (index, tensor) in (0..).zip(&graph.constants) {
             self.spend(8 * tensor.data.as_ref().map_or(0, TensorData::len))?;
             let name = self.name(prefix, &tensor.name)?;
             let data = tensor.data.clone();
             let id = self.builder.constant(&name, tensor.dtype, &tensor.shape, data);
+            self.origins.stored.insert(id, Slot::Initialiser(self.origins.here(index)));
             scope.values.insert(&tensor.name, Binding::Tensor(id));
         }
         Ok(())
@@ -311,6 +315,7 @@ impl<'m> Importer<'m> {
                 }
                 Reason::Shape { error, missing: self.external.missing.clone() }
             })?;
+        self.origins.nodes.push(self.origins.here(node.index));
         for id in ids.iter().flatten() {
             let value = self.builder.value(*id);
             check_elements(&value.name, &value.shape)?;
@@ -374,6 +379,7 @@ impl<'m> Importer<'m> {
         } else {
             self.builder.constant(&name, dtype, &shape, data)
         };
+        self.origins.stored.insert(id, Slot::Constant(self.origins.here(node.index)));
         scope.values.insert(output, Binding::Tensor(id));
         Ok(())
     }
@@ -386,8 +392,8 @@ impl<'m> Importer<'m> {
         prefix: &str,
         arguments: &Arguments<'m>,
     ) -> Result<(), ReadError> {
-        let condition = node.inputs.first().and_then(|name| scope.get(name));
-        let condition = condition
+        let decider = node.inputs.first().and_then(|name| scope.get(name));
+        let condition = decider
             .and_then(|id| self.builder.value(id).data())
             .and_then(|data| data.get_f64(0))
             .ok_or_else(|| Reason::Unsupported {
@@ -410,10 +416,13 @@ impl<'m> Importer<'m> {
         }
         self.check_operators(&graph.body)?;
         let mut inner = Scope { values: HashMap::new(), outer: Some(scope) };
+        let outer = self.origins.enter(node.index, Inlined::Branch(name), decider);
         self.constants(graph, &mut inner, prefix)?;
         self.body(&graph.body, &mut inner, prefix, arguments)?;
+        self.origins.current = outer;
         let results: Vec<Binding> =
             graph.outputs.iter().map(|o| bound(inner.binding(&o.name))).collect();
+        self.results(node, &results);
         for (name, result) in node.outputs.iter().zip(results) {
             scope.values.insert(name, result);
         }
@@ -458,14 +467,29 @@ impl<'m> Importer<'m> {
         let own_name = if node.name.is_empty() { &function.name } else { &node.name };
         let prefix = self.name(prefix, own_name)? + "/";
         self.calls.push(key);
+        let outer = self.origins.enter(node.index, Inlined::Function, None);
         self.body(&function.body, &mut inner, &prefix, &passed)?;
+        self.origins.current = outer;
         self.calls.pop();
-        for (name, result) in node.outputs.iter().zip(&function.outputs) {
+        let results: Vec<Binding> =
+            function.outputs.iter().map(|result| bound(inner.binding(result))).collect();
+        self.results(node, &results);
+        for (name, result) in node.outputs.iter().zip(results) {
             if !name.is_empty() {
-                scope.values.insert(name, bound(inner.binding(result)));
+                scope.values.insert(name, result);
             }
         }
         Ok(())
+    }
+
+    /// Notes which tensors the outputs of a node stand for that becomes none itself.
+    fn results(&mut self, node: &Node, results: &[Binding]) {
+        let tensor = |binding: &Binding| match binding {
+            Binding::Tensor(id) => Some(*id),
+            _ => None,
+        };
+        let place = self.origins.here(node.index);
+        self.origins.results.insert(place, results.iter().map(tensor).collect());
     }
 }
 

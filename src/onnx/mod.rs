@@ -34,11 +34,14 @@
 //! and call [`read_bytes`].
 
 mod decode;
+mod edit;
 mod error;
 mod external;
 mod import;
 mod inputs;
 mod limits;
+mod origins;
+mod rope;
 mod sort;
 mod stored;
 #[cfg(test)]
@@ -46,12 +49,15 @@ mod tests;
 mod wire;
 mod write;
 
+pub(crate) use edit::{Content, Edits, More, NodeEdit, Operand, Replacement, write_edited};
 pub use error::{ErrorKind, ReadError, WriteError};
-pub use stored::StoredTensors;
-pub use write::{Weights, write, write_stored};
+pub(crate) use rope::{Cut, cut_data, cut_shape};
+pub use stored::Original;
+pub use write::{Weights, write};
 
 use crate::model_graph::ModelGraph;
 use external::External;
+use origins::Origins;
 use std::fs::File;
 use std::path::Path;
 
@@ -71,7 +77,6 @@ pub struct ReadOptions {
 /// # Errors
 /// See [`ErrorKind`].
 pub fn read(path: &Path, options: &ReadOptions) -> Result<ModelGraph, ReadError> {
-    let name = path.file_stem().unwrap_or_default().to_string_lossy();
     let slim = {
         let file = File::open(path)?;
         let metadata = file.metadata()?;
@@ -91,7 +96,12 @@ pub fn read(path: &Path, options: &ReadOptions) -> Result<ModelGraph, ReadError>
             wire::slim(&map, |end| release(&map, end))?
         }
     };
-    build(&slim, &name, External::new(Some(folder(path))), options)
+    Ok(build(&slim, &name(path), External::new(Some(folder(path))), options)?.0)
+}
+
+/// What the network in a file is called.
+fn name(path: &Path) -> String {
+    path.file_stem().unwrap_or_default().to_string_lossy().into_owned()
 }
 
 /// The folder that a file is in.
@@ -126,7 +136,7 @@ pub fn read_bytes(
     name: &str,
     options: &ReadOptions,
 ) -> Result<ModelGraph, ReadError> {
-    build(&wire::slim(bytes, |_| {})?, name, External::new(None), options)
+    Ok(build(&wire::slim(bytes, |_| {})?, name, External::new(None), options)?.0)
 }
 
 fn build(
@@ -134,7 +144,7 @@ fn build(
     name: &str,
     mut external: External,
     options: &ReadOptions,
-) -> Result<ModelGraph, ReadError> {
+) -> Result<(ModelGraph, Origins), ReadError> {
     let mut model = decode::decode(slim, &mut external)?;
     sort::sort(&mut model)?;
     import::import(&model, name, options, external)

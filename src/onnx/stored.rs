@@ -1,40 +1,50 @@
-//! The elements of stored tensors, read one tensor at a time.
+//! The file that a network was read from: the elements of its stored tensors, one at a time, and
+//! where everything stands.
 
-use super::decode::{element_width, from_raw};
-use super::error::{ReadError, Reason};
+use super::decode::from_raw;
+use super::error::{ReadError, Reason, invalid};
 use super::external::{External, Location};
-use super::wire;
-use crate::model_graph::{DataType, TensorData};
+use super::origins::{Body, MAIN, Origins, Slot};
+use super::write::bits;
+use super::{ReadOptions, wire};
+use crate::model_graph::{DataType, ModelGraph, TensorData, ValueId};
 use std::collections::HashMap;
 use std::fs::File;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 
-/// The tensors that an ONNX file stores: initialisers and Constant nodes of its graph, inside the
-/// file or in external data. Elements are read when they are asked for.
+/// The file that a network was read from, with the elements of its initialisers and Constant
+/// nodes, inside the file or in external data. Elements are read when they are asked for.
 ///
 /// The file must not change meanwhile; see the [security notes](super#security).
-pub struct StoredTensors {
-    map: memmap2::Mmap,
+pub struct Original {
+    pub(super) map: memmap2::Mmap,
+    pub(super) origins: Origins,
+    /// What each context holds.
+    pub(super) contents: Vec<Rc<wire::Contents>>,
     folder: PathBuf,
-    places: HashMap<String, Range<usize>>,
     external: External,
+    digest: blake3::Hash,
 }
 
-impl StoredTensors {
-    /// The tensors of the file at `path`.
+impl Original {
+    /// Reads the file at `path`.
     ///
     /// # Errors
     /// See [`ErrorKind`](super::ErrorKind).
-    pub fn open(path: &Path) -> Result<Self, ReadError> {
+    pub fn open(path: &Path, options: &ReadOptions) -> Result<(ModelGraph, Self), ReadError> {
         let file = File::open(path)?;
         // SAFETY: the map is only read, as bytes; that the file must not change meanwhile is said
         // in the type's documentation.
         let map = unsafe { memmap2::Mmap::map(&file)? };
-        wire::slim(&map, |_| {})?;
-        let places = wire::tensors(&map)?;
+        let slim = wire::slim(&map, |_| {})?;
+        let external = || External::new(Some(super::folder(path)));
+        let (graph, origins) = super::build(&slim, &super::name(path), external(), options)?;
+        let contents = contents(&map, &origins)?;
+        let digest = digest(&graph);
         let folder = super::folder(path).to_path_buf();
-        Ok(Self { map, places, external: External::new(Some(&folder)), folder })
+        Ok((graph, Self { map, origins, contents, external: external(), digest, folder }))
     }
 
     /// The files beside the model that its tensors lie in, whether or not they are there.
@@ -46,43 +56,75 @@ impl StoredTensors {
         Ok(locations.into_iter().map(|location| self.folder.join(location)).collect())
     }
 
-    /// The elements of the tensor called `name` as little-endian bytes in row-major order; `None`
-    /// when the file does not have it, or not its elements.
+    /// Whether `graph` is the network in this file.
+    pub(crate) fn matches(&self, graph: &ModelGraph) -> bool {
+        self.digest == digest(graph)
+    }
+
+    /// The message of a stored tensor; `None` for those that have none, such as the numbers in an
+    /// attribute.
+    pub(super) fn tensor(&self, id: ValueId) -> Result<Option<Range<usize>>, ReadError> {
+        let Some(slot) = self.origins.stored.get(&id) else { return Ok(None) };
+        let Some(contents) = self.contents.get(slot.context() as usize) else { return Ok(None) };
+        Ok(match slot {
+            // Sparse ones come after these, and their elements are not read.
+            Slot::Initialiser(place) => contents.tensors.get(place.index as usize).cloned(),
+            Slot::Constant(place) => match contents.nodes.get(place.index as usize) {
+                Some(node) => constant(&self.map, node.clone())?,
+                None => None,
+            },
+        })
+    }
+
+    /// The elements of a stored tensor as little-endian bytes in row-major order; `None` when the
+    /// file does not have them.
     ///
     /// # Errors
     /// When the tensor is malformed, has another number of elements than `elements`, or lies
     /// where reading is not allowed.
     pub fn bytes(
         &mut self,
-        name: &str,
+        id: ValueId,
         dtype: DataType,
         elements: u64,
     ) -> Result<Option<Vec<u8>>, ReadError> {
-        let (Some(place), Some(width)) = (self.places.get(name), element_width(dtype)) else {
-            return Ok(None);
-        };
-        let payload = wire::payload(&self.map, place.clone(), width)?;
-        let length = usize::try_from(elements).ok().and_then(|n| n.checked_mul(width));
+        match self.tensor(id)? {
+            Some(place) => self.elements(place, dtype, elements),
+            None => Ok(None),
+        }
+    }
+
+    /// [`bytes`](Self::bytes) of the tensor whose message is at `place`.
+    pub(super) fn elements(
+        &mut self,
+        place: Range<usize>,
+        dtype: DataType,
+        elements: u64,
+    ) -> Result<Option<Vec<u8>>, ReadError> {
+        let Some(bits) = bits(dtype) else { return Ok(None) };
+        let name = wire::text(&self.map, place.clone(), 8)?.into_owned();
+        // Where several elements share a byte, a number holds such a byte.
+        let payload = wire::payload(&self.map, place, bits.div_ceil(8) as usize)?;
+        let length = elements.checked_mul(bits).map(|b| b.div_ceil(8));
+        let length = length.and_then(|length| usize::try_from(length).ok());
         let problem = |what: String| -> ReadError {
-            Reason::ExternalData { tensor: name.into(), problem: what }.into()
+            Reason::ExternalData { tensor: name.clone(), problem: what }.into()
         };
         let length = length.ok_or_else(|| problem(format!("has {elements} elements")))?;
         if payload.external {
             let entry = |key: &str| {
                 payload.entries.iter().find(|(k, _)| k == key).map(|(_, value)| value.as_str())
             };
-            let location = Location::new(name, entry("location"), entry("offset"))?;
+            let location = Location::new(&name, entry("location"), entry("offset"))?;
             if let Some(given) = entry("length").filter(|l| l.parse() != Ok(length)) {
                 return Err(problem(format!("takes {given} bytes instead of {length}")));
             }
-            return self.external.read(name, &location, length);
+            return self.external.read(&name, &location, length);
         }
         match payload.bytes.len() {
             0 => Ok(None),
             n if n == length => Ok(Some(payload.bytes)),
-            n => Err(super::error::invalid(format!(
-                "tensor '{name}' holds {n} bytes instead of {length}"
-            ))),
+            n => Err(invalid(format!("tensor '{name}' holds {n} bytes instead of {length}"))),
         }
     }
 
@@ -93,15 +135,84 @@ impl StoredTensors {
     /// As [`bytes`](Self::bytes).
     pub fn floats(
         &mut self,
-        name: &str,
+        id: ValueId,
         dtype: DataType,
         elements: u64,
     ) -> Result<Option<Vec<f64>>, ReadError> {
-        let Some(bytes) = self.bytes(name, dtype, elements)? else { return Ok(None) };
+        let Some(bytes) = self.bytes(id, dtype, elements)? else { return Ok(None) };
         let count = usize::try_from(elements).unwrap_or(0);
         Ok(match from_raw(&bytes, dtype, count) {
             Some(TensorData::Floats(elements)) => Some(elements),
             _ => None,
         })
     }
+}
+
+/// Tells networks apart by their structure.
+fn digest(graph: &ModelGraph) -> blake3::Hash {
+    let mut hasher = blake3::Hasher::new();
+    let mut add = |text: std::fmt::Arguments| {
+        hasher.update(text.to_string().as_bytes());
+    };
+    for value in graph.values() {
+        add(format_args!("{} {:?} {:?};", value.name, value.dtype, value.shape));
+    }
+    for node in graph.nodes() {
+        add(format_args!("{} {} {:?} {:?};", node.name, node.op, node.inputs, node.outputs));
+    }
+    hasher.finalize()
+}
+
+/// The tensor of a Constant node.
+fn constant(bytes: &[u8], node: Range<usize>) -> Result<Option<Range<usize>>, ReadError> {
+    let mut found = None;
+    for attribute in wire::messages(bytes, node, 5)? {
+        found = wire::messages(bytes, attribute, 5)?.pop().or(found);
+    }
+    Ok(found)
+}
+
+/// What each context holds; those of one function share it.
+fn contents(bytes: &[u8], origins: &Origins) -> Result<Vec<Rc<wire::Contents>>, ReadError> {
+    let all = 0..bytes.len();
+    let mut functions = HashMap::new();
+    for function in wire::messages(bytes, all.clone(), 25)? {
+        let key = key(bytes, function.clone(), [10, 1, 13])?;
+        functions.insert(key, Rc::new(wire::function(bytes, function)?));
+    }
+    let mut found: Vec<Rc<wire::Contents>> = Vec::with_capacity(origins.contexts.len());
+    for context in &origins.contexts {
+        let lost = || invalid("the graph of a node cannot be found again");
+        // Outer ones come first.
+        let node = || -> Result<Range<usize>, ReadError> {
+            let outer = found.get(context.node.context as usize).ok_or_else(lost)?;
+            outer.nodes.get(context.node.index as usize).cloned().ok_or_else(lost)
+        };
+        found.push(match context.body {
+            Body::Model => Rc::new(wire::graph(bytes, wire::messages(bytes, all.clone(), 7)?)?),
+            Body::Function => {
+                let key = key(bytes, node()?, [7, 4, 8])?;
+                functions.get(&key).cloned().ok_or_else(lost)?
+            }
+            Body::Branch(name) => {
+                let attribute = wire::attribute(bytes, node()?, name)?.ok_or_else(lost)?;
+                Rc::new(wire::graph(bytes, wire::messages(bytes, attribute, 6)?)?)
+            }
+        });
+    }
+    debug_assert_eq!(origins.contexts.first().map(|c| c.node.context), Some(MAIN));
+    Ok(found)
+}
+
+/// Domain, name and overload of a function, or of the one that a node calls.
+pub(super) fn key(
+    bytes: &[u8],
+    message: Range<usize>,
+    [domain, name, overload]: [u32; 3],
+) -> Result<(String, String, String), ReadError> {
+    let text =
+        |number| Ok::<_, ReadError>(wire::text(bytes, message.clone(), number)?.into_owned());
+    let domain = text(domain)?;
+    let domain = if domain == "ai.onnx" { String::new() } else { domain };
+    Ok((domain, text(name)?, text(overload)?))
 }

@@ -14,7 +14,7 @@ use onnx_protobuf::{
 use protobuf::{EnumOrUnknown, MessageField};
 
 /// A value of 32-bit floats; dimensions are numbers, symbols, or open (`?`).
-fn value(name: &str, dims: &[&str]) -> ValueInfoProto {
+pub(super) fn value(name: &str, dims: &[&str]) -> ValueInfoProto {
     let dim = |text: &&str| Dimension {
         value: match text.parse() {
             Ok(size) => Some(dimension::Value::DimValue(size)),
@@ -31,7 +31,7 @@ fn value(name: &str, dims: &[&str]) -> ValueInfoProto {
     ValueInfoProto { name: name.into(), type_: MessageField::some(kind), ..Default::default() }
 }
 
-fn node(op: &str, inputs: &[&str], outputs: &[&str]) -> NodeProto {
+pub(super) fn node(op: &str, inputs: &[&str], outputs: &[&str]) -> NodeProto {
     NodeProto {
         op_type: op.into(),
         input: inputs.iter().map(|s| s.to_string()).collect(),
@@ -40,11 +40,11 @@ fn node(op: &str, inputs: &[&str], outputs: &[&str]) -> NodeProto {
     }
 }
 
-fn call(name: &str, inputs: &[&str], outputs: &[&str]) -> NodeProto {
+pub(super) fn call(name: &str, inputs: &[&str], outputs: &[&str]) -> NodeProto {
     NodeProto { domain: "local".into(), ..node(name, inputs, outputs) }
 }
 
-fn ints(name: &str, values: &[i64]) -> TensorProto {
+pub(super) fn ints(name: &str, values: &[i64]) -> TensorProto {
     TensorProto {
         name: name.into(),
         data_type: 7,
@@ -54,7 +54,7 @@ fn ints(name: &str, values: &[i64]) -> TensorProto {
     }
 }
 
-fn int(name: &str, value: i64) -> AttributeProto {
+pub(super) fn int(name: &str, value: i64) -> AttributeProto {
     AttributeProto { name: name.into(), i: value, type_: kind(2), ..Default::default() }
 }
 
@@ -63,7 +63,7 @@ fn kind(number: i32) -> EnumOrUnknown<AttributeType> {
     EnumOrUnknown::from_i32(number)
 }
 
-fn branch(name: &str, nodes: Vec<NodeProto>, output: &str) -> AttributeProto {
+pub(super) fn branch(name: &str, nodes: Vec<NodeProto>, output: &str) -> AttributeProto {
     let graph = GraphProto { node: nodes, output: vec![value(output, &[])], ..Default::default() };
     AttributeProto {
         name: name.into(),
@@ -74,7 +74,7 @@ fn branch(name: &str, nodes: Vec<NodeProto>, output: &str) -> AttributeProto {
 }
 
 /// `x` of 1x8 in and `y` out, unless the graph says otherwise.
-fn model(mut graph: GraphProto) -> ModelProto {
+pub(super) fn model(mut graph: GraphProto) -> ModelProto {
     if graph.input.is_empty() {
         graph.input = vec![value("x", &["1", "8"])];
     }

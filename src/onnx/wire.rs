@@ -8,7 +8,8 @@
 use super::error::{ReadError, Reason, limit};
 use super::limits::{MAX_FLOATS, MAX_NESTING, MAX_NODES, MAX_STRUCTURE};
 use crate::model_graph::{DataType, TensorData};
-use std::collections::{BTreeSet, HashMap};
+use std::borrow::Cow;
+use std::collections::BTreeSet;
 use std::ops::Range;
 
 /// Message types of `onnx.proto` that are copied.
@@ -156,33 +157,73 @@ pub(super) fn slim(bytes: &[u8], mut skipped: impl FnMut(usize)) -> Result<Vec<u
     }
 }
 
-/// Where each stored tensor of the graph stands, by name: initialisers, and Constant nodes by
-/// their output. The bytes have been through [`slim`].
+/// Nodes and stored tensors of a graph, or nodes of a function, by position.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Contents {
+    /// The message; those of a field that stands several times are one.
+    pub messages: Vec<Range<usize>>,
+    pub nodes: Vec<Range<usize>>,
+    /// Initialisers,
+    pub tensors: Vec<Range<usize>>,
+    /// and sparse ones.
+    pub sparse: Vec<Range<usize>>,
+}
+
+/// What the graph in `graphs` holds. The bytes have been through [`slim`], here and below.
 ///
 /// # Errors
-/// When the bytes are not well-formed.
-pub(super) fn tensors(bytes: &[u8]) -> Result<HashMap<String, Range<usize>>, ReadError> {
-    let text = |range: &Range<usize>| String::from_utf8_lossy(&bytes[range.clone()]).into_owned();
-    let mut found = HashMap::new();
-    for graph in messages(bytes, 0..bytes.len(), 7)? {
-        for tensor in messages(bytes, graph.clone(), 5)? {
-            let name = messages(bytes, tensor.clone(), 8)?.last().map(text);
-            found.insert(name.unwrap_or_default(), tensor);
+/// When the bytes are not well-formed, here and below.
+pub(super) fn graph(bytes: &[u8], graphs: Vec<Range<usize>>) -> Result<Contents, ReadError> {
+    let mut contents = Contents::default();
+    for graph in &graphs {
+        contents.nodes.extend(messages(bytes, graph.clone(), 1)?);
+        contents.tensors.extend(messages(bytes, graph.clone(), 5)?);
+        contents.sparse.extend(messages(bytes, graph.clone(), 15)?);
+    }
+    contents.messages = graphs;
+    Ok(contents)
+}
+
+/// What the function in `function` holds.
+pub(super) fn function(bytes: &[u8], function: Range<usize>) -> Result<Contents, ReadError> {
+    let nodes = messages(bytes, function.clone(), 7)?;
+    Ok(Contents { messages: vec![function], nodes, ..Contents::default() })
+}
+
+/// The attribute called `name` of the node in `node`.
+pub(super) fn attribute(
+    bytes: &[u8],
+    node: Range<usize>,
+    name: &str,
+) -> Result<Option<Range<usize>>, ReadError> {
+    for attribute in messages(bytes, node, 5)? {
+        if text(bytes, attribute.clone(), 1)? == name {
+            return Ok(Some(attribute));
         }
-        for node in messages(bytes, graph, 1)? {
-            let operator = messages(bytes, node.clone(), 4)?.last().map(text);
-            if operator.as_deref() != Some("Constant") {
-                continue;
-            }
-            let output = messages(bytes, node.clone(), 2)?.first().map(text);
-            for attribute in messages(bytes, node, 5)? {
-                if let (Some(output), Some(tensor)) =
-                    (&output, messages(bytes, attribute, 5)?.pop())
-                {
-                    found.insert(output.clone(), tensor);
-                }
-            }
-        }
+    }
+    Ok(None)
+}
+
+/// The text in field `number` of a message; empty without one.
+pub(super) fn text(
+    bytes: &[u8],
+    range: Range<usize>,
+    number: u32,
+) -> Result<Cow<'_, str>, ReadError> {
+    Ok(messages(bytes, range, number)?.pop().map_or("".into(), |range| as_text(bytes, range)))
+}
+
+/// The text in `range`.
+pub(super) fn as_text(bytes: &[u8], range: Range<usize>) -> Cow<'_, str> {
+    String::from_utf8_lossy(bytes.get(range).unwrap_or_default())
+}
+
+/// The fields of the message in `range`, in order.
+pub(super) fn fields(bytes: &[u8], range: Range<usize>) -> Result<Vec<Field>, ReadError> {
+    let mut found = Vec::new();
+    let mut cursor = Cursor { bytes, pos: range.start, end: range.end };
+    while let Some(field) = cursor.field()? {
+        found.push(field);
     }
     Ok(found)
 }
@@ -258,7 +299,7 @@ fn tensor_locations(
 }
 
 /// The contents of every field `number` of the message in `range` that holds bytes.
-fn messages(
+pub(super) fn messages(
     bytes: &[u8],
     range: Range<usize>,
     number: u32,
@@ -362,20 +403,34 @@ fn foreign(bytes: &[u8]) -> Option<(&'static str, Option<&'static str>)> {
     })
 }
 
-enum Wire {
+/// The content of a field.
+pub(super) enum Wire {
     Varint,
     Fixed64,
     Bytes(Range<usize>),
     Fixed32,
 }
 
-struct Field {
-    number: u32,
-    /// Where its tag starts.
-    start: usize,
-    wire: Wire,
+/// A field of a message.
+pub(super) struct Field {
+    pub number: u32,
+    /// Where its tag starts,
+    pub start: usize,
+    /// and where it ends.
+    pub end: usize,
+    pub wire: Wire,
     /// Of a varint.
-    value: u64,
+    pub value: u64,
+}
+
+impl Field {
+    /// The bytes in it.
+    pub fn content(&self) -> Option<Range<usize>> {
+        match &self.wire {
+            Wire::Bytes(range) => Some(range.clone()),
+            _ => None,
+        }
+    }
 }
 
 struct Cursor<'a> {
@@ -463,7 +518,7 @@ impl Cursor<'_> {
             5 => self.skip("a number", start, 4).map(|_| Wire::Fixed32)?,
             other => return Err(malformed(format!("wire type {other}"), start)),
         };
-        Ok(Some(Field { number, start, wire, value }))
+        Ok(Some(Field { number, start, end: self.pos, wire, value }))
     }
 }
 

@@ -46,32 +46,6 @@ const SCALARS: usize = 16;
 /// When writing fails, or for what a [`ModelGraph`] does not hold enough of: operators with
 /// subgraphs and, unless stripped, tensors of strings.
 pub fn write(graph: &ModelGraph, out: impl Write, weights: Weights) -> Result<(), WriteError> {
-    write_filled(graph, out, weights, None)
-}
-
-/// Writes the network as an ONNX file with the elements that `stored` gives, as little-endian
-/// bytes, for the stored tensors whose elements the network doesn't know. It is asked for one
-/// tensor at a time.
-///
-/// # Errors
-/// As [`write()`], and what `stored` fails with.
-pub fn write_stored(
-    graph: &ModelGraph,
-    out: impl Write,
-    stored: &mut dyn FnMut(ValueId) -> io::Result<Vec<u8>>,
-) -> Result<(), WriteError> {
-    write_filled(graph, out, Weights::Random { seed: 0 }, Some(stored))
-}
-
-/// Elements of stored tensors, one at a time.
-type Stored<'a> = &'a mut dyn FnMut(ValueId) -> io::Result<Vec<u8>>;
-
-fn write_filled(
-    graph: &ModelGraph,
-    out: impl Write,
-    weights: Weights,
-    mut stored: Option<Stored>,
-) -> Result<(), WriteError> {
     let mut out = BufWriter::new(out);
     let names = unique(graph.values().iter().map(|v| (&*v.name, "value")));
     let mut header = encode(&ModelProto {
@@ -82,7 +56,7 @@ fn write_filled(
         ..Default::default()
     })?;
     let body = encode(&message(graph, &names)?)?;
-    let (literals, initialisers) = tensors(graph, &names, weights, stored.is_some())?;
+    let (literals, initialisers) = tensors(graph, &names, weights)?;
     let tensors_size: u64 = literals.iter().chain(&initialisers).map(Tensor::size).sum();
     let size = body.len() as u64 + tensors_size;
     if size >= MAX_MESSAGE {
@@ -99,11 +73,11 @@ fn write_filled(
     let mut rng = StdRng::seed_from_u64(seed);
     // Nodes stand after those that they read.
     for literal in &literals {
-        literal.write(&mut out, &mut rng, &mut stored)?;
+        literal.write(&mut out, &mut rng)?;
     }
     out.write_all(&body)?;
     for initialiser in &initialisers {
-        initialiser.write(&mut out, &mut rng, &mut stored)?;
+        initialiser.write(&mut out, &mut rng)?;
     }
     out.flush()?;
     Ok(())
@@ -118,9 +92,9 @@ const ATTRIBUTE_TENSOR: u32 = 5;
 const TENSOR_RAW_DATA: u32 = 9;
 
 /// protobuf's limit.
-const MAX_MESSAGE: u64 = 1 << 31;
+pub(super) const MAX_MESSAGE: u64 = 1 << 31;
 
-fn encode(message: &impl Message) -> Result<Vec<u8>, WriteError> {
+pub(super) fn encode(message: &impl Message) -> Result<Vec<u8>, WriteError> {
     message.write_to_bytes().map_err(|e| WriteError::Unrepresentable(e.to_string()))
 }
 
@@ -245,7 +219,7 @@ fn node(names: &[String], node: &Node, name: String) -> Result<NodeProto, WriteE
     })
 }
 
-fn attribute(name: &str, value: &Attribute) -> AttributeProto {
+pub(super) fn attribute(name: &str, value: &Attribute) -> AttributeProto {
     let mut proto = AttributeProto { name: name.into(), ..Default::default() };
     let kind = match value {
         Attribute::Int(i) => {
@@ -273,16 +247,26 @@ fn attribute(name: &str, value: &Attribute) -> AttributeProto {
             AttributeType::STRINGS
         }
         Attribute::Tensor { dtype, shape, data } => {
-            let mut tensor = header(String::new(), *dtype, shape);
-            if let Some(data) = data {
-                tensor.raw_data = (0..data.len()).flat_map(|i| element(data, i, *dtype)).collect();
-            }
-            proto.t = MessageField::some(tensor);
+            proto.t = MessageField::some(tensor("", *dtype, shape, data.as_ref()));
             AttributeType::TENSOR
         }
     };
     proto.type_ = kind.into();
     proto
+}
+
+/// A tensor with its elements, if they are known.
+pub(super) fn tensor(
+    name: &str,
+    dtype: DataType,
+    shape: &[usize],
+    data: Option<&TensorData>,
+) -> TensorProto {
+    let mut tensor = header(name.into(), dtype, shape);
+    if let Some(data) = data {
+        tensor.raw_data = (0..data.len()).flat_map(|i| element(data, i, dtype)).collect();
+    }
+    tensor
 }
 
 fn header(name: String, dtype: DataType, shape: &[usize]) -> TensorProto {
@@ -311,8 +295,6 @@ enum Fill<'a> {
     Constant(f64),
     /// Normally distributed around 0 with this standard deviation.
     Normal(f64),
-    /// From whoever has stored this value.
-    Stored(ValueId),
 }
 
 /// The literals, for Constant nodes, and the stored tensors, for initialisers.
@@ -320,7 +302,6 @@ fn tensors<'a>(
     graph: &'a ModelGraph,
     names: &[String],
     weights: Weights,
-    stored: bool,
 ) -> Result<(Vec<Tensor<'a>>, Vec<Tensor<'a>>), WriteError> {
     // The first place where each value is used.
     let mut uses: Vec<Option<(&Node, usize)>> = vec![None; graph.values().len()];
@@ -332,7 +313,7 @@ fn tensors<'a>(
         }
     }
     let (mut literals, mut initialisers) = (Vec::new(), Vec::new());
-    for (((value, name), user), index) in graph.values().iter().zip(names).zip(uses).zip(0u32..) {
+    for ((value, name), user) in graph.values().iter().zip(names).zip(uses) {
         let Some(constant) = value.constant.as_ref().filter(|_| value.producer.is_none()) else {
             continue;
         };
@@ -343,7 +324,6 @@ fn tensors<'a>(
             }
             (Some(data), Weights::Random { .. }) => (Fill::Known(data), true),
             (None, Weights::Stripped) => (Fill::Constant(0.0), false),
-            (None, Weights::Random { .. }) if stored => (Fill::Stored(ValueId(index)), true),
             (None, Weights::Random { .. }) => (initial(value, user), true),
         };
         let elements = value.elements();
@@ -449,23 +429,10 @@ impl Tensor<'_> {
         self.header.len() as u64 + self.payload.unwrap_or(0)
     }
 
-    fn write(
-        &self,
-        out: &mut impl Write,
-        rng: &mut StdRng,
-        stored: &mut Option<Stored>,
-    ) -> io::Result<()> {
+    fn write(&self, out: &mut impl Write, rng: &mut StdRng) -> io::Result<()> {
         out.write_all(&self.header)?;
         let Some(bytes) = self.payload else { return Ok(()) };
         match self.fill {
-            Fill::Stored(id) => {
-                let elements = stored.as_mut().map_or(Ok(Vec::new()), |stored| stored(id))?;
-                if elements.len() as u64 != bytes {
-                    let what = format!("{} bytes of elements instead of {bytes}", elements.len());
-                    return Err(io::Error::other(what));
-                }
-                out.write_all(&elements)
-            }
             Fill::Known(data) => {
                 (0..data.len()).try_for_each(|i| out.write_all(&element(data, i, self.dtype)))
             }
@@ -516,7 +483,7 @@ fn float_bytes(x: f64, dtype: DataType) -> Option<Bytes> {
 }
 
 /// Bits that a stored element takes; `None` for strings and types newer than this list.
-fn bits(dtype: DataType) -> Option<u64> {
+pub(super) fn bits(dtype: DataType) -> Option<u64> {
     Some(match dtype {
         DataType::Uint8 | DataType::Int8 | DataType::Bool => 8,
         DataType::Uint16 | DataType::Int16 | DataType::Float16 | DataType::Bfloat16 => 16,

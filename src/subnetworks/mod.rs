@@ -31,6 +31,7 @@
 
 mod branches;
 mod channels;
+mod edits;
 mod layers;
 mod operations;
 mod plan;
@@ -48,7 +49,7 @@ pub use shrink::{CutTensor, ShrinkError, Shrunk};
 
 use crate::model_graph::{BuildError, ModelGraph, ValueId};
 use channels::Channels;
-use plan::{Built, Plan};
+use plan::Plan;
 use rand::Rng;
 use smallvec::SmallVec;
 use std::fmt;
@@ -433,19 +434,9 @@ impl SuperNetwork {
     /// When `sub` belongs to another network, or an operator cannot take what is left of its
     /// inputs, which would be a fault of this module.
     pub fn build(&self, sub: &SubNetwork) -> Result<ModelGraph, BuildError> {
-        Ok(self.build_keeping(sub, None)?.graph)
-    }
-
-    /// The network that `sub` describes, and what its tensors are cut from. Of each group, the
-    /// units with the largest `importance` are kept, or the first.
-    fn build_keeping(
-        &self,
-        sub: &SubNetwork,
-        importance: Option<&[f64]>,
-    ) -> Result<Built, BuildError> {
         let options = self.own_options(sub);
-        let units = self.units(&options, importance);
-        plan::build(self, &self.plan(&options), &units)
+        let units = self.units(&options, None);
+        Ok(plan::build(self, &self.plan(&options), &units)?.graph)
     }
 
     /// Whether each unit is kept: of each group as many as its option says, those with the

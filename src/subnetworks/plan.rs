@@ -6,9 +6,10 @@ use super::propagate::{AxisId, WHOLE};
 use super::{Channels, SuperNetwork};
 use crate::model_graph::infer::{self, layout};
 use crate::model_graph::{
-    Attribute, Attributes, BuildError, Builder, DataType, ModelGraph, Node, OpType, Shape,
+    Attribute, Attributes, BuildError, Builder, DataType, ModelGraph, Node, NodeId, OpType, Shape,
     TensorData, Value, ValueId, ints,
 };
+use crate::onnx::{Cut, cut_data, cut_shape};
 use smallvec::{SmallVec, smallvec};
 use std::collections::HashMap;
 use std::rc::Rc;
@@ -77,15 +78,14 @@ pub(super) struct Needed {
     pub values: Vec<bool>,
 }
 
-/// Positions that are kept along each axis of a stored tensor; `None` where all are.
-pub(super) type Cut = SmallVec<[Option<Rc<[usize]>>; 4]>;
-
 /// A sub-network, and the tensors of the whole network that its stored tensors are cut from.
 pub(super) struct Built {
     pub graph: ModelGraph,
     pub sources: Vec<(ValueId, Source)>,
     /// What was cut from tensors of the whole network that depend on its input.
     pub cuts: Vec<(ValueId, Cut)>,
+    /// Nodes of the whole network, and those that they became.
+    pub nodes: Vec<(usize, NodeId)>,
 }
 
 /// Where a stored tensor comes from.
@@ -127,57 +127,15 @@ impl<'a> Keeping<'a> {
     }
 
     /// What stays of a tensor.
-    fn of(&mut self, id: ValueId) -> Cut {
+    pub fn of(&mut self, id: ValueId) -> Cut {
         let channels = self.channels;
         channels.of[id.index()].iter().map(|&axis| self.along(axis)).collect()
     }
 
     /// What stays of a stored vector where node `node` uses it; `None` for other tensors.
-    fn of_vector(&mut self, node: usize, id: ValueId) -> Option<Cut> {
+    pub fn of_vector(&mut self, node: usize, id: ValueId) -> Option<Cut> {
         let axes = self.channels.vectors.get(&(node, id))?;
         Some(axes.iter().map(|&axis| self.along(axis)).collect())
-    }
-}
-
-/// The shape of what stays of a tensor of this shape.
-fn cut_shape(shape: &[usize], cut: &Cut) -> Shape {
-    shape.iter().zip(cut).map(|(&d, kept)| kept.as_ref().map_or(d, |k| k.len())).collect()
-}
-
-/// Calls `f` with the start and the length of every run of elements that stay, in row-major order.
-pub(super) fn each_run(shape: &[usize], cut: &Cut, f: &mut impl FnMut(usize, usize)) {
-    fn walk(
-        shape: &[usize],
-        cut: &[Option<Rc<[usize]>>],
-        at: usize,
-        f: &mut impl FnMut(usize, usize),
-    ) {
-        let length: usize = shape.iter().product();
-        match (shape, cut) {
-            ([extent, rest @ ..], [kept, cuts @ ..]) if cut.iter().any(Option::is_some) => {
-                let mut step = |i: usize| walk(rest, cuts, at * extent + i, f);
-                match kept {
-                    Some(kept) => kept.iter().for_each(|&i| step(i)),
-                    None => (0..*extent).for_each(step),
-                }
-            }
-            _ => f(at * length, length),
-        }
-    }
-    walk(shape, cut, 0, f);
-}
-
-fn cut_data(data: &TensorData, shape: &[usize], cut: &Cut) -> TensorData {
-    fn pick<T: Copy>(all: &[T], shape: &[usize], cut: &Cut) -> Vec<T> {
-        let mut kept = Vec::new();
-        each_run(shape, cut, &mut |start, length| {
-            kept.extend_from_slice(all.get(start..start + length).unwrap_or_default());
-        });
-        kept
-    }
-    match data {
-        TensorData::Ints(v) => TensorData::Ints(pick(v, shape, cut)),
-        TensorData::Floats(v) => TensorData::Floats(pick(v, shape, cut)),
     }
 }
 
@@ -191,6 +149,7 @@ struct Rebuild<'a> {
     vectors: HashMap<(ValueId, Cut), ValueId>,
     sources: Vec<(ValueId, Source)>,
     cuts: Vec<(ValueId, Cut)>,
+    nodes: Vec<(usize, NodeId)>,
 }
 
 /// The network that `plan` leaves of `space` with the units in `units`.
@@ -212,6 +171,7 @@ pub(super) fn build(
         vectors: HashMap::new(),
         sources: Vec::new(),
         cuts: Vec::new(),
+        nodes: Vec::new(),
     };
     for &id in graph.inputs() {
         let value = graph.value(id);
@@ -221,8 +181,7 @@ pub(super) fn build(
     let live = plan.needed(graph).nodes;
     for (index, node) in graph.nodes().iter().enumerate().filter(|(i, _)| live[*i]) {
         // Constants whose elements are known are written down where they are used.
-        let known = |id: &ValueId| graph.value(*id).data().is_some();
-        if !node.outputs.iter().flatten().all(known) {
+        if !is_known(graph, node) {
             rebuild.node(index, node)?;
         }
     }
@@ -230,8 +189,13 @@ pub(super) fn build(
         let id = rebuild.value(plan.resolve(id));
         rebuild.builder.output(id);
     }
-    let Rebuild { builder, sources, cuts, .. } = rebuild;
-    Ok(Built { graph: builder.finish(), sources, cuts })
+    let Rebuild { builder, sources, cuts, nodes, .. } = rebuild;
+    Ok(Built { graph: builder.finish(), sources, cuts, nodes })
+}
+
+/// Whether the elements of all that a node computes are known.
+pub(super) fn is_known(graph: &ModelGraph, node: &Node) -> bool {
+    node.outputs.iter().flatten().all(|id| graph.value(*id).data().is_some())
 }
 
 impl Rebuild<'_> {
@@ -325,6 +289,8 @@ impl Rebuild<'_> {
                     reason: format!("has shape {:?} instead of {shape:?}", value.shape),
                 });
             }
+            let producer = value.producer;
+            self.nodes.extend(producer.map(|node| (index, node)));
             self.note(old, cut);
             self.new[old.index()] = Some(new);
         }
@@ -411,9 +377,8 @@ impl Rebuild<'_> {
         match node.op {
             Conv | ConvTranspose => scale(attributes, "group", from, &before),
             GroupNormalization => scale(attributes, "num_groups", from, &before),
-            Reshape | Expand => self.set_list(attributes, inputs, ("shape", 1), &target),
             // Without a list it would drop every axis of which one position is left, too.
-            Squeeze => {
+            Squeeze if before.iter().flatten().any(|kept| kept.len() == 1) => {
                 let ones = from.shape.iter().enumerate().filter(|(_, d)| **d == 1);
                 let axes: Vec<i64> = ones.map(|(axis, _)| axis as i64).collect();
                 let listed =
@@ -425,26 +390,66 @@ impl Rebuild<'_> {
                     inputs.push(Some(self.builder.int_vector(&axes)));
                 }
             }
-            Resize if inputs.get(3).is_some_and(Option::is_some) => {
-                let sizes: Vec<i64> = match attributes.ints("axes") {
-                    Some(axes) => axes
-                        .iter()
-                        .filter_map(|&a| target.get(infer::axis(a, target.len()).ok()?).copied())
-                        .collect(),
-                    None => target,
+            // Only what was cut changes: what else stands there may hold for other batches and
+            // sizes too.
+            Reshape => {
+                let list = node.context(graph, |ctx| own_list(ctx, "shape", 1, &target));
+                let zeros = attributes.int("allowzero", 0) == 0;
+                let from = cut_shape(&from.shape, &before);
+                let entry = |(i, &e): (usize, &i64)| match e {
+                    -1 => -1,
+                    0 if zeros && from.get(i).map(|&d| d as i64) == target.get(i).copied() => 0,
+                    _ if after.get(i).is_some_and(Option::is_some) || e == 0 => {
+                        target.get(i).copied().unwrap_or(e)
+                    }
+                    e => e,
                 };
-                self.set_list(attributes, inputs, ("sizes", 3), &sizes);
+                let list: Vec<i64> = list.iter().enumerate().map(entry).collect();
+                self.set_list(attributes, inputs, ("shape", 1), &list);
+            }
+            Expand => {
+                let mut list = node.context(graph, |ctx| own_list(ctx, "shape", 1, &target));
+                let skip = target.len().saturating_sub(list.len());
+                for (e, (cut, &d)) in list.iter_mut().zip(after.iter().zip(&target).skip(skip)) {
+                    // 1 leaves what is there.
+                    *e = if cut.is_some() && *e != 1 { d } else { *e };
+                }
+                self.set_list(attributes, inputs, ("shape", 1), &list);
+            }
+            Resize if inputs.get(3).is_some_and(Option::is_some) => {
+                let mut list = node.context(graph, |ctx| own_list(ctx, "sizes", 3, &target));
+                let axes = attributes.ints("axes");
+                for (i, size) in list.iter_mut().enumerate() {
+                    let axis = match axes {
+                        Some(axes) => {
+                            let axis = axes.get(i).copied().unwrap_or(0);
+                            infer::axis(axis, target.len()).map_err(fail)?
+                        }
+                        None => i,
+                    };
+                    if let (Some(Some(_)), Some(&d)) = (after.get(axis), target.get(axis)) {
+                        *size = d;
+                    }
+                }
+                self.set_list(attributes, inputs, ("sizes", 3), &list);
             }
             Split => {
                 let (at, sizes) = node.context(graph, layout::split_sizes).map_err(fail)?;
                 if let Some(kept) = &before[at] {
                     let mut start = 0;
+                    let explicit = attributes.ints("split").is_some()
+                        || inputs.get(1).is_some_and(Option::is_some);
                     let sizes = sizes.iter().map(|size| {
                         let piece = start..start + size;
                         start += size;
                         count(kept, piece)
                     });
                     let sizes: Vec<i64> = sizes.collect();
+                    // Equal parts of less are equal still.
+                    let part = kept.len().div_ceil(sizes.len().max(1)) as i64;
+                    if !explicit && sizes.iter().all(|&size| size == part) {
+                        return Ok(());
+                    }
                     *attributes = without(attributes, "num_outputs");
                     if graph.opset() < 13 {
                         attributes.insert("split", ints(&sizes));
@@ -467,8 +472,17 @@ impl Rebuild<'_> {
                     let at = infer::axis(axis, ranges.len()).map_err(fail)?;
                     let first = usize::try_from(ranges[at].start);
                     if let (Some(kept), Ok(first)) = (&before[at], first) {
-                        *start = count(kept, 0..first);
-                        *end = *start + count(kept, first..first + ranges[at].count);
+                        let from = count(kept, 0..first);
+                        let to = from + count(kept, first..first + ranges[at].count);
+                        let extent = kept.len() as i64;
+                        let place = |i: i64| {
+                            let i = if i < 0 { i.saturating_add(extent) } else { i };
+                            i.clamp(0, extent)
+                        };
+                        // Such as an end beyond all ends.
+                        if (place(*start), place(*end)) != (from, to) {
+                            (*start, *end) = (from, to);
+                        }
                     }
                 }
                 self.set_list(attributes, inputs, ("starts", 1), &starts);
@@ -513,6 +527,11 @@ impl Rebuild<'_> {
             *slot = self.builder.constant("", dtype, &[list.len()], data);
         }
     }
+}
+
+/// A list that a node gives as an attribute or as input `index`, or `other` where it is not known.
+fn own_list(ctx: &infer::Context, name: &str, index: usize, other: &[i64]) -> Vec<i64> {
+    ctx.ints_either(name, index).ok().flatten().unwrap_or(other).to_vec()
 }
 
 /// How many of the positions in `range` are kept.

@@ -1,12 +1,11 @@
 //! Sub-networks with the weights of the whole network.
 
 use super::channels::NO_UNIT;
-use super::plan::{Built, Source, each_run};
-use super::{SubNetwork, SuperNetwork};
-use crate::model_graph::{BuildError, ModelGraph, TensorData, Value, ValueId};
-use crate::onnx::{self, ReadError, StoredTensors, Weights, WriteError};
-use std::collections::HashMap;
-use std::io::{self, Write};
+use super::plan::{self, Built};
+use super::{SubNetwork, SuperNetwork, edits};
+use crate::model_graph::{BuildError, ModelGraph, TensorData, ValueId};
+use crate::onnx::{self, Original, ReadError, WriteError};
+use std::io::Write;
 
 /// Why a sub-network could not be written with its weights.
 #[derive(Debug, thiserror::Error)]
@@ -17,12 +16,12 @@ pub enum ShrinkError {
     /// The weights could not be read.
     #[error(transparent)]
     Read(#[from] ReadError),
+    /// The file is not the one that the network was read from, or has changed since.
+    #[error("the file has changed since the network was read from it")]
+    Changed,
     /// The file could not be written.
     #[error(transparent)]
     Write(#[from] WriteError),
-    /// A tensor without elements, in a file where others have them.
-    #[error("the file has no elements for tensor '{0}'")]
-    Missing(String),
 }
 
 /// A sub-network that was written.
@@ -34,6 +33,8 @@ pub struct Shrunk {
     pub weights: bool,
     /// What was cut from the tensors that depend on the network's input.
     pub cuts: Vec<CutTensor>,
+    /// What else is not as it was in the file, a sentence each.
+    pub notes: Vec<String>,
 }
 
 /// The positions that are left of a tensor.
@@ -50,8 +51,9 @@ pub struct CutTensor {
 }
 
 impl SuperNetwork {
-    /// Writes the network that `sub` describes as an ONNX file, with the weights that `stored`
-    /// has of the whole network.
+    /// Writes the file that the whole network was read from as the network that `sub` describes,
+    /// with what is left of its weights. What `sub` does not change stays as it is: names,
+    /// documentation, free dimensions, functions, and how tensors are stored.
     ///
     /// A group keeps the units whose weights have the largest L2 norm: over all stored
     /// floating-point tensors of at least two dimensions, everything that belongs to the unit.
@@ -60,27 +62,25 @@ impl SuperNetwork {
     /// of the weight.
     ///
     /// # Errors
-    /// When elements cannot be read, are there for some tensors only, or the file cannot be
-    /// written.
+    /// When `original` is not the file of this network, elements cannot be read, or the file
+    /// cannot be written.
     pub fn shrink(
         &self,
         sub: &SubNetwork,
-        stored: &mut StoredTensors,
+        original: &mut Original,
         out: impl Write,
     ) -> Result<Shrunk, ShrinkError> {
-        let weights = self.has_weights(stored)?;
-        let importance = if weights { Some(self.importance(stored)?) } else { None };
-        let Built { graph, sources, cuts } = self.build_keeping(sub, importance.as_deref())?;
-        if weights {
-            let sources: HashMap<ValueId, Source> = sources.into_iter().collect();
-            let mut elements = |id: ValueId| {
-                let source = sources.get(&id).ok_or_else(|| io::Error::other("no such tensor"))?;
-                self.elements(stored, source).map_err(io::Error::other)
-            };
-            onnx::write_stored(&graph, out, &mut elements)?;
-        } else {
-            onnx::write(&graph, out, Weights::Stripped)?;
+        if !original.matches(&self.graph) {
+            return Err(ShrinkError::Changed);
         }
+        let weights = self.has_weights(original)?;
+        let importance = if weights { Some(self.importance(original)?) } else { None };
+        let options = self.own_options(sub);
+        let (plan, units) = (self.plan(&options), self.units(&options, importance.as_deref()));
+        let built = plan::build(self, &plan, &units)?;
+        let edits = edits::edits(self, &plan, &units, &built);
+        let notes = onnx::write_edited(original, &self.graph, &edits, out)?;
+        let Built { graph, cuts, .. } = built;
         let cuts = cuts.into_iter().flat_map(|(id, cut)| {
             let value = self.graph.value(id);
             let (tensor, shape) = (value.name.to_string(), value.shape.to_vec());
@@ -89,21 +89,18 @@ impl SuperNetwork {
                 Some(CutTensor { tensor, shape, axis, kept: kept?.to_vec() })
             })
         });
-        Ok(Shrunk { cuts: cuts.collect(), graph, weights })
-    }
-
-    /// Stored tensors whose elements the graph does not hold.
-    fn large(&self) -> impl Iterator<Item = (ValueId, &Value)> {
-        let ids = (0u32..).map(ValueId);
-        let stored = |v: &Value| v.producer.is_none() && v.is_constant() && v.data().is_none();
-        ids.zip(self.graph.values()).filter(move |(_, v)| stored(v))
+        Ok(Shrunk { cuts: cuts.collect(), graph, weights, notes })
     }
 
     /// Whether the file has the elements of any large tensor, or there are none.
-    fn has_weights(&self, stored: &mut StoredTensors) -> Result<bool, ReadError> {
+    fn has_weights(&self, original: &mut Original) -> Result<bool, ReadError> {
         let mut some = false;
-        for (_, value) in self.large() {
-            if stored.bytes(&value.name, value.dtype, value.elements())?.is_some() {
+        for (id, value) in (0u32..).map(ValueId).zip(self.graph.values()) {
+            let stored = value.producer.is_none() && value.is_constant();
+            if !stored || value.data().is_some() {
+                continue;
+            }
+            if original.bytes(id, value.dtype, value.elements())?.is_some() {
                 return Ok(true);
             }
             some = true;
@@ -111,33 +108,12 @@ impl SuperNetwork {
         Ok(!some)
     }
 
-    /// What is left of a stored tensor's elements.
-    fn elements(
-        &self,
-        stored: &mut StoredTensors,
-        source: &Source,
-    ) -> Result<Vec<u8>, ShrinkError> {
-        let value = self.graph.value(source.value);
-        let all = stored.bytes(&value.name, value.dtype, value.elements())?;
-        let all = all.ok_or_else(|| ShrinkError::Missing(value.name.to_string()))?;
-        if source.cut.iter().all(Option::is_none) {
-            return Ok(all);
-        }
-        let elements: usize = value.shape.iter().product();
-        let width = all.len().checked_div(elements).unwrap_or(0);
-        let mut kept = Vec::new();
-        each_run(&value.shape, &source.cut, &mut |start, length| {
-            let run = all.get(start * width..(start + length) * width);
-            kept.extend_from_slice(run.unwrap_or_default());
-        });
-        Ok(kept)
-    }
-
     /// The sum of the squares of the weights that belong to each unit.
-    fn importance(&self, stored: &mut StoredTensors) -> Result<Vec<f64>, ReadError> {
+    fn importance(&self, original: &mut Original) -> Result<Vec<f64>, ReadError> {
         let units = self.groups().iter().map(|g| g.units).sum();
         let mut squares = vec![0.0; units];
-        for (axes, value) in self.channels.of.iter().zip(self.graph.values()) {
+        let values = (0u32..).map(ValueId).zip(self.graph.values());
+        for (axes, (id, value)) in self.channels.of.iter().zip(values) {
             let weight = value.producer.is_none()
                 && value.is_constant()
                 && value.dtype.is_float()
@@ -150,7 +126,7 @@ impl SuperNetwork {
             let elements = match value.data() {
                 Some(TensorData::Floats(known)) => known.clone(),
                 Some(TensorData::Ints(_)) => continue,
-                None => match stored.floats(&value.name, value.dtype, value.elements())? {
+                None => match original.floats(id, value.dtype, value.elements())? {
                     Some(elements) => elements,
                     None => continue,
                 },

@@ -3,7 +3,7 @@ use crate::lower::lower;
 use crate::model_graph::{
     Attribute, Attributes, Builder, DataType, OpType, TensorData, ValueId, ints,
 };
-use crate::onnx::{self, StoredTensors};
+use crate::onnx::{self, Original};
 use crate::spaces::Space;
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
@@ -330,43 +330,45 @@ fn the_strongest_channels_keep_their_weights() {
     let a = net.plain(OpType::Conv, &[x, first]);
     let y = net.plain(OpType::Conv, &[a, second]);
     net.0.output(y);
-    let graph = net.0.finish();
-    // Channels 1 and 2 of the first stand out, and channel 3 of the second even more.
-    let weights = |id: ValueId| -> Vec<f32> {
-        if id == first {
-            vec![1.0, -9.0, 2.0, 0.5]
-        } else {
-            (0..8192)
-                .map(|i| if i / 1024 % 4 == 3 { 4.0 } else { (i % 7) as f32 / 100.0 })
-                .collect()
-        }
-    };
-    let bytes = |v: Vec<f32>| v.iter().flat_map(|x| x.to_le_bytes()).collect::<Vec<u8>>();
     let folder = std::env::temp_dir().join(format!("gennape-shrink-{}", std::process::id()));
     std::fs::create_dir_all(&folder).unwrap();
     let (whole, small) = (folder.join("whole.onnx"), folder.join("small.onnx"));
     let file = std::fs::File::create(&whole).unwrap();
-    onnx::write_stored(&graph, file, &mut |id| Ok(bytes(weights(id)))).unwrap();
+    onnx::write(&net.0.finish(), file, onnx::Weights::Random { seed: 4 }).unwrap();
+    let weights = |path: &std::path::Path| -> Vec<Vec<f64>> {
+        let (graph, mut file) = Original::open(path, &onnx::ReadOptions::default()).unwrap();
+        let mut of_node = |node: &crate::model_graph::Node| {
+            let value = graph.value(node.inputs[1].unwrap());
+            file.floats(node.inputs[1].unwrap(), value.dtype, value.elements()).unwrap().unwrap()
+        };
+        graph.nodes().iter().map(&mut of_node).collect()
+    };
+    let old = weights(&whole);
+    let channel = |i: usize| -> Vec<f64> {
+        let of_filter = |filter: &[f64]| filter[i * 1024..(i + 1) * 1024].to_vec();
+        old[1].chunks(4096).flat_map(of_filter).collect()
+    };
+    let strength =
+        |i: &usize| -> f64 { old[0][*i].powi(2) + channel(*i).iter().map(|x| x * x).sum::<f64>() };
+    let mut kept = vec![0, 1, 2, 3];
+    kept.sort_by(|a, b| strength(b).total_cmp(&strength(a)));
+    kept.truncate(2);
+    kept.sort();
+    assert_ne!(kept, [0, 1], "the first would be kept without looking at weights");
 
-    let read = onnx::read(&whole, &onnx::ReadOptions::default()).unwrap();
-    let space = SuperNetwork::new(read);
+    let (graph, mut file) = Original::open(&whole, &onnx::ReadOptions::default()).unwrap();
+    let space = SuperNetwork::new(graph);
     let sub = space.parse("c0=1/2").unwrap();
-    let mut stored = StoredTensors::open(&whole).unwrap();
-    let file = std::fs::File::create(&small).unwrap();
-    let shrunk = space.shrink(&sub, &mut stored, file).unwrap();
+    let out = std::fs::File::create(&small).unwrap();
+    let shrunk = space.shrink(&sub, &mut file, out).unwrap();
     assert!(shrunk.weights);
     assert_eq!(shrunk.cuts.len(), 1);
-    assert_eq!((shrunk.cuts[0].axis, shrunk.cuts[0].kept.as_slice()), (1, &[1, 3][..]));
-    let graph = onnx::read(&small, &onnx::ReadOptions::default()).unwrap();
-    let mut stored = StoredTensors::open(&small).unwrap();
-    let mut elements = |node: usize| {
-        let id = graph.nodes()[node].inputs[1].unwrap();
-        let value = graph.value(id);
-        stored.bytes(&value.name, value.dtype, value.elements()).unwrap().unwrap()
+    assert_eq!((shrunk.cuts[0].axis, &shrunk.cuts[0].kept), (1, &kept));
+    let new = weights(&small);
+    assert_eq!(new[0], kept.iter().map(|&i| old[0][i]).collect::<Vec<_>>());
+    let of_filter = |filter: &[f64]| -> Vec<f64> {
+        kept.iter().flat_map(|i| filter[i * 1024..(i + 1) * 1024].to_vec()).collect()
     };
-    assert_eq!(elements(0), bytes(vec![-9.0, 0.5]));
-    let all = weights(second);
-    let kept = [1, 3, 5, 7].into_iter().flat_map(|i| all[i * 1024..(i + 1) * 1024].to_vec());
-    assert_eq!(elements(1), bytes(kept.collect()));
+    assert_eq!(new[1], old[1].chunks(4096).flat_map(of_filter).collect::<Vec<_>>());
     std::fs::remove_dir_all(&folder).unwrap();
 }

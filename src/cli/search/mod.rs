@@ -16,7 +16,7 @@ use super::table::{Table, si};
 use crate::estimator::Estimator;
 use crate::lower::lower;
 use crate::model_graph::ModelGraph;
-use crate::onnx::{ReadOptions, StoredTensors, Weights};
+use crate::onnx::{Original, ReadOptions, Weights};
 use crate::search::algorithms::{
     AttentiveSampling, Evolution, Guided, LocalSearch, Nsga2, PolicyGradient, RandomSearch,
 };
@@ -26,7 +26,7 @@ use crate::search::{
     Start, Stop, report, search,
 };
 use crate::spaces::{Architecture, Space, with_architecture};
-use crate::subnetworks::{ShrinkError, SubNetwork, SuperNetwork};
+use crate::subnetworks::{SubNetwork, SuperNetwork};
 use crate::text::quoted;
 use clap::ValueEnum;
 use folder::{Folder, Settings, Source};
@@ -220,7 +220,7 @@ fn subnetworks(
     source: &Source,
     estimator: &Estimator,
 ) -> Result<(), Error> {
-    let (path, whole) = (source.path.display().to_string(), read(source)?);
+    let (path, whole) = (source.path.display().to_string(), open(source)?.0);
     if lower(&whole)?.fingerprint().to_string() != source.fingerprint {
         let what = format!("{path} is not the network that the search began with");
         return Err(Error::user(what).hint("begin a new search with -o"));
@@ -232,16 +232,18 @@ fn subnetworks(
     }
     let parse = |text: &str| Ok(space.parse(text)?);
     let write = |candidate: &SubNetwork, mut out: Target| {
-        let mut stored = StoredTensors::open(&source.path).map_err(ShrinkError::from)?;
-        space.shrink(candidate, &mut stored, &mut out)?;
+        let (_, mut original) = open(source)?;
+        space.shrink(candidate, &mut original, &mut out)?;
         out.finish()
     };
     Job { space: &space, parse: &parse, write: &write }.run(arguments, settings, estimator)
 }
 
-fn read(Source { path, input_shapes, allow_unknown, .. }: &Source) -> Result<ModelGraph, Error> {
+fn open(
+    Source { path, input_shapes, allow_unknown, .. }: &Source,
+) -> Result<(ModelGraph, Original), Error> {
     let (input_shapes, allow_unknown) = (input_shapes.clone(), *allow_unknown);
-    input::read(path, &ReadOptions { input_shapes, allow_unknown })
+    input::open(path, &ReadOptions { input_shapes, allow_unknown })
 }
 
 impl Arguments {
@@ -262,7 +264,7 @@ impl Arguments {
             let path = path.clone();
             let mut source =
                 Source { path, input_shapes, allow_unknown, fingerprint: String::new() };
-            source.fingerprint = lower(&read(&source)?)?.fingerprint().to_string();
+            source.fingerprint = lower(&open(&source)?.0)?.fingerprint().to_string();
             Ok(source)
         };
         Ok(Settings {

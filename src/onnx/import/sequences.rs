@@ -87,6 +87,9 @@ impl<'m> Importer<'m> {
                 Binding::Sequence(self.split(node, x, tensor(1), int("axis", 0), prefix)?)
             }
         };
+        if node.op == "SequenceAt" {
+            self.results(node, std::slice::from_ref(&binding));
+        }
         scope.values.insert(output, binding);
         Ok(())
     }

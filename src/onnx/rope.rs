@@ -1,0 +1,231 @@
+//! Messages that are put together from parts of a file, new bytes and elements that are made
+//! while writing, so that weights never stand in memory together.
+
+use super::error::{ReadError, WriteError};
+use super::stored::Original;
+use super::wire::push_varint;
+use super::write::bits;
+use crate::model_graph::{DataType, Shape, TensorData};
+use smallvec::SmallVec;
+use std::io::Write;
+use std::ops::Range;
+use std::rc::Rc;
+
+/// Positions that are kept along each axis of a tensor; `None` where all are.
+pub(crate) type Cut = SmallVec<[Option<Rc<[usize]>>; 4]>;
+
+/// The shape of what stays of a tensor of this shape.
+pub(crate) fn cut_shape(shape: &[usize], cut: &Cut) -> Shape {
+    shape.iter().zip(cut).map(|(&d, kept)| kept.as_ref().map_or(d, |k| k.len())).collect()
+}
+
+/// Calls `f` with the start and the length of every run of elements that stay, in row-major order.
+pub(crate) fn each_run(shape: &[usize], cut: &Cut, f: &mut impl FnMut(usize, usize)) {
+    fn walk(
+        shape: &[usize],
+        cut: &[Option<Rc<[usize]>>],
+        at: usize,
+        f: &mut impl FnMut(usize, usize),
+    ) {
+        let length: usize = shape.iter().product();
+        match (shape, cut) {
+            ([extent, rest @ ..], [kept, cuts @ ..]) if cut.iter().any(Option::is_some) => {
+                let mut step = |i: usize| walk(rest, cuts, at * extent + i, f);
+                match kept {
+                    Some(kept) => kept.iter().for_each(|&i| step(i)),
+                    None => (0..*extent).for_each(step),
+                }
+            }
+            _ => f(at * length, length),
+        }
+    }
+    walk(shape, cut, 0, f);
+}
+
+/// What stays of known elements.
+pub(crate) fn cut_data(data: &TensorData, shape: &[usize], cut: &Cut) -> TensorData {
+    fn pick<T: Copy>(all: &[T], shape: &[usize], cut: &Cut) -> Vec<T> {
+        let mut kept = Vec::new();
+        each_run(shape, cut, &mut |start, length| {
+            kept.extend_from_slice(all.get(start..start + length).unwrap_or_default());
+        });
+        kept
+    }
+    match data {
+        TensorData::Ints(v) => TensorData::Ints(pick(v, shape, cut)),
+        TensorData::Floats(v) => TensorData::Floats(pick(v, shape, cut)),
+    }
+}
+
+/// The elements of a stored tensor of the file, or what stays of them.
+#[derive(Debug, Clone)]
+pub(super) struct Elements {
+    /// The tensor's message.
+    pub tensor: Range<usize>,
+    pub dtype: DataType,
+    pub shape: Shape,
+    pub cut: Cut,
+}
+
+impl Elements {
+    /// Bytes that stay; `None` for types that have no elements of a fixed size.
+    fn size(&self) -> Option<u64> {
+        let count = cut_shape(&self.shape, &self.cut).iter().map(|&d| d as u64).product::<u64>();
+        Some(count.checked_mul(bits(self.dtype)?)?.div_ceil(8))
+    }
+
+    fn bytes(&self, original: &mut Original) -> Result<Vec<u8>, WriteError> {
+        let elements = self.shape.iter().map(|&d| d as u64).product();
+        let lost = |what: String| WriteError::Io(std::io::Error::other(what));
+        let read = |e: ReadError| WriteError::Weights(Box::new(e));
+        let all = original.elements(self.tensor.clone(), self.dtype, elements).map_err(read)?;
+        let all = all.ok_or_else(|| lost("the elements of a tensor are not there".into()))?;
+        if self.cut.iter().all(Option::is_none) {
+            return Ok(all);
+        }
+        let bits = bits(self.dtype).unwrap_or(8) as usize;
+        let mut kept = Vec::new();
+        if bits >= 8 {
+            each_run(&self.shape, &self.cut, &mut |start, length| {
+                let run = all.get(start * bits / 8..(start + length) * bits / 8);
+                kept.extend_from_slice(run.unwrap_or_default());
+            });
+            return Ok(kept);
+        }
+        // Several elements to a byte, the first in the lowest bits.
+        let mut count = 0;
+        each_run(&self.shape, &self.cut, &mut |start, length| {
+            for i in start..start + length {
+                let byte = all.get(i * bits / 8).copied().unwrap_or_default();
+                let element = (byte >> (i * bits % 8)) & ((1 << bits) - 1);
+                if (count * bits).is_multiple_of(8) {
+                    kept.push(0);
+                }
+                if let Some(last) = kept.last_mut() {
+                    *last |= element << (count * bits % 8);
+                }
+                count += 1;
+            }
+        });
+        Ok(kept)
+    }
+}
+
+#[derive(Debug, Clone)]
+enum Piece {
+    /// Bytes of the file.
+    Copy(Range<usize>),
+    Bytes(Vec<u8>),
+    Elements(Rc<Elements>),
+}
+
+/// A message in pieces.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Rope {
+    pieces: Vec<Piece>,
+    size: u64,
+}
+
+impl Rope {
+    pub fn size(&self) -> u64 {
+        self.size
+    }
+
+    /// Appends bytes of the file.
+    pub fn copy(&mut self, range: Range<usize>) {
+        self.size += range.len() as u64;
+        match self.pieces.last_mut() {
+            Some(Piece::Copy(last)) if last.end == range.start => last.end = range.end,
+            _ => self.pieces.push(Piece::Copy(range)),
+        }
+    }
+
+    /// Appends new bytes.
+    pub fn bytes(&mut self, bytes: &[u8]) {
+        self.size += bytes.len() as u64;
+        match self.pieces.last_mut() {
+            Some(Piece::Bytes(last)) => last.extend_from_slice(bytes),
+            _ => self.pieces.push(Piece::Bytes(bytes.to_vec())),
+        }
+    }
+
+    fn start(&mut self, number: u32, length: u64) {
+        let mut start = Vec::with_capacity(8);
+        push_varint(&mut start, u64::from(number) << 3 | 2);
+        push_varint(&mut start, length);
+        self.bytes(&start);
+    }
+
+    /// Appends a field that holds a number.
+    pub fn number(&mut self, number: u32, value: u64) {
+        let mut field = Vec::with_capacity(12);
+        push_varint(&mut field, u64::from(number) << 3);
+        push_varint(&mut field, value);
+        self.bytes(&field);
+    }
+
+    /// Appends a field that holds text.
+    pub fn text(&mut self, number: u32, text: &str) {
+        self.start(number, text.len() as u64);
+        self.bytes(text.as_bytes());
+    }
+
+    /// Appends a field that holds a message.
+    pub fn message(&mut self, number: u32, message: Rope) {
+        self.start(number, message.size);
+        self.append(message);
+    }
+
+    /// Appends a field that holds elements.
+    ///
+    /// # Errors
+    /// When their type has no fixed size.
+    pub fn elements(&mut self, number: u32, elements: Elements) -> Result<(), WriteError> {
+        let size = elements.size().ok_or_else(|| {
+            let what = format!("elements of type {:?} cannot be moved", elements.dtype);
+            WriteError::Unrepresentable(what)
+        })?;
+        self.start(number, size);
+        self.size += size;
+        self.pieces.push(Piece::Elements(Rc::new(elements)));
+        Ok(())
+    }
+
+    /// Appends another.
+    pub fn append(&mut self, other: Rope) {
+        for piece in other.pieces {
+            match piece {
+                Piece::Copy(range) => self.copy(range),
+                Piece::Bytes(bytes) => self.bytes(&bytes),
+                Piece::Elements(elements) => {
+                    self.size += elements.size().unwrap_or(0);
+                    self.pieces.push(Piece::Elements(elements));
+                }
+            }
+        }
+    }
+
+    /// Writes it.
+    ///
+    /// # Errors
+    /// When elements cannot be read, or writing fails.
+    pub fn write(&self, original: &mut Original, out: &mut impl Write) -> Result<(), WriteError> {
+        for piece in &self.pieces {
+            match piece {
+                Piece::Copy(range) => {
+                    out.write_all(original.map.get(range.clone()).unwrap_or_default())?;
+                }
+                Piece::Bytes(bytes) => out.write_all(bytes)?,
+                Piece::Elements(elements) => {
+                    let bytes = elements.bytes(original)?;
+                    if Some(bytes.len() as u64) != elements.size() {
+                        let what = format!("a tensor has {} bytes of elements", bytes.len());
+                        return Err(std::io::Error::other(what).into());
+                    }
+                    out.write_all(&bytes)?;
+                }
+            }
+        }
+        Ok(())
+    }
+}
