@@ -6,7 +6,6 @@ use super::measures::{Constraint, Objective};
 use crate::cli::error::Error;
 use crate::cli::output::distinct;
 use crate::files::{self, Lock, OutputFolder};
-use crate::onnx::StoredTensors;
 use crate::subnetworks::ShrinkError;
 use crate::text::quoted;
 use serde::{Deserialize, Serialize};
@@ -78,10 +77,10 @@ impl Settings {
         let of_constraints = self.constraints.iter().filter_map(Constraint::input);
         let measures = of_objectives.chain(of_constraints).map(PathBuf::from);
         let mut inputs: Vec<PathBuf> = measures.chain(self.model.clone()).collect();
-        if let Some(Source { path, .. }) = &self.from {
-            let stored = StoredTensors::open(path).map_err(ShrinkError::from)?;
-            inputs.extend(stored.files().map_err(ShrinkError::from)?);
-            inputs.push(path.clone());
+        if let Some(source) = &self.from {
+            let (_, original) = super::open(source)?;
+            inputs.extend(original.files().map_err(ShrinkError::from)?);
+            inputs.push(source.path.clone());
         }
         Ok(inputs)
     }
