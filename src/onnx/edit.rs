@@ -16,14 +16,12 @@ mod tests;
 use super::error::{ReadError, WriteError};
 use super::origins::{Body, ContextId, MAIN, Place, Slot};
 use super::rope::{Cut, Elements, Rope, cut_data, cut_shape};
-use super::stored::{Original, key};
-use super::wire;
+use super::stored::{Key, Original};
 use super::write::{self, MAX_MESSAGE, encode};
 use crate::model_graph::{
     Attribute, DataType, ModelGraph, OpType, Shape, TensorData, Value, ValueId,
 };
 use nodes::Item;
-use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::io::{BufWriter, Write};
 use std::ops::Range;
@@ -143,15 +141,15 @@ impl From<ReadError> for WriteError {
 }
 
 /// A stored tensor of the graph.
-struct Held<'a> {
-    name: Cow<'a, str>,
+struct Held {
+    name: String,
     message: Rope,
     sparse: bool,
 }
 
 /// What the file says of a tensor.
-struct Info<'a> {
-    name: Cow<'a, str>,
+struct Info {
+    name: String,
     content: Range<usize>,
     renamed: bool,
 }
@@ -159,7 +157,6 @@ struct Info<'a> {
 /// The graph of the new file under construction.
 struct Editor<'a> {
     original: &'a Original,
-    bytes: &'a [u8],
     graph: &'a ModelGraph,
     edits: &'a Edits,
     ir_version: u64,
@@ -169,10 +166,10 @@ struct Editor<'a> {
     nodes: HashMap<Place, usize>,
     /// Stored tensors by their place.
     slots: HashMap<Slot, ValueId>,
-    functions: HashMap<(String, String, String), Range<usize>>,
-    items: Vec<Item<'a>>,
-    held: Vec<Held<'a>>,
-    infos: Vec<Info<'a>>,
+    functions: HashMap<Key, Range<usize>>,
+    items: Vec<Item>,
+    held: Vec<Held>,
+    infos: Vec<Info>,
     /// Names that are taken,
     taken: HashSet<String>,
     /// and the next number to tell names apart.
@@ -188,17 +185,15 @@ impl<'a> Editor<'a> {
         graph: &'a ModelGraph,
         edits: &'a Edits,
     ) -> Result<Self, WriteError> {
-        let bytes: &[u8] = &original.map;
-        let all = 0..bytes.len();
+        let all = original.whole();
         let origins = &original.origins;
         let mut functions = HashMap::new();
-        for function in wire::messages(bytes, all.clone(), MODEL_FUNCTION)? {
-            functions.insert(key(bytes, function.clone(), [10, 1, 13])?, function);
+        for function in original.messages(all.clone(), MODEL_FUNCTION)? {
+            functions.insert(original.key(function.clone(), [10, 1, 13])?, function);
         }
-        let ir = wire::fields(bytes, all)?.into_iter().rfind(|f| f.number == MODEL_IR_VERSION);
+        let ir = original.fields(all)?.into_iter().rfind(|f| f.number == MODEL_IR_VERSION);
         Ok(Self {
             original,
-            bytes,
             graph,
             edits,
             ir_version: ir.map_or(0, |f| f.value),
@@ -318,9 +313,9 @@ impl<'a> Editor<'a> {
     /// Names of the graph's outputs.
     fn outputs(&self) -> Result<Vec<String>, WriteError> {
         let mut outputs = Vec::new();
-        for graph in wire::messages(self.bytes, 0..self.bytes.len(), MODEL_GRAPH)? {
-            for output in wire::messages(self.bytes, graph, GRAPH_OUTPUT)? {
-                outputs.push(wire::text(self.bytes, output, 1)?.into_owned());
+        for graph in self.original.messages(self.original.whole(), MODEL_GRAPH)? {
+            for output in self.original.messages(graph, GRAPH_OUTPUT)? {
+                outputs.push(self.original.text(output, 1)?);
             }
         }
         Ok(outputs)
@@ -350,11 +345,11 @@ impl<'a> Editor<'a> {
             used.extend(item.reads().map(str::to_string));
         }
         // What describes the quantisation of a tensor.
-        for graph in wire::messages(self.bytes, 0..self.bytes.len(), MODEL_GRAPH)? {
-            for annotation in wire::messages(self.bytes, graph, GRAPH_ANNOTATION)? {
-                if used.contains(&*wire::text(self.bytes, annotation.clone(), 1)?) {
-                    for entry in wire::messages(self.bytes, annotation, 2)? {
-                        used.insert(wire::text(self.bytes, entry, 2)?.into_owned());
+        for graph in self.original.messages(self.original.whole(), MODEL_GRAPH)? {
+            for annotation in self.original.messages(graph, GRAPH_ANNOTATION)? {
+                if used.contains(&*self.original.text(annotation.clone(), 1)?) {
+                    for entry in self.original.messages(annotation, 2)? {
+                        used.insert(self.original.text(entry, 2)?);
                     }
                 }
             }
@@ -392,13 +387,13 @@ impl<'a> Editor<'a> {
             }
             // An output of the network keeps its name.
             let unused = self.fresh(&old);
-            let produces = |item: &Item| item.outputs.iter().any(|o| *o == old);
+            let produces = |item: &Item| item.outputs.contains(&old);
             let Some(at) = self.items.iter().position(produces) else { continue };
             self.make_editable(at)?;
             for output in self.items[at].outputs.iter_mut().filter(|o| **o == old) {
-                *output = unused.clone().into();
+                *output = unused.clone();
             }
-            let identity = Item::new("Identity", vec![new.into()], vec![old.into()]);
+            let identity = Item::new("Identity", vec![new], vec![old]);
             self.items.insert(at + 1, identity);
         }
         if renamed.is_empty() {
@@ -418,7 +413,7 @@ impl<'a> Editor<'a> {
             let item = &mut self.items[at];
             for name in item.inputs.iter_mut().chain(&mut item.captures) {
                 if let Some(new) = renamed.get(&**name) {
-                    *name = new.clone().into();
+                    *name = new.clone();
                 }
             }
             if let (Some(fields), Some(attributes)) = (&mut item.fields, attributes) {
@@ -441,7 +436,7 @@ impl<'a> Editor<'a> {
             }
         }
         let mut more: Vec<Option<String>> = vec![None; edits.more.len()];
-        let mut before: BTreeMap<usize, Vec<Item<'a>>> = BTreeMap::new();
+        let mut before: BTreeMap<usize, Vec<Item>> = BTreeMap::new();
         for (&node, edit) in &edits.nodes {
             let place = self.original.origins.nodes.get(node);
             let at = place.and_then(|place| places.get(place)).copied();
@@ -460,7 +455,7 @@ impl<'a> Editor<'a> {
                     },
                     Operand::Scaled { dtype, shape, factors, divisors } => {
                         let now = self.items[at].inputs.get(*input).cloned().unwrap_or_default();
-                        let mut name = now.into_owned();
+                        let mut name = now;
                         let steps = [("Mul", Some(factors)), ("Div", divisors.as_ref())];
                         for (op, by) in steps.into_iter().filter_map(|(op, by)| Some((op, by?))) {
                             let content = Content::New {
@@ -470,16 +465,16 @@ impl<'a> Editor<'a> {
                             };
                             let by = self.add(&More { like: None, content }, &mut first)?;
                             let to = self.fresh(&name);
-                            let inputs = vec![name.into(), by.into()];
-                            first.push(Item::new(op, inputs, vec![to.clone().into()]));
+                            let inputs = vec![name, by];
+                            first.push(Item::new(op, inputs, vec![to.clone()]));
                             name = to;
                         }
                         name
                     }
                 };
                 let inputs = &mut self.items[at].inputs;
-                inputs.resize_with(inputs.len().max(input + 1), Cow::default);
-                inputs[*input] = name.into();
+                inputs.resize_with(inputs.len().max(input + 1), String::new);
+                inputs[*input] = name;
             }
             for (name, value) in &edit.attributes {
                 self.set_attribute(at, name, value.as_ref(), &mut first)?;
@@ -500,7 +495,7 @@ impl<'a> Editor<'a> {
     }
 
     /// Adds a stored tensor and returns its name. As a Constant node it goes to `nodes`.
-    fn add(&mut self, more: &More, nodes: &mut Vec<Item<'a>>) -> Result<String, WriteError> {
+    fn add(&mut self, more: &More, nodes: &mut Vec<Item>) -> Result<String, WriteError> {
         let like = more.like.and_then(|id| Some((id, *self.original.origins.stored.get(&id)?)));
         let stem = like.and_then(|(id, _)| self.names.get(&id).cloned());
         let name = self.fresh(stem.as_deref().unwrap_or("constant"));
@@ -510,7 +505,7 @@ impl<'a> Editor<'a> {
         };
         if initialiser && self.ir_version >= FREE_INITIALISERS {
             let message = self.tensor_of(&more.content, Some(&name))?;
-            self.held.push(Held { name: name.clone().into(), message, sparse: false });
+            self.held.push(Held { name: name.clone(), message, sparse: false });
         } else {
             let message = self.tensor_of(&more.content, None)?;
             nodes.push(Item::constant(name.clone(), message));
@@ -558,7 +553,7 @@ impl<'a> Editor<'a> {
     ) -> Result<Rope, WriteError> {
         let mut rope = Rope::default();
         let mut stored = false;
-        for field in wire::fields(self.bytes, tensor.clone())? {
+        for field in self.original.fields(tensor.clone())? {
             match field.number {
                 // dims, segment, data_location
                 1 | 3 | 14 => {}
@@ -635,8 +630,8 @@ impl<'a> Editor<'a> {
             let contents = self.original.contents.get(context.node.context as usize);
             let node = contents.and_then(|c| c.nodes.get(context.node.index as usize)).cloned();
             let text = |number| {
-                let text = node.clone().and_then(|n| wire::text(self.bytes, n, number).ok());
-                text.unwrap_or_default().into_owned()
+                let text = node.clone().and_then(|n| self.original.text(n, number).ok());
+                text.unwrap_or_default()
             };
             match context.body {
                 Body::Model => {}
@@ -660,11 +655,11 @@ impl<'a> Editor<'a> {
 
     /// The message of the model. `defined` are the tensors that there were.
     fn model(&mut self, defined: &HashSet<String>) -> Result<Rope, WriteError> {
-        let all = 0..self.bytes.len();
+        let all = self.original.whole();
         let functions = self.functions_left()?;
         let mut graph = Some(self.graph_message(defined)?);
         let mut model = Rope::default();
-        for field in wire::fields(self.bytes, all)? {
+        for field in self.original.fields(all)? {
             match (field.number, field.content()) {
                 (MODEL_GRAPH, Some(_)) => {
                     if let Some(graph) = graph.take() {
@@ -703,19 +698,19 @@ impl<'a> Editor<'a> {
         }
         let inputs: HashSet<&str> =
             self.graph.inputs().iter().map(|id| &*self.graph.value(*id).name).collect();
-        for graph in wire::messages(self.bytes, 0..self.bytes.len(), MODEL_GRAPH)? {
-            for field in wire::fields(self.bytes, graph)? {
+        for graph in self.original.messages(self.original.whole(), MODEL_GRAPH)? {
+            for field in self.original.fields(graph)? {
                 match (field.number, field.content()) {
                     (GRAPH_NODE | GRAPH_INITIALIZER | GRAPH_SPARSE | GRAPH_VALUE_INFO, _) => {}
                     (GRAPH_INPUT | GRAPH_OUTPUT, Some(content)) => {
-                        let name = wire::text(self.bytes, content.clone(), 1)?;
+                        let name = self.original.text(content.clone(), 1)?;
                         let input = field.number == GRAPH_INPUT;
                         if !(input && !inputs.contains(&*name) && gone(&name)) {
                             rope.message(field.number, self.info(content, &name, None)?);
                         }
                     }
                     (GRAPH_ANNOTATION, Some(content))
-                        if gone(&wire::text(self.bytes, content.clone(), 1)?) => {}
+                        if gone(&self.original.text(content.clone(), 1)?) => {}
                     _ => rope.copy(field.start..field.end),
                 }
             }
@@ -741,7 +736,7 @@ impl<'a> Editor<'a> {
                 left.insert(function.start, None);
             } else if stale.contains(&function.start) {
                 let mut rope = Rope::default();
-                for field in wire::fields(self.bytes, function.clone())? {
+                for field in self.original.fields(function.clone())? {
                     if field.number != FUNCTION_VALUE_INFO {
                         rope.copy(field.start..field.end);
                     }
@@ -753,31 +748,21 @@ impl<'a> Editor<'a> {
     }
 
     /// The functions that the nodes call, directly or not.
-    fn called(
-        &self,
-        mut nodes: Vec<Range<usize>>,
-    ) -> Result<HashSet<(String, String, String)>, WriteError> {
+    fn called(&self, mut nodes: Vec<Range<usize>>) -> Result<HashSet<Key>, WriteError> {
         let mut called = HashSet::new();
         while let Some(node) = nodes.pop() {
-            for attribute in wire::messages(self.bytes, node.clone(), 5)? {
-                for graph in graphs_of(self.bytes, attribute)? {
-                    nodes.extend(wire::messages(self.bytes, graph, GRAPH_NODE)?);
+            for attribute in self.original.messages(node.clone(), 5)? {
+                for graph in self.original.graphs(attribute)? {
+                    nodes.extend(self.original.messages(graph, GRAPH_NODE)?);
                 }
             }
-            let key = key(self.bytes, node, [7, 4, 8])?;
+            let key = self.original.key(node, [7, 4, 8])?;
             if let Some(function) = self.functions.get(&key)
                 && called.insert(key)
             {
-                nodes.extend(wire::messages(self.bytes, function.clone(), 7)?);
+                nodes.extend(self.original.messages(function.clone(), 7)?);
             }
         }
         Ok(called)
     }
-}
-
-/// The graphs in an attribute.
-fn graphs_of(bytes: &[u8], attribute: Range<usize>) -> Result<Vec<Range<usize>>, ReadError> {
-    let mut graphs = wire::messages(bytes, attribute.clone(), 6)?;
-    graphs.extend(wire::messages(bytes, attribute, 11)?);
-    Ok(graphs)
 }

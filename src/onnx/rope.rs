@@ -212,9 +212,7 @@ impl Rope {
     pub fn write(&self, original: &mut Original, out: &mut impl Write) -> Result<(), WriteError> {
         for piece in &self.pieces {
             match piece {
-                Piece::Copy(range) => {
-                    out.write_all(original.map.get(range.clone()).unwrap_or_default())?;
-                }
+                Piece::Copy(range) => original.copy(range.clone(), out)?,
                 Piece::Bytes(bytes) => out.write_all(bytes)?,
                 Piece::Elements(elements) => {
                     let bytes = elements.bytes(original)?;

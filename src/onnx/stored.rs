@@ -2,7 +2,7 @@
 //! where everything stands.
 
 use super::decode::from_raw;
-use super::error::{ReadError, Reason, invalid};
+use super::error::{ReadError, Reason, WriteError, invalid};
 use super::external::{External, Location};
 use super::origins::{Body, MAIN, Origins, Slot};
 use super::write::bits;
@@ -10,6 +10,7 @@ use super::{ReadOptions, wire};
 use crate::model_graph::{DataType, ModelGraph, TensorData, ValueId};
 use std::collections::HashMap;
 use std::fs::File;
+use std::io::Write;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
@@ -19,7 +20,7 @@ use std::rc::Rc;
 ///
 /// The file must not change meanwhile; see the [security notes](super#security).
 pub struct Original {
-    pub(super) map: memmap2::Mmap,
+    map: memmap2::Mmap,
     pub(super) origins: Origins,
     /// What each context holds.
     pub(super) contents: Vec<Rc<wire::Contents>>,
@@ -74,6 +75,61 @@ impl Original {
                 None => None,
             },
         })
+    }
+
+    /// The bytes of the whole file.
+    pub(super) fn whole(&self) -> Range<usize> {
+        0..self.map.len()
+    }
+
+    /// See [`wire::fields`].
+    pub(super) fn fields(&self, message: Range<usize>) -> Result<Vec<wire::Field>, ReadError> {
+        wire::fields(&self.map, message)
+    }
+
+    /// See [`wire::messages`].
+    pub(super) fn messages(
+        &self,
+        message: Range<usize>,
+        number: u32,
+    ) -> Result<Vec<Range<usize>>, ReadError> {
+        wire::messages(&self.map, message, number)
+    }
+
+    /// The text in field `number` of a message; empty without one.
+    pub(super) fn text(&self, message: Range<usize>, number: u32) -> Result<String, ReadError> {
+        Ok(wire::text(&self.map, message, number)?.into_owned())
+    }
+
+    /// The text in `range`.
+    pub(super) fn as_text(&self, range: Range<usize>) -> Result<String, ReadError> {
+        Ok(wire::as_text(&self.map, range).into_owned())
+    }
+
+    /// See [`key`].
+    pub(super) fn key(&self, message: Range<usize>, numbers: [u32; 3]) -> Result<Key, ReadError> {
+        key(&self.map, message, numbers)
+    }
+
+    /// The attribute called `name` of a node.
+    pub(super) fn attribute(
+        &self,
+        node: Range<usize>,
+        name: &str,
+    ) -> Result<Option<Range<usize>>, ReadError> {
+        wire::attribute(&self.map, node, name)
+    }
+
+    /// The graphs in an attribute.
+    pub(super) fn graphs(&self, attribute: Range<usize>) -> Result<Vec<Range<usize>>, ReadError> {
+        let mut graphs = self.messages(attribute.clone(), 6)?;
+        graphs.extend(self.messages(attribute, 11)?);
+        Ok(graphs)
+    }
+
+    /// Writes the bytes in `range`.
+    pub(super) fn copy(&self, range: Range<usize>, out: &mut impl Write) -> Result<(), WriteError> {
+        Ok(out.write_all(self.map.get(range).unwrap_or_default())?)
     }
 
     /// The elements of a stored tensor as little-endian bytes in row-major order; `None` when the
@@ -204,12 +260,15 @@ fn contents(bytes: &[u8], origins: &Origins) -> Result<Vec<Rc<wire::Contents>>, 
     Ok(found)
 }
 
-/// Domain, name and overload of a function, or of the one that a node calls.
-pub(super) fn key(
+/// Domain, name and overload of a function.
+pub(super) type Key = (String, String, String);
+
+/// The key of a function, or of the one that a node calls, from the fields of these numbers.
+fn key(
     bytes: &[u8],
     message: Range<usize>,
     [domain, name, overload]: [u32; 3],
-) -> Result<(String, String, String), ReadError> {
+) -> Result<Key, ReadError> {
     let text =
         |number| Ok::<_, ReadError>(wire::text(bytes, message.clone(), number)?.into_owned());
     let domain = text(domain)?;

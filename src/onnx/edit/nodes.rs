@@ -3,16 +3,13 @@
 
 use super::{
     Content, Editor, GRAPH_INITIALIZER, GRAPH_NODE, GRAPH_OUTPUT, GRAPH_SPARSE, GRAPH_VALUE_INFO,
-    Held, Info, More, Replacement, graphs_of, unrepresentable,
+    Held, Info, More, Replacement, unrepresentable,
 };
 use crate::model_graph::{Attribute, DataType, Shape, TensorData, ValueId};
 use crate::onnx::error::WriteError;
 use crate::onnx::origins::{Body, ContextId, MAIN, Place, Slot};
 use crate::onnx::rope::Rope;
-use crate::onnx::stored::key;
-use crate::onnx::wire;
 use crate::onnx::write::{self, encode};
-use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
 use std::ops::Range;
 
@@ -30,27 +27,27 @@ const ATTRIBUTE_REFERENCE: u32 = 21;
 const TENSOR_NAME: u32 = 8;
 
 /// A node of the new graph.
-pub(super) struct Item<'a> {
+pub(super) struct Item {
     /// Where it comes from; `None` for those that are added.
     pub place: Option<Place>,
     /// Its message in the file; empty for those that are added.
     pub message: Range<usize>,
-    pub inputs: Vec<Cow<'a, str>>,
-    pub outputs: Vec<Cow<'a, str>>,
+    pub inputs: Vec<String>,
+    pub outputs: Vec<String>,
     /// Names around it that its subgraphs use.
-    pub captures: Vec<Cow<'a, str>>,
+    pub captures: Vec<String>,
     /// The rest, when anything changes; otherwise the message stays as it is.
-    pub fields: Option<Box<Fields<'a>>>,
+    pub fields: Option<Box<Fields>>,
     /// Whether the outputs of the network depended on it in the file.
     pub needed: bool,
 }
 
 /// What a node has beside its inputs and outputs.
 #[derive(Default)]
-pub(super) struct Fields<'a> {
-    pub name: Cow<'a, str>,
-    pub op: Cow<'a, str>,
-    pub domain: Cow<'a, str>,
+pub(super) struct Fields {
+    pub name: String,
+    pub op: String,
+    pub domain: String,
     pub attributes: Vec<Attr>,
     /// Fields as they stand in the file.
     pub rest: Vec<Range<usize>>,
@@ -91,14 +88,14 @@ impl Scope<'_> {
         }
     }
 
-    fn renamed<'a>(&self, name: Cow<'a, str>) -> Cow<'a, str> {
-        self.get(&name).map_or(name, Cow::Owned)
+    fn renamed(&self, name: String) -> String {
+        self.get(&name).unwrap_or(name)
     }
 }
 
-impl<'a> Item<'a> {
+impl Item {
     /// A node that is added.
-    pub fn new(op: &'static str, inputs: Vec<Cow<'a, str>>, outputs: Vec<Cow<'a, str>>) -> Self {
+    pub fn new(op: &'static str, inputs: Vec<String>, outputs: Vec<String>) -> Self {
         let name = outputs.first().cloned().unwrap_or_default();
         let fields = Fields { name, op: op.into(), ..Fields::default() };
         Self {
@@ -114,7 +111,7 @@ impl<'a> Item<'a> {
 
     /// A Constant node that is added.
     pub fn constant(name: String, tensor: Rope) -> Self {
-        let mut item = Self::new("Constant", Vec::new(), vec![name.into()]);
+        let mut item = Self::new("Constant", Vec::new(), vec![name]);
         if let Some(fields) = &mut item.fields {
             fields.attributes.push(tensor_attribute(tensor));
         }
@@ -216,10 +213,10 @@ impl<'a> Editor<'a> {
             }
             let mut nodes = vec![node.clone()];
             while let Some(node) = nodes.pop() {
-                for attribute in wire::messages(self.bytes, node, NODE_ATTRIBUTE)? {
-                    for graph in graphs_of(self.bytes, attribute)? {
+                for attribute in self.original.messages(node, NODE_ATTRIBUTE)? {
+                    for graph in self.original.graphs(attribute)? {
                         self.defined_in(graph.clone(), &mut names)?;
-                        nodes.extend(wire::messages(self.bytes, graph, GRAPH_NODE)?);
+                        nodes.extend(self.original.messages(graph, GRAPH_NODE)?);
                     }
                 }
             }
@@ -233,24 +230,24 @@ impl<'a> Editor<'a> {
         graph: Range<usize>,
         names: &mut HashSet<String>,
     ) -> Result<(), WriteError> {
-        for field in wire::fields(self.bytes, graph)? {
+        for field in self.original.fields(graph)? {
             let Some(content) = field.content() else { continue };
             match field.number {
                 GRAPH_NODE => {
-                    for output in wire::messages(self.bytes, content, NODE_OUTPUT)? {
-                        names.insert(wire::as_text(self.bytes, output).into_owned());
+                    for output in self.original.messages(content, NODE_OUTPUT)? {
+                        names.insert(self.original.as_text(output)?);
                     }
                 }
                 GRAPH_INITIALIZER => {
-                    names.insert(wire::text(self.bytes, content, TENSOR_NAME)?.into_owned());
+                    names.insert(self.original.text(content, TENSOR_NAME)?);
                 }
                 GRAPH_SPARSE => {
-                    for values in wire::messages(self.bytes, content, 1)? {
-                        names.insert(wire::text(self.bytes, values, TENSOR_NAME)?.into_owned());
+                    for values in self.original.messages(content, 1)? {
+                        names.insert(self.original.text(values, TENSOR_NAME)?);
                     }
                 }
                 super::GRAPH_INPUT => {
-                    names.insert(wire::text(self.bytes, content, 1)?.into_owned());
+                    names.insert(self.original.text(content, 1)?);
                 }
                 _ => {}
             }
@@ -269,10 +266,10 @@ impl<'a> Editor<'a> {
         for (index, (tensor, sparse)) in (0..).zip(all) {
             let id = self.slots.get(&Slot::Initialiser(Place { context, index })).copied();
             let named = match sparse {
-                true => wire::messages(self.bytes, tensor.clone(), 1)?.pop().unwrap_or(0..0),
+                true => self.original.messages(tensor.clone(), 1)?.pop().unwrap_or(0..0),
                 false => tensor.clone(),
             };
-            let name = scope.renamed(wire::text(self.bytes, named, TENSOR_NAME)?);
+            let name = scope.renamed(self.original.text(named, TENSOR_NAME)?);
             if let Some(id) = id {
                 self.define(&name, id);
             }
@@ -297,7 +294,7 @@ impl<'a> Editor<'a> {
             };
             // Before this version initialisers had to be inputs, which these were not.
             if renamed && self.ir_version < super::FREE_INITIALISERS {
-                self.items.push(Item::constant(name.into_owned(), message));
+                self.items.push(Item::constant(name, message));
             } else {
                 self.held.push(Held { name, message, sparse });
             }
@@ -307,8 +304,8 @@ impl<'a> Editor<'a> {
             _ => GRAPH_VALUE_INFO,
         };
         for message in &contents.messages {
-            for content in wire::messages(self.bytes, message.clone(), number)? {
-                let name = scope.renamed(wire::text(self.bytes, content.clone(), 1)?);
+            for content in self.original.messages(message.clone(), number)? {
+                let name = scope.renamed(self.original.text(content.clone(), 1)?);
                 self.infos.push(Info { name, content, renamed });
             }
         }
@@ -329,7 +326,7 @@ impl<'a> Editor<'a> {
             }
             _ => {
                 let mut rope = Rope::default();
-                for field in wire::fields(self.bytes, tensor)? {
+                for field in self.original.fields(tensor)? {
                     if name.is_none() || field.number != TENSOR_NAME {
                         rope.copy(field.start..field.end);
                     }
@@ -344,7 +341,7 @@ impl<'a> Editor<'a> {
 
     /// Whether the elements of a tensor stand in another file.
     fn is_external(&self, tensor: Range<usize>) -> Result<bool, WriteError> {
-        Ok(wire::fields(self.bytes, tensor)?.iter().any(|f| f.number == 14 && f.value == 1))
+        Ok(self.original.fields(tensor)?.iter().any(|f| f.number == 14 && f.value == 1))
     }
 
     /// A tensor with new elements that keeps its name and documentation.
@@ -355,7 +352,7 @@ impl<'a> Editor<'a> {
         name: Option<&str>,
     ) -> Result<Rope, WriteError> {
         let mut rope = self.tensor_of(content, name)?;
-        for field in wire::fields(self.bytes, tensor.clone())? {
+        for field in self.original.fields(tensor.clone())? {
             let kept = match field.number {
                 TENSOR_NAME => name.is_none(),
                 1..=11 | 13 | 14 => false,
@@ -387,28 +384,23 @@ impl<'a> Editor<'a> {
         Ok(())
     }
 
-    fn item(
-        &self,
-        place: Place,
-        message: Range<usize>,
-        scope: &Scope,
-    ) -> Result<Item<'a>, WriteError> {
+    fn item(&self, place: Place, message: Range<usize>, scope: &Scope) -> Result<Item, WriteError> {
         let (mut inputs, mut outputs) = (Vec::new(), Vec::new());
         let mut captures = Vec::new();
-        for field in wire::fields(self.bytes, message.clone())? {
+        for field in self.original.fields(message.clone())? {
             let Some(content) = field.content() else { continue };
             match field.number {
-                NODE_INPUT => inputs.push(scope.renamed(wire::as_text(self.bytes, content))),
-                NODE_OUTPUT => outputs.push(scope.renamed(wire::as_text(self.bytes, content))),
+                NODE_INPUT => inputs.push(scope.renamed(self.original.as_text(content)?)),
+                NODE_OUTPUT => outputs.push(scope.renamed(self.original.as_text(content)?)),
                 NODE_ATTRIBUTE => {
-                    for graph in graphs_of(self.bytes, content)? {
+                    for graph in self.original.graphs(content)? {
                         self.free(graph, &mut captures)?;
                     }
                 }
                 _ => {}
             }
         }
-        let captures = captures.into_iter().map(|n| scope.renamed(Cow::Owned(n))).collect();
+        let captures = captures.into_iter().map(|n| scope.renamed(n)).collect();
         let fields = match scope.main {
             true => None,
             false => {
@@ -425,14 +417,14 @@ impl<'a> Editor<'a> {
         message: Range<usize>,
         names: Names,
         scope: &Scope,
-    ) -> Result<Fields<'a>, WriteError> {
+    ) -> Result<Fields, WriteError> {
         let mut fields = Fields::default();
-        for field in wire::fields(self.bytes, message)? {
+        for field in self.original.fields(message)? {
             match (field.number, field.content()) {
                 (NODE_INPUT | NODE_OUTPUT, _) => {}
-                (NODE_NAME, Some(text)) => fields.name = wire::as_text(self.bytes, text),
-                (NODE_OP, Some(text)) => fields.op = wire::as_text(self.bytes, text),
-                (NODE_DOMAIN, Some(text)) => fields.domain = wire::as_text(self.bytes, text),
+                (NODE_NAME, Some(text)) => fields.name = self.original.as_text(text)?,
+                (NODE_OP, Some(text)) => fields.op = self.original.as_text(text)?,
+                (NODE_DOMAIN, Some(text)) => fields.domain = self.original.as_text(text)?,
                 (NODE_ATTRIBUTE, Some(content)) => {
                     fields.attributes.extend(self.attr(content, names, scope.arguments)?);
                 }
@@ -440,7 +432,7 @@ impl<'a> Editor<'a> {
             }
         }
         if !scope.prefix.is_empty() && !fields.name.is_empty() {
-            fields.name = Cow::Owned(format!("{}{}", scope.prefix, fields.name));
+            fields.name = format!("{}{}", scope.prefix, fields.name);
         }
         Ok(fields)
     }
@@ -452,14 +444,14 @@ impl<'a> Editor<'a> {
         names: Names,
         arguments: Option<&HashMap<String, Rope>>,
     ) -> Result<Option<Attr>, WriteError> {
-        let name = wire::text(self.bytes, attribute.clone(), ATTRIBUTE_NAME)?.into_owned();
-        let reference = wire::text(self.bytes, attribute.clone(), ATTRIBUTE_REFERENCE)?;
+        let name = self.original.text(attribute.clone(), ATTRIBUTE_NAME)?;
+        let reference = self.original.text(attribute.clone(), ATTRIBUTE_REFERENCE)?;
         if let (Some(arguments), false) = (arguments, reference.is_empty()) {
             let rope = arguments.get(&*reference).cloned();
             return Ok(rope.map(|rope| Attr { name, rope }));
         }
         let mut rope = Rope::default();
-        for field in wire::fields(self.bytes, attribute)? {
+        for field in self.original.fields(attribute)? {
             match (field.number, field.content()) {
                 (ATTRIBUTE_NAME, _) => {}
                 (number @ (6 | 11), Some(graph)) => {
@@ -484,15 +476,15 @@ impl<'a> Editor<'a> {
         self.defined_in(graph.clone(), &mut own)?;
         let names = |name: &str| if own.contains(name) { None } else { names(name) };
         let mut rope = Rope::default();
-        for field in wire::fields(self.bytes, graph)? {
+        for field in self.original.fields(graph)? {
             match (field.number, field.content()) {
                 (GRAPH_NODE, Some(node)) => {
                     let mut message = Rope::default();
-                    for field in wire::fields(self.bytes, node)? {
+                    for field in self.original.fields(node)? {
                         match (field.number, field.content()) {
                             (NODE_INPUT, Some(text)) => {
-                                let old = wire::as_text(self.bytes, text);
-                                message.text(NODE_INPUT, &names(&old).unwrap_or(old.into_owned()));
+                                let old = self.original.as_text(text)?;
+                                message.text(NODE_INPUT, &names(&old).unwrap_or(old));
                             }
                             (NODE_ATTRIBUTE, Some(content)) => {
                                 if let Some(attr) = self.attr(content, &names, arguments)? {
@@ -505,7 +497,7 @@ impl<'a> Editor<'a> {
                     rope.message(GRAPH_NODE, message);
                 }
                 (GRAPH_OUTPUT, Some(content)) => {
-                    let old = wire::text(self.bytes, content.clone(), 1)?;
+                    let old = self.original.text(content.clone(), 1)?;
                     let new = names(&old);
                     let message = match relaxed {
                         true => self.shapeless(content, new.as_deref())?,
@@ -525,17 +517,17 @@ impl<'a> Editor<'a> {
         let mut own = HashSet::new();
         self.defined_in(graph.clone(), &mut own)?;
         let mut used = Vec::new();
-        for field in wire::fields(self.bytes, graph)? {
+        for field in self.original.fields(graph)? {
             let Some(content) = field.content() else { continue };
             if field.number == GRAPH_OUTPUT {
-                used.push(wire::text(self.bytes, content, 1)?.into_owned());
+                used.push(self.original.text(content, 1)?);
             } else if field.number == GRAPH_NODE {
-                for field in wire::fields(self.bytes, content)? {
+                for field in self.original.fields(content)? {
                     let Some(content) = field.content() else { continue };
                     match field.number {
-                        NODE_INPUT => used.push(wire::as_text(self.bytes, content).into_owned()),
+                        NODE_INPUT => used.push(self.original.as_text(content)?),
                         NODE_ATTRIBUTE => {
-                            for graph in graphs_of(self.bytes, content)? {
+                            for graph in self.original.graphs(content)? {
                                 self.free(graph, &mut used)?;
                             }
                         }
@@ -551,7 +543,7 @@ impl<'a> Editor<'a> {
 
     /// Notes which tensors of the network the outputs of a node are.
     fn define_outputs(&mut self, place: Place, item: &Item) -> Result<(), WriteError> {
-        let op = wire::text(self.bytes, item.message.clone(), NODE_OP)?;
+        let op = self.original.text(item.message.clone(), NODE_OP)?;
         let origins = &self.original.origins;
         let ids: Vec<Option<ValueId>> = if let Some(ids) = origins.results.get(&place) {
             ids.clone()
@@ -571,12 +563,7 @@ impl<'a> Editor<'a> {
     }
 
     /// Puts the body of a call or an If in its place.
-    fn inline(
-        &mut self,
-        context: ContextId,
-        item: &Item<'a>,
-        scope: &Scope,
-    ) -> Result<(), WriteError> {
+    fn inline(&mut self, context: ContextId, item: &Item, scope: &Scope) -> Result<(), WriteError> {
         let (Some(contents), Some(body)) = (
             self.original.contents.get(context as usize).cloned(),
             self.original.origins.contexts.get(context as usize).map(|c| c.body),
@@ -586,8 +573,8 @@ impl<'a> Editor<'a> {
         let texts = |number: u32| -> Result<Vec<String>, WriteError> {
             let mut found = Vec::new();
             for message in &contents.messages {
-                for text in wire::messages(self.bytes, message.clone(), number)? {
-                    found.push(wire::as_text(self.bytes, text).into_owned());
+                for text in self.original.messages(message.clone(), number)? {
+                    found.push(self.original.as_text(text)?);
                 }
             }
             Ok(found)
@@ -598,8 +585,8 @@ impl<'a> Editor<'a> {
         let results = if branch {
             let mut results = Vec::new();
             for message in &contents.messages {
-                for output in wire::messages(self.bytes, message.clone(), GRAPH_OUTPUT)? {
-                    results.push(wire::text(self.bytes, output, 1)?.into_owned());
+                for output in self.original.messages(message.clone(), GRAPH_OUTPUT)? {
+                    results.push(self.original.text(output, 1)?);
                 }
             }
             results
@@ -608,7 +595,7 @@ impl<'a> Editor<'a> {
                 names.insert(name, given.to_string());
             }
             let function = contents.messages.first().cloned().unwrap_or(0..0);
-            for default in wire::messages(self.bytes, function, 11)? {
+            for default in self.original.messages(function, 11)? {
                 if let Some(attr) = self.attr(default, &|_| None, None)? {
                     arguments.insert(attr.name, attr.rope);
                 }
@@ -636,8 +623,8 @@ impl<'a> Editor<'a> {
             }
             false => {
                 for node in &contents.nodes {
-                    for output in wire::messages(self.bytes, node.clone(), NODE_OUTPUT)? {
-                        own.insert(wire::as_text(self.bytes, output).into_owned());
+                    for output in self.original.messages(node.clone(), NODE_OUTPUT)? {
+                        own.insert(self.original.as_text(output)?);
                     }
                 }
             }
@@ -662,7 +649,7 @@ impl<'a> Editor<'a> {
                 if let Some(&id) = self.ids.get(&from) {
                     self.define(output, id);
                 }
-                self.items.push(Item::new("Identity", vec![from.into()], vec![output.clone()]));
+                self.items.push(Item::new("Identity", vec![from], vec![output.clone()]));
             }
         }
         Ok(())
@@ -716,7 +703,7 @@ impl<'a> Editor<'a> {
         at: usize,
         name: &str,
         value: Option<&Attribute>,
-        first: &mut Vec<Item<'a>>,
+        first: &mut Vec<Item>,
     ) -> Result<(), WriteError> {
         let op = self.items[at].fields.as_ref().map(|f| f.op.to_string());
         // Its sizes are an input, whatever a Split does.
@@ -731,7 +718,7 @@ impl<'a> Editor<'a> {
             let sizes = self.add(&More { like: None, content }, first)?;
             let inputs = &mut self.items[at].inputs;
             inputs.truncate(1);
-            inputs.push(sizes.into());
+            inputs.push(sizes);
             return Ok(());
         }
         let message = match value {
@@ -759,8 +746,8 @@ impl<'a> Editor<'a> {
     /// The documentation of an attribute.
     fn documentation(&self, at: usize, name: &str) -> Result<Option<Range<usize>>, WriteError> {
         let message = self.items[at].message.clone();
-        let Some(attribute) = wire::attribute(self.bytes, message, name)? else { return Ok(None) };
-        let fields = wire::fields(self.bytes, attribute)?;
+        let Some(attribute) = self.original.attribute(message, name)? else { return Ok(None) };
+        let fields = self.original.fields(attribute)?;
         let found = fields.iter().find(|f| f.number == ATTRIBUTE_DOC);
         Ok(found.map(|f| f.start..f.end))
     }
@@ -771,7 +758,7 @@ impl<'a> Editor<'a> {
         at: usize,
         node: usize,
         replacement: &Replacement,
-        first: &mut Vec<Item<'a>>,
+        first: &mut Vec<Item>,
     ) -> Result<(), WriteError> {
         let replaced = self.edits.instead.iter().find(|(old, _)| *old == replacement.x);
         let x = replaced.map_or(replacement.x, |(_, new)| *new);
@@ -779,21 +766,21 @@ impl<'a> Editor<'a> {
             let name = &self.graph.nodes()[node].name;
             unrepresentable(format!("what node '{name}' is applied to has no name"))
         })?;
-        let mut inputs: Vec<Cow<'a, str>> = vec![x.clone().into()];
+        let mut inputs: Vec<String> = vec![x.clone()];
         if let Some(gate) = &replacement.gate {
             let name = self.fresh(&format!("{x}/{}", gate.name().to_lowercase()));
-            let mut item = Item::new("", inputs.clone(), vec![name.clone().into()]);
+            let mut item = Item::new("", inputs.clone(), vec![name.clone()]);
             if let Some(fields) = &mut item.fields {
-                fields.op = gate.name().to_string().into();
+                fields.op = gate.name().to_string();
             }
             first.push(item);
-            inputs.push(name.into());
+            inputs.push(name);
         }
         let item = &mut self.items[at];
         item.inputs = inputs;
         if let Some(fields) = &mut item.fields {
-            fields.op = replacement.op.name().to_string().into();
-            fields.domain = Cow::default();
+            fields.op = replacement.op.name().to_string();
+            fields.domain = String::new();
             fields.attributes.clear();
         }
         Ok(())
@@ -816,12 +803,12 @@ impl<'a> Editor<'a> {
             "Squeeze",
             "Unsqueeze",
         ];
-        let Some(attribute) = wire::attribute(self.bytes, item.message.clone(), name)? else {
+        let Some(attribute) = self.original.attribute(item.message.clone(), name)? else {
             return Ok(true);
         };
-        for graph in graphs_of(self.bytes, attribute)? {
-            for node in wire::messages(self.bytes, graph, GRAPH_NODE)? {
-                if !ANY.contains(&&*key(self.bytes, node, [NODE_DOMAIN, NODE_OP, 8])?.1) {
+        for graph in self.original.graphs(attribute)? {
+            for node in self.original.messages(graph, GRAPH_NODE)? {
+                if !ANY.contains(&&*self.original.key(node, [NODE_DOMAIN, NODE_OP, 8])?.1) {
                     return Ok(false);
                 }
             }

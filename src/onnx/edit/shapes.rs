@@ -1,11 +1,10 @@
 //! What the new file says of the shapes of tensors.
 
 use super::nodes::Item;
-use super::{Content, Editor, graphs_of};
+use super::{Content, Editor};
 use crate::onnx::error::WriteError;
 use crate::onnx::origins::{Body, MAIN};
 use crate::onnx::rope::Rope;
-use crate::onnx::wire;
 use std::collections::HashSet;
 use std::ops::Range;
 
@@ -40,7 +39,7 @@ impl Editor<'_> {
             rope.copy(content);
             return Ok(rope);
         }
-        for field in wire::fields(self.bytes, content)? {
+        for field in self.original.fields(content)? {
             match (field.number, field.content(), new_name, &extents) {
                 (1, _, Some(name), _) => rope.text(1, name),
                 (2, Some(kind), _, Some(extents)) => {
@@ -59,7 +58,7 @@ impl Editor<'_> {
         new_name: Option<&str>,
     ) -> Result<Rope, WriteError> {
         let mut rope = Rope::default();
-        for field in wire::fields(self.bytes, content)? {
+        for field in self.original.fields(content)? {
             match (field.number, field.content(), new_name) {
                 (1, _, Some(name)) => rope.text(1, name),
                 (2, Some(kind), _) => rope.message(2, self.kind(kind, None)?),
@@ -72,14 +71,14 @@ impl Editor<'_> {
     /// A type with other extents, or without a shape.
     fn kind(&self, kind: Range<usize>, extents: Option<&Extents>) -> Result<Rope, WriteError> {
         let mut rope = Rope::default();
-        for field in wire::fields(self.bytes, kind)? {
+        for field in self.original.fields(kind)? {
             // A tensor or a sparse tensor.
             let (number @ (1 | 8), Some(tensor)) = (field.number, field.content()) else {
                 rope.copy(field.start..field.end);
                 continue;
             };
             let mut inner = Rope::default();
-            for field in wire::fields(self.bytes, tensor)? {
+            for field in self.original.fields(tensor)? {
                 match (field.number, field.content(), extents) {
                     (2, Some(_), None) => {}
                     (2, Some(shape), Some(extents)) => {
@@ -96,7 +95,7 @@ impl Editor<'_> {
     fn shape(&self, shape: Range<usize>, extents: &Extents) -> Result<Rope, WriteError> {
         let mut rope = Rope::default();
         let mut extents = extents.iter();
-        for field in wire::fields(self.bytes, shape)? {
+        for field in self.original.fields(shape)? {
             let (1, Some(dimension)) = (field.number, field.content()) else {
                 rope.copy(field.start..field.end);
                 continue;
@@ -106,7 +105,7 @@ impl Editor<'_> {
                 continue;
             };
             let mut new = Rope::default();
-            for field in wire::fields(self.bytes, dimension)? {
+            for field in self.original.fields(dimension)? {
                 match field.number {
                     1 => new.number(1, extent),
                     // A symbol stood for something else.
@@ -131,18 +130,18 @@ impl Editor<'_> {
         }
         let mut subgraphs = false;
         let mut rope = Rope::default();
-        for field in wire::fields(self.bytes, item.message.clone())? {
+        for field in self.original.fields(item.message.clone())? {
             let (5, Some(attribute)) = (field.number, field.content()) else {
                 rope.copy(field.start..field.end);
                 continue;
             };
-            if graphs_of(self.bytes, attribute.clone())?.is_empty() {
+            if self.original.graphs(attribute.clone())?.is_empty() {
                 rope.copy(field.start..field.end);
                 continue;
             }
             subgraphs = true;
             let mut message = Rope::default();
-            for field in wire::fields(self.bytes, attribute)? {
+            for field in self.original.fields(attribute)? {
                 match (field.number, field.content()) {
                     (number @ (6 | 11), Some(graph)) => {
                         message.message(number, self.graph_with(graph, &|_| None, None, true)?);
