@@ -48,7 +48,7 @@ class Search:
     def __init__(self, arguments, algorithm):
         self.gennape = arguments.gennape
         self.arguments = ["--space", "nasbench_macro", "--algorithm", algorithm, "--objective", "macs"]
-        self.arguments += ["--objective", "parameters:max", "--constraint", "depth<=40"]
+        self.arguments += ["--objective", "depth:max", "--constraint", "parameters<=1.6M"]
         self.arguments += ["--budget", str(arguments.budget)]
 
     def start(self, folder, **options):

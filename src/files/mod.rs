@@ -8,8 +8,9 @@
 //!   any new file gets; a file that is protected against writing is not replaced.
 //! - Nothing is written through a symbolic link: that would change a file other than the one
 //!   that is named. A hard link to the file that is replaced keeps the old content.
-//! - Devices, pipes and open descriptors (`/dev/stdout`, `/dev/null`, `/dev/fd/3`) are written to
-//!   as they are, and never replaced or deleted.
+//! - Devices, pipes and open descriptors (`/dev/stdout`, `/dev/null`, `/dev/fd/3`) that the user
+//!   names are written to as they are, and never replaced or deleted. In the program's own folders
+//!   and caches ([`write`]) they are as good as nothing: what stands in a file's place is replaced.
 //! - A file that grows line by line ([`Log`]) loses at most the line that was being written.
 //! - A folder that is one thing ([`OutputFolder`]) is swapped for the new one in one step.
 //! - What a killed process left behind is deleted by the next that writes to the same folder

@@ -63,6 +63,19 @@ impl Output {
         }
     }
 
+    /// A file to write at `path`, a name that is this program's own: it replaces whatever is there
+    /// but a folder, be it a link or a pipe.
+    fn own(path: &Path) -> io::Result<Self> {
+        let there = fs::symlink_metadata(path).ok();
+        if there.as_ref().is_some_and(fs::Metadata::is_dir) {
+            return Err(ErrorKind::IsADirectory.into());
+        }
+        let permissions = there.filter(fs::Metadata::is_file).map(|there| there.permissions());
+        let (file, partial) = partial(parent(path))?.into_parts();
+        let out = BufWriter::with_capacity(1 << 16, Sink(file));
+        Ok(Self { path: path.into(), to: To::Replace { partial, permissions }, out })
+    }
+
     fn at(path: &Path, to: impl FnOnce(TempPath, Option<fs::Metadata>) -> To) -> io::Result<Self> {
         let (to, sink) = match replaceable(path)? {
             Place::Device => {
@@ -113,9 +126,13 @@ impl Write for Output {
     }
 }
 
-/// Writes `content` to the file at `path`.
+/// Writes `content` to the file at `path`, a name that is this program's own: it replaces whatever
+/// is there but a folder, be it a link or a pipe.
+///
+/// # Errors
+/// When it can't be written; what was there before is there still.
 pub(crate) fn write(path: &Path, content: &[u8]) -> io::Result<()> {
-    let mut out = Output::create(path)?;
+    let mut out = Output::own(path)?;
     out.write_all(content)?;
     out.finish()
 }

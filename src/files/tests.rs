@@ -22,6 +22,13 @@ fn folder() -> TempDir {
     tempfile::tempdir().unwrap()
 }
 
+/// Writes to a file that the user names.
+fn output(path: &Path, content: &[u8]) -> io::Result<()> {
+    let mut out = Output::create(path)?;
+    out.write_all(content)?;
+    out.finish()
+}
+
 /// More than fits any buffer.
 fn long(byte: u8) -> Vec<u8> {
     vec![byte; 200_000]
@@ -40,7 +47,7 @@ fn a_file_is_old_or_new_whatever_fails() {
             if let Some(before) = before {
                 fs::write(&path, before).unwrap();
             }
-            let result = with(plan, || write(&path, &new));
+            let result = with(plan, || output(&path, &new));
             sweep(folder.path());
             let names: Vec<_> = content(folder.path()).into_iter().map(|(name, _)| name).collect();
             let now = fs::read(&path).ok();
@@ -154,19 +161,25 @@ fn nothing_is_written_through_links_and_devices_stay() {
     fs::write(at("file"), "mine").unwrap();
     for (link, target) in [("link", at("file")), ("dangling", at("nowhere"))] {
         std::os::unix::fs::symlink(&target, at(link)).unwrap();
-        let refused = write(&at(link), b"other").unwrap_err().to_string();
+        let refused = output(&at(link), b"other").unwrap_err().to_string();
         assert!(refused.contains("symbolic link"), "{refused}");
         assert!(!at("nowhere").exists());
     }
     std::os::unix::fs::symlink("/dev/null", at("null")).unwrap();
     for device in [at("null"), PathBuf::from("/dev/null")] {
-        write(&device, b"away").unwrap();
+        output(&device, b"away").unwrap();
         assert!(!fs::metadata(device).unwrap().is_file());
     }
-    let full = write(Path::new("/dev/full"), b"no room").unwrap_err();
+    let full = output(Path::new("/dev/full"), b"no room").unwrap_err();
     assert_eq!(full.kind(), ErrorKind::StorageFull);
     assert!(Path::new("/dev/full").exists());
-    assert_eq!(write(folder.path(), b"").unwrap_err().kind(), ErrorKind::IsADirectory);
+    for write in [write, output] {
+        assert_eq!(write(folder.path(), b"").unwrap_err().kind(), ErrorKind::IsADirectory);
+    }
+    // Under a name of the program's own, a link or a pipe is no more than in the way.
+    write(&at("null"), b"mine").unwrap();
+    write(&at("dangling"), b"mine").unwrap();
+    assert!(!at("nowhere").exists() && fs::symlink_metadata(at("dangling")).unwrap().is_file());
     assert_eq!(fs::read_to_string(at("file")).unwrap(), "mine");
     // A hard link to what is replaced keeps it.
     fs::hard_link(at("file"), at("other name")).unwrap();

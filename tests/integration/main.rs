@@ -8,6 +8,7 @@ mod finetune;
 mod kills;
 mod malformed;
 mod operators;
+mod outputs;
 mod round_trip;
 mod search;
 mod shapes;
