@@ -8,7 +8,9 @@
 //! known to be a 56 × 56 map of 96 channels.
 
 use crate::graph::Extent;
+use crate::model_graph::infer::conv_pool::{channels_first, channels_last, last_again};
 use crate::model_graph::infer::einsum::{Label, equation};
+use crate::model_graph::infer::matmul::{Side, turned};
 use crate::model_graph::infer::{self, layout};
 use crate::model_graph::{Batch, DataType, ModelGraph, Node, OpType, Value, ValueId};
 use smallvec::{SmallVec, smallvec};
@@ -242,6 +244,10 @@ impl AxesMap {
             x.iter().enumerate().map(|(i, a)| resized(a, changed(i))).collect()
         };
         match node.op {
+            Conv | NhwcConv | NhwcFusedConv if channels_last(&node.op, &node.attributes) => {
+                let first = channels_first(value.shape.clone());
+                last_again(positional(&x[0], &first))
+            }
             Conv | ConvTranspose | GridSample | RoiAlign => positional(&x[0], shape),
             DepthToSpace | SpaceToDepth => depth_space(x, node).unwrap_or_else(|| usual(shape)),
             Reshape | Flatten | Squeeze | Unsqueeze => {
@@ -288,7 +294,7 @@ impl AxesMap {
                 smallvec![x[rows].clone(), columns]
             }
             Einsum => self.of_einsum(graph, node).unwrap_or_else(|| usual(shape)),
-            Attention | MsAttention => match output {
+            Attention | MsAttention | MultiHeadAttention => match output {
                 0 => {
                     let mut out = x.clone();
                     if let Some(last) = out.last_mut() {
@@ -298,7 +304,7 @@ impl AxesMap {
                 }
                 _ => usual(shape),
             },
-            LSTM | GRU | RNN => recurrent(x, node, output, shape),
+            LSTM | GRU | RNN | DynamicQuantizeLSTM => recurrent(x, node, output, shape),
             ReduceL1 | ReduceL2 | ReduceLogSum | ReduceLogSumExp | ReduceMax | ReduceMean
             | ReduceMin | ReduceProd | ReduceSum | ReduceSumSquare => node.context(graph, |ctx| {
                 let axes = ctx.optional(0).and_then(|v| {
@@ -366,20 +372,14 @@ impl AxesMap {
     }
 
     fn of_matmul(&self, graph: &ModelGraph, node: &Node, shape: &[usize]) -> Axes {
-        let operand = |i: usize, flip: &str| {
+        let operand = |i: usize, side: Side| {
             let id = node.inputs.get(i).copied().flatten()?;
-            let mut dims = graph.value(id).shape.clone();
-            let mut axes = self.get(id).cloned();
-            let rank = dims.len();
-            if node.attributes.int(flip, 0) != 0 && rank >= 2 {
-                dims.swap(rank - 1, rank - 2);
-                if let Some(axes) = axes.as_mut() {
-                    axes.swap(rank - 1, rank - 2);
-                }
-            }
+            let dims = turned(&node.attributes, side, graph.value(id).shape.clone());
+            let axes = self.get(id).map(|axes| turned(&node.attributes, side, axes.clone()));
             Some((dims, axes))
         };
-        let (Some((da, a)), Some((db, b))) = (operand(0, "transA"), operand(1, "transB")) else {
+        let (Some((da, a)), Some((db, b))) = (operand(0, Side::Left), operand(1, Side::Right))
+        else {
             return usual(shape);
         };
         let (ra, rb) = (da.len(), db.len());

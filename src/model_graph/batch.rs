@@ -248,9 +248,8 @@ impl<'a> Follower<'a> {
             | LessOrEqual | Log | Max | Mean | Min | Mish | Mod | Mul | Neg | Not | Or | PRelu
             | Pow | QuickGelu | Reciprocal | Relu | Round | Selu | Shrink | Sigmoid | Sign
             | Sin | Sinh | Softplus | Softsign | Sqrt | Sub | Sum | Swish | Tan | Tanh
-            | ThresholdedRelu | Where | Xor | Expand | FastGelu | BiasGelu => {
-                self.broadcast(self.node.inputs.len())
-            }
+            | ThresholdedRelu | Where | Xor | Expand | FastGelu | BiasGelu | BiasAdd
+            | BiasSplitGelu => self.broadcast(self.node.inputs.len()),
             // What else they read is one number, a type, or runs along another axis.
             Cast | CastLike | Dropout | QuantizeLinear | DequantizeLinear | RandomNormalLike
             | RandomUniformLike => same(self.alone()?),
@@ -286,7 +285,8 @@ impl<'a> Follower<'a> {
                 (place.axis + 2 < self.shape(0).len()).then(|| same(place))?
             }
 
-            Conv | ConvTranspose | DepthToSpace | SpaceToDepth | LRN | GroupNormalization => {
+            Conv | NhwcConv | NhwcFusedConv | NhwcMaxPool | GroupNorm => self.first_axes(1),
+            ConvTranspose | DepthToSpace | SpaceToDepth | LRN | GroupNormalization => {
                 self.first_axes(1)
             }
             MaxPool
@@ -309,12 +309,22 @@ impl<'a> Follower<'a> {
             MatMul | FusedMatMul => self.matmul(),
             Gemm => self.gemm(),
             Einsum => self.einsum(),
-            Attention => {
+            // All work on one text at a time.
+            Attention
+            | MsAttention
+            | MultiHeadAttention
+            | EmbedLayerNormalization
+            | RotaryEmbedding
+            | SkipGroupNorm => {
                 let places = (0..self.node.inputs.len()).filter_map(|i| self.at(i));
                 places.clone().all(|p| p == Place::whole(0)).then_some(())?;
                 same(Place::whole(0))
             }
-            LSTM | GRU | RNN => {
+            MatMulBnb4 | MatMulNBits => {
+                let place = self.alone()?;
+                (place.axis + 1 < self.shape(0).len()).then(|| same(place))?
+            }
+            LSTM | GRU | RNN | DynamicQuantizeLSTM => {
                 let first = attributes.int("layout", 0) == 1;
                 let steps_first = usize::from(!first);
                 let wanted = Place::whole(steps_first);

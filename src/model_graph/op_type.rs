@@ -111,14 +111,26 @@ op_types! {
         Upsample(1, 2, 1), Where(3, 3, 1), Xor(2, 2, 1),
     }
     "com.microsoft" {
-        BiasGelu(2, 2, 1), FastGelu(1, 2, 1), FusedConv(2, 4, 1), FusedGemm(2, 3, 1),
-        FusedMatMul(2, 2, 1), MsAttention = "Attention"(2, 7, 2),
+        BiasAdd(3, 3, 1), BiasGelu(2, 2, 1), BiasSoftmax(2, 2, 1), BiasSplitGelu(2, 2, 1),
+        DecoderMaskedMultiHeadAttention(1, 11, 4), DecoderMaskedSelfAttention(2, 9, 2),
+        DynamicQuantizeLSTM(12, 12, 3), DynamicQuantizeMatMul(3, 5, 1),
+        EmbedLayerNormalization(7, 9, 3), ExpandDims(2, 2, 1), FastGelu(1, 2, 1),
+        FusedConv(2, 4, 1), FusedGemm(2, 3, 1), FusedMatMul(2, 2, 1),
+        FusedMatMulActivation(2, 2, 1), GroupNorm(3, 3, 1), GroupQueryAttention(7, 17, 4),
+        MatMulBnb4(3, 3, 1), MatMulInteger16(2, 2, 1), MatMulIntegerToFloat(4, 7, 1),
+        MatMulNBits(3, 6, 1), MsAttention = "Attention"(2, 7, 2),
         MsDequantizeLinear = "DequantizeLinear"(2, 3, 1), MsGatherND = "GatherND"(2, 2, 1),
-        MsGelu = "Gelu"(1, 1, 1), MsGridSample = "GridSample"(2, 2, 1),
+        MsGelu = "Gelu"(1, 1, 1), MsGridSample = "GridSample"(2, 2, 1), MsPad = "Pad"(2, 3, 1),
         MsQLinearConv = "QLinearConv"(8, 9, 1), MsQuantizeLinear = "QuantizeLinear"(2, 3, 1),
-        MsRotaryEmbedding = "RotaryEmbedding"(4, 4, 1), MsTrilu = "Trilu"(1, 2, 1),
-        QuickGelu(1, 1, 1), SkipLayerNormalization(3, 5, 4),
-        SkipSimplifiedLayerNormalization(3, 4, 4),
+        MsRange = "Range"(2, 3, 1), MsRotaryEmbedding = "RotaryEmbedding"(4, 4, 1),
+        MsTrilu = "Trilu"(1, 2, 1), MultiHeadAttention(1, 10, 4), NhwcConv(2, 3, 1),
+        NhwcFusedConv(2, 4, 1), NhwcMaxPool(1, 1, 1), QAttention(5, 9, 2), QGemm(6, 9, 1),
+        QLinearAdd(7, 8, 1), QLinearAveragePool(4, 5, 1), QLinearConcat(3, MANY, 1),
+        QLinearGlobalAveragePool(5, 5, 1), QLinearLeakyRelu(4, 5, 1), QLinearMul(7, 8, 1),
+        QLinearReduceMean(4, 5, 1), QLinearSigmoid(4, 5, 1), QLinearSoftmax(4, 5, 1),
+        QLinearWhere(9, 9, 1), QuickGelu(1, 1, 1), SkipGroupNorm(4, 5, 2),
+        SkipLayerNormalization(3, 5, 4),
+        SkipSimplifiedLayerNormalization(3, 4, 4), TransposeMatMul(2, 2, 1),
     }
 }
 

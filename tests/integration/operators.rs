@@ -1,6 +1,6 @@
 //! Every operator of the table: as it is used, and with whatever a file may say instead.
 
-use gennape::lower::{LowerError, lower};
+use gennape::lower::lower;
 use gennape::model_graph::{
     Attribute, Attributes, BuildError, Builder, DataType, ModelGraph, OpType, TensorData, ValueId,
     ints,
@@ -189,13 +189,10 @@ fn again(graph: &ModelGraph) -> ModelGraph {
     onnx::read_bytes(&file, graph.name(), &ReadOptions::default()).unwrap()
 }
 
-/// All that is promised of a network that could be built.
-fn keeps_promises(graph: ModelGraph, rng: &mut ChaCha8Rng) {
-    let lowered = match lower(&graph) {
-        Ok(lowered) => lowered,
-        Err(LowerError::Graph(e)) => panic!("{e}"),
-        Err(e) => panic!("{e}"),
-    };
+/// All that is promised of a network that could be built; whether it could be lowered.
+fn keeps_promises(graph: ModelGraph, rng: &mut ChaCha8Rng) -> bool {
+    // Where nothing is left of a tensor, or more than can be counted, it has no cost.
+    let Ok(lowered) = lower(&graph) else { return false };
     let read = again(&graph);
     let nodes = |g: &ModelGraph| -> Vec<(OpType, Attributes)> {
         g.nodes().iter().map(|n| (n.op.clone(), n.attributes.clone())).collect()
@@ -211,6 +208,7 @@ fn keeps_promises(graph: ModelGraph, rng: &mut ChaCha8Rng) {
         assert_eq!(read.fingerprint(), lowered.fingerprint(), "{sub}");
         sub = space.sample(rng);
     }
+    true
 }
 
 #[test]
@@ -230,7 +228,7 @@ fn every_operator_is_used_and_survives_a_file() {
         assert!(!case.op.is_unknown(), "{case:?}");
         let graph = build(&case).unwrap_or_else(|e| panic!("{e}"));
         let outcome = catch_unwind(AssertUnwindSafe(|| keeps_promises(graph, &mut rng)));
-        assert!(outcome.is_ok(), "{case:?}");
+        assert!(matches!(outcome, Ok(true)), "{case:?}");
     }
 }
 

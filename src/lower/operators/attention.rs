@@ -4,8 +4,8 @@ use super::super::axes::{Axes, extent};
 use super::super::draft::{Index, Node as Draftee, Op};
 use super::{Drafter, push_in};
 use crate::graph::{Extent, Operation};
-use crate::model_graph::infer::attention::packed_widths;
-use crate::model_graph::{Node, OpType, ValueId};
+use crate::model_graph::infer::attention::{multi_head, packed_widths};
+use crate::model_graph::{Node, OpType};
 use smallvec::{SmallVec, smallvec};
 
 /// Queries, keys or values.
@@ -13,15 +13,28 @@ use smallvec::{SmallVec, smallvec};
 struct Part {
     index: Index,
     extent: Extent,
-    /// Tokens as a map: their heights and widths.
-    tokens: [u64; 2],
 }
 
-/// The tokens that the last axis but one runs over.
-fn tokens(axes: &Axes) -> [u64; 2] {
-    let axis = axes.len().checked_sub(2).and_then(|at| axes.get(at));
-    let tokens = axis.map_or(Extent::new(1, 1, 1), |axis| extent(&smallvec![axis.clone()]));
-    [tokens.height, tokens.width]
+impl Part {
+    fn tokens(&self) -> u64 {
+        self.extent.height.saturating_mul(self.extent.width)
+    }
+}
+
+/// What else an attention reads.
+struct Extras<'a> {
+    heads: u64,
+    /// Inputs that are added to the scores.
+    masks: &'a [usize],
+    /// Inputs that hold earlier keys and values.
+    past: [usize; 2],
+}
+
+/// `features` of the tokens that an axis runs over.
+fn of_tokens(axes: &Axes, axis: usize, features: u64) -> Extent {
+    let tokens = axes.get(axis).map(|axis| extent(&smallvec![axis.clone()]));
+    let tokens = tokens.unwrap_or(Extent::new(1, 1, 1));
+    Extent::new(features, tokens.height, tokens.width)
 }
 
 impl Drafter<'_> {
@@ -29,7 +42,9 @@ impl Drafter<'_> {
     pub(super) fn attention(&mut self, node: &Node) {
         let part = |i: usize| {
             let axes = self.axes_of(node, i)?;
-            Some(Part { index: self.from(node, i)?, extent: extent(axes), tokens: tokens(axes) })
+            let features = extent(axes).channels;
+            let extent = of_tokens(axes, axes.len().checked_sub(2)?, features);
+            Some(Part { index: self.from(node, i)?, extent })
         };
         let (Some(q), Some(k), Some(v)) = (part(0), part(1), part(2)) else {
             return self.plain(node, Operation::MatMul);
@@ -38,7 +53,7 @@ impl Drafter<'_> {
             Some(axes) if axes.len() == 4 => extent(&smallvec![axes[1].clone()]).channels,
             _ => node.attributes.int("q_num_heads", 1).unsigned_abs(),
         };
-        self.scaled_dot_product(node, [q, k, v], heads, self.id(node, 3));
+        self.scaled_dot_product(node, [q, k, v], Extras { heads, masks: &[3], past: [4, 5] });
     }
 
     /// ONNX Runtime's, which projects its input itself.
@@ -46,9 +61,9 @@ impl Drafter<'_> {
         let (Some(axes), Some(weight)) = (self.axes_of(node, 0), self.value(node, 1)) else {
             return self.plain(node, Operation::MatMul);
         };
-        let (input, [height, width]) = (extent(axes), tokens(axes));
         let &[depth, columns] = weight.shape.as_slice() else { return };
         let Ok(widths) = packed_widths(&node.attributes, columns) else { return };
+        let (input, output) = (extent(axes), of_tokens(axes, 1, columns as u64));
         let projection = Node {
             // Its weights stand where a Gemm's do.
             op: OpType::Gemm,
@@ -57,72 +72,143 @@ impl Drafter<'_> {
         };
         let bias = self.id(node, 2).is_some();
         let new = self.atom(&projection, Operation::Linear);
-        new.input = input;
-        new.output = Extent::new(columns as u64, height, width);
-        new.bias = bias;
+        (new.input, new.output, new.bias) = (input, output, bias);
         new.macs = new.output.elements().saturating_mul(depth as u64);
-        let output = new.output;
         let Some(from) = self.source[self.output(node).index()] else { return };
-        let mut start = 0;
-        let parts = widths.map(|size| {
-            let extent = Extent::new(size as u64, height, width);
-            let mut slice =
-                Draftee::new(Op::Atom(Operation::Slice), smallvec![from], output, extent);
-            slice.name = node.name.clone();
-            slice.key = smallvec![2, start, 1, size as i64];
-            start += size as i64;
-            Part { index: self.draft.push(slice), extent, tokens: [height, width] }
-        });
+        let parts = self.cut(node, Part { index: from, extent: output }, 2, &widths);
+        let &[q, k, v] = parts.as_slice() else { return };
         let heads = node.attributes.int("num_heads", 1).unsigned_abs();
-        self.scaled_dot_product(node, parts, heads, self.id(node, 3));
+        self.scaled_dot_product(node, [q, k, v], Extras { heads, masks: &[3, 5], past: [4, 4] });
     }
 
-    /// The node's first output: softmax(q · kᵀ + mask) · v.
-    fn scaled_dot_product(
-        &mut self,
-        node: &Node,
-        [q, k, v]: [Part; 3],
-        heads: u64,
-        mask: Option<ValueId>,
-    ) {
+    /// ONNX Runtime's without projections: queries, keys and values in one to three tensors, to
+    /// which a shift may be added and positions given by rotation.
+    pub(super) fn multi_head_attention(&mut self, node: &Node) {
+        let Ok(sizes) = node.context(self.graph, multi_head) else { return };
+        let widths = sizes.widths();
+        let mut parts: SmallVec<[Part; 3]> = SmallVec::new();
+        for i in 0..sizes.tensors {
+            // One tensor holds all, two hold the queries and the rest.
+            let own = match sizes.tensors {
+                1 => &widths[..],
+                2 if i == 1 => &widths[1..],
+                _ => &widths[i..=i],
+            };
+            let (Some(axes), Some(index)) = (self.axes_of(node, i), self.from(node, i)) else {
+                return self.plain(node, Operation::MatMul);
+            };
+            let tokens = if axes.len() == 4 { 2 } else { 1 };
+            let extent = of_tokens(axes, tokens, own.iter().map(|&w| w as u64).sum());
+            let axis = if axes.len() == 5 { 3 } else { 2 };
+            match own {
+                [_] => parts.push(Part { index, extent }),
+                several => parts.extend(self.cut(node, Part { index, extent }, axis, several)),
+            }
+        }
+        for (part, width) in parts.iter_mut().zip(widths) {
+            part.index = self.shifted(node, part.index, 3, part.extent, width as u64);
+        }
+        if node.attributes.int("do_rotary", 0) != 0 {
+            for part in parts.iter_mut().take(2) {
+                part.index = self.rotated(node, part.index, part.extent, [10, 11]);
+            }
+        }
+        let &[q, k, v] = parts.as_slice() else { return };
+        let extras = Extras { heads: sizes.heads as u64, masks: &[4, 5], past: [6, 7] };
+        self.scaled_dot_product(node, [q, k, v], extras);
+    }
+
+    pub(super) fn rotary_embedding(&mut self, node: &Node) {
+        let Some(from) = self.from(node, 0) else { return self.plain(node, Operation::Mul) };
+        let extent = self.extent(self.output(node));
+        let index = self.rotated(node, from, extent, [1, 2]);
+        self.alias(node, index);
+    }
+
+    /// A product with cosines and sines, which are no weights where they are stored.
+    fn rotated(&mut self, node: &Node, from: Index, extent: Extent, tables: [usize; 2]) -> Index {
+        let computed = tables.iter().filter_map(|&i| self.from(node, i));
+        let inputs: SmallVec<[Index; 2]> = [from].into_iter().chain(computed).collect();
+        let stored = inputs.len() == 1;
+        let operation = if stored { Operation::MulConstant } else { Operation::Mul };
+        let index = push_in(&mut self.draft, operation, &inputs, extent, node);
+        let key = self.id(node, tables[0]).map(|id| id.index() as i64);
+        self.draft.nodes_mut()[index].key = key.into_iter().collect();
+        index
+    }
+
+    /// Pieces of a tensor along an axis of features.
+    fn cut(&mut self, node: &Node, from: Part, axis: i64, sizes: &[usize]) -> SmallVec<[Part; 3]> {
+        let mut start = 0;
+        let piece = |&size: &usize| {
+            let extent = Extent::new(size as u64, from.extent.height, from.extent.width);
+            let op = Op::Atom(Operation::Slice);
+            let mut slice = Draftee::new(op, smallvec![from.index], from.extent, extent);
+            slice.name = node.name.clone();
+            slice.key = smallvec![axis, start, 1, size as i64];
+            start += size as i64;
+            Part { index: self.draft.push(slice), extent }
+        };
+        sizes.iter().map(piece).collect()
+    }
+
+    /// Keys or values after those that were there before.
+    fn with_past(&mut self, node: &Node, part: Part, past: usize) -> Part {
+        let Some(value) = self.value(node, past) else { return part };
+        let axis = value.shape.len().checked_sub(2);
+        let before = axis.map_or(0, |axis| value.shape[axis] as u64);
+        let mut extent = part.extent;
+        extent.height = extent.height.saturating_add(before);
+        let inputs: SmallVec<[Index; 2]> =
+            self.from(node, past).into_iter().chain([part.index]).collect();
+        let joined = Draftee::new(Op::Atom(Operation::Concat), inputs, part.extent, extent);
+        Part { index: self.draft.push(Draftee { name: node.name.clone(), ..joined }), extent }
+    }
+
+    /// The outputs: softmax(q · kᵀ + masks) · v, then keys, values and scores.
+    fn scaled_dot_product(&mut self, node: &Node, [q, k, v]: [Part; 3], extras: Extras) {
+        let k = self.with_past(node, k, extras.past[0]);
+        let v = self.with_past(node, v, extras.past[1]);
         let larger = |a: Extent, b: Extent| std::cmp::max_by_key(a, b, |e| (e.elements(), *e));
         let scores = Extent::new(
-            heads,
-            q.tokens[0].saturating_mul(k.tokens[0]),
-            q.tokens[1].saturating_mul(k.tokens[1]),
+            extras.heads,
+            q.extent.height.saturating_mul(k.extent.height),
+            q.extent.width.saturating_mul(k.extent.width),
         );
         let output = self.extent(self.output(node));
-        let mut push = |operation, inputs: &[Index], input, output, macs| {
-            let mut new =
-                Draftee::new(Op::Atom(operation), SmallVec::from_slice(inputs), input, output);
+        let push = |draft: &mut super::Draft, inputs: [Index; 2], input, output, macs| {
+            let op = Op::Atom(Operation::MatMul);
+            let mut new = Draftee::new(op, SmallVec::from_slice(&inputs), input, output);
             new.macs = macs;
             new.name = node.name.clone();
-            self.draft.push(new)
+            draft.push(new)
         };
-        let head = q.extent.channels.checked_div(heads).unwrap_or(1);
+        let head = q.extent.channels.checked_div(extras.heads).unwrap_or(1);
         let macs = scores.elements().saturating_mul(head);
         let inputs = [q.index, k.index];
-        let mut index = push(Operation::MatMul, &inputs, larger(q.extent, k.extent), scores, macs);
-        if let Some(mask) = mask {
-            index = match self.source[mask.index()] {
-                Some(mask) => {
-                    push_in(&mut self.draft, Operation::Add, &[index, mask], scores, node)
-                }
-                None => push_in(&mut self.draft, Operation::AddConstant, &[index], scores, node),
-            };
+        let products = push(&mut self.draft, inputs, larger(q.extent, k.extent), scores, macs);
+        let mut index = products;
+        for &mask in extras.masks {
+            index = self.masked(node, index, mask, scores);
         }
         index = push_in(&mut self.draft, Operation::Softmax, &[index], scores, node);
-        let keys = k.tokens[0].saturating_mul(k.tokens[1]);
+        let keys = k.tokens();
         self.draft.nodes_mut()[index].window.kernel = [u32::try_from(keys).unwrap_or(u32::MAX), 1];
-        let mut new = Draftee::new(
-            Op::Atom(Operation::MatMul),
-            smallvec![index, v.index],
-            larger(scores, v.extent),
-            output,
-        );
-        new.macs = output.elements().saturating_mul(keys);
-        new.name = node.name.clone();
-        let index = self.draft.push(new);
+        let macs = output.elements().saturating_mul(keys);
+        let index = push(&mut self.draft, [index, v.index], larger(scores, v.extent), output, macs);
         self.alias(node, index);
+        for (id, index) in node.outputs.iter().skip(1).zip([k.index, v.index, products]) {
+            if let Some(id) = id {
+                self.source[id.index()] = Some(index);
+            }
+        }
+    }
+
+    fn masked(&mut self, node: &Node, index: Index, mask: usize, extent: Extent) -> Index {
+        let Some(mask) = self.id(node, mask) else { return index };
+        match self.source[mask.index()] {
+            Some(mask) => push_in(&mut self.draft, Operation::Add, &[index, mask], extent, node),
+            None => push_in(&mut self.draft, Operation::AddConstant, &[index], extent, node),
+        }
     }
 }

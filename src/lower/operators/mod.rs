@@ -2,6 +2,7 @@
 
 mod attention;
 mod elementwise;
+mod fused;
 mod norm;
 mod parts;
 mod pooling;
@@ -237,9 +238,9 @@ impl<'a> Drafter<'a> {
             | DequantizeLinear
             | DynamicQuantizeLinear => self.pass(node),
 
-            Conv => self.conv(node),
+            Conv | NhwcConv | NhwcFusedConv => self.conv(node),
             ConvTranspose => self.conv_transpose(node),
-            MaxPool => self.pool(node, O::MaxPool, O::GlobalMaxPool),
+            MaxPool | NhwcMaxPool => self.pool(node, O::MaxPool, O::GlobalMaxPool),
             AveragePool | LpPool => self.pool(node, O::AveragePool, O::GlobalAveragePool),
             GlobalAveragePool | GlobalLpPool => self.reduce(node, O::GlobalAveragePool),
             GlobalMaxPool => self.reduce(node, O::GlobalMaxPool),
@@ -258,7 +259,9 @@ impl<'a> Drafter<'a> {
             Einsum => self.einsum(node),
             Attention => self.attention(node),
             MsAttention => self.packed_attention(node),
-            LSTM => self.recurrent(node, O::Lstm, 4),
+            MultiHeadAttention => self.multi_head_attention(node),
+            MatMulBnb4 | MatMulNBits => self.packed_matmul(node),
+            LSTM | DynamicQuantizeLSTM => self.recurrent(node, O::Lstm, 4),
             GRU => self.recurrent(node, O::Gru, 3),
             RNN => self.recurrent(node, O::Rnn, 1),
 
@@ -275,8 +278,9 @@ impl<'a> Drafter<'a> {
             RMSNormalization | SimplifiedLayerNormalization => {
                 self.norm(node, O::RmsNorm);
             }
-            SkipLayerNormalization => self.skip_norm(node, O::LayerNorm),
-            SkipSimplifiedLayerNormalization => self.skip_norm(node, O::RmsNorm),
+            SkipLayerNormalization | SkipSimplifiedLayerNormalization => self.skip_norm(node),
+            EmbedLayerNormalization => self.embed_layer_norm(node),
+            GroupNorm | SkipGroupNorm => self.ms_group_norm(node),
             GroupNormalization => self.group_norm(node),
             InstanceNormalization => self.instance_norm(node),
             MeanVarianceNormalization => {
@@ -287,7 +291,8 @@ impl<'a> Drafter<'a> {
 
             Add | Sum | Mean => self.add(node),
             Sub => self.sub(node),
-            Mul | RotaryEmbedding => self.mul(node),
+            Mul => self.mul(node),
+            RotaryEmbedding => self.rotary_embedding(node),
             Div => self.div(node),
             Reciprocal => self.plain(node, O::Div),
             Neg => {
@@ -315,7 +320,11 @@ impl<'a> Drafter<'a> {
             HardSigmoid => self.plain(node, O::HardSigmoid),
             HardSwish => self.plain(node, O::HardSwish),
             Swish => self.plain(node, O::Silu),
-            Gelu | FastGelu | BiasGelu | QuickGelu => self.plain(node, O::Gelu),
+            Gelu | QuickGelu => self.plain(node, O::Gelu),
+            BiasAdd => self.bias_add(node),
+            BiasGelu | FastGelu => self.bias_gelu(node),
+            BiasSoftmax => self.bias_softmax(node),
+            BiasSplitGelu => self.bias_split_gelu(node),
             Mish => self.plain(node, O::Mish),
             Tanh => self.plain(node, O::Tanh),
             Softplus => self.plain(node, O::Softplus),
@@ -356,9 +365,43 @@ impl<'a> Drafter<'a> {
             // Never computed: their outputs are constants.
             Constant | ConstantOfShape | Shape | Size | Range | EyeLike => {}
             // Plain operators stand for these.
-            ConvInteger | FusedConv | FusedGemm | MatMulInteger | MsDequantizeLinear
-            | MsGatherND | MsGelu | MsGridSample | MsQLinearConv | MsQuantizeLinear
-            | MsRotaryEmbedding | MsTrilu | QLinearConv | QLinearMatMul => {}
+            ConvInteger
+            | DecoderMaskedMultiHeadAttention
+            | DecoderMaskedSelfAttention
+            | DynamicQuantizeMatMul
+            | ExpandDims
+            | FusedConv
+            | FusedGemm
+            | FusedMatMulActivation
+            | GroupQueryAttention
+            | MatMulInteger
+            | MatMulInteger16
+            | MatMulIntegerToFloat
+            | MsDequantizeLinear
+            | MsGatherND
+            | MsGelu
+            | MsGridSample
+            | MsPad
+            | MsQLinearConv
+            | MsQuantizeLinear
+            | MsRange
+            | MsRotaryEmbedding
+            | MsTrilu
+            | QAttention
+            | QGemm
+            | QLinearAdd
+            | QLinearAveragePool
+            | QLinearConcat
+            | QLinearConv
+            | QLinearGlobalAveragePool
+            | QLinearLeakyRelu
+            | QLinearMatMul
+            | QLinearMul
+            | QLinearReduceMean
+            | QLinearSigmoid
+            | QLinearSoftmax
+            | QLinearWhere
+            | TransposeMatMul => {}
             Unknown { .. } => self.plain(node, O::Unknown),
         }
     }

@@ -2,7 +2,7 @@
 
 use super::super::axes::Role;
 use super::super::draft::Node as Draftee;
-use super::{Drafter, push_in};
+use super::Drafter;
 use crate::graph::Operation;
 use crate::model_graph::Node;
 
@@ -41,21 +41,5 @@ impl Drafter<'_> {
         // Its own factor and shift are ones and zeros; the trained ones follow.
         new.parameters = 0;
         new.window.groups = u32::try_from(groups).unwrap_or(u32::MAX);
-    }
-
-    pub(super) fn skip_norm(&mut self, node: &Node, operation: Operation) {
-        let (Some(a), Some(b)) = (self.from(node, 0), self.from(node, 1)) else { return };
-        let extent = self.extent(self.output(node));
-        let sum = push_in(&mut self.draft, Operation::Add, &[a, b], extent, node);
-        let index = push_in(&mut self.draft, operation, &[sum], extent, node);
-        let parameters = self.coefficients(node);
-        let bias = operation == Operation::LayerNorm && self.has_trained(node, 3);
-        let new = &mut self.draft.nodes_mut()[index];
-        (new.parameters, new.scale, new.bias) = (parameters, true, bias);
-        for (i, id) in node.outputs.iter().enumerate() {
-            if let Some(id) = id {
-                self.source[id.index()] = Some(if i == 0 { index } else { sum });
-            }
-        }
     }
 }

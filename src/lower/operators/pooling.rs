@@ -2,6 +2,7 @@
 
 use super::Drafter;
 use crate::graph::Operation;
+use crate::model_graph::infer::conv_pool::channels_last;
 use crate::model_graph::{Node, ValueId, infer};
 use smallvec::{SmallVec, smallvec};
 
@@ -22,7 +23,9 @@ impl Drafter<'_> {
         if kernel.iter().all(|&k| k == 1) && input == output {
             return self.pass(node);
         }
-        let covers = x.shape.iter().skip(2).zip(&kernel).all(|(&d, &k)| k == d);
+        let last = channels_last(&node.op, &node.attributes);
+        let spatial = x.shape.iter().skip(if last { 1 } else { 2 });
+        let covers = spatial.zip(&kernel).all(|(&d, &k)| k == d);
         if covers && !window.padded && (output.height, output.width) == (1, 1) {
             return self.reduce(node, global);
         }

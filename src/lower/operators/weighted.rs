@@ -4,7 +4,10 @@ use super::super::axes::{extent, positional};
 use super::super::draft::{Node as Draftee, Op};
 use super::{Drafter, push_in};
 use crate::graph::{Extent, Operation, Window};
+use crate::model_graph::infer::conv_pool::conv_shapes;
 use crate::model_graph::infer::einsum::equation;
+use crate::model_graph::infer::matmul::{Side, turned};
+use crate::model_graph::infer::recurrent::weight_shape;
 use crate::model_graph::{Node, Value};
 use smallvec::{SmallVec, smallvec};
 
@@ -37,12 +40,12 @@ impl Drafter<'_> {
     pub(super) fn conv(&mut self, node: &Node) {
         let (Some(x), Some(w)) = (self.value(node, 0), self.value(node, 1)) else { return };
         let groups = u32::try_from(node.attributes.int("group", 1)).unwrap_or(1);
-        let channels = x.shape[1];
-        let depthwise = w.shape[1] == 1 && channels > 1;
-        let per_output: u64 = w.shape[1..].iter().fold(1, |p: u64, &d| p.saturating_mul(d as u64));
-        let mut window = self.window(node, &w.shape[2..], x.shape.len() - 2);
+        let (shape, weight) = conv_shapes(&node.op, &node.attributes, &x.shape, &w.shape);
+        let depthwise = weight[1] == 1 && shape[1] > 1;
+        let per_output: u64 = weight[1..].iter().fold(1, |p: u64, &d| p.saturating_mul(d as u64));
+        let mut window = self.window(node, &weight[2..], shape.len() - 2);
         window.groups = groups;
-        let input = self.mapped(node, x);
+        let input = self.mapped(node, &shape);
         let operation = if depthwise { Operation::DepthwiseConv } else { Operation::Conv };
         let bias = self.has_trained(node, 2);
         // A fused sum and the activation come after.
@@ -63,9 +66,9 @@ impl Drafter<'_> {
     }
 
     /// Extent of input 0 as convolutions read it: by position.
-    pub(super) fn mapped(&self, node: &Node, x: &Value) -> Extent {
+    fn mapped(&self, node: &Node, shape: &[usize]) -> Extent {
         match self.axes_of(node, 0).and_then(|axes| axes.first()) {
-            Some(first) if x.shape.len() > 2 => extent(&positional(first, &x.shape)),
+            Some(first) if shape.len() > 2 => extent(&positional(first, shape)),
             _ => self.largest(node),
         }
     }
@@ -106,7 +109,7 @@ impl Drafter<'_> {
         let mut window = self.window(node, &w.shape[2..], x.shape.len() - 2);
         window.groups = u32::try_from(node.attributes.int("group", 1)).unwrap_or(1);
         let per_input: u64 = w.shape[1..].iter().fold(1, |p: u64, &d| p.saturating_mul(d as u64));
-        let input = self.mapped(node, x);
+        let input = self.mapped(node, &x.shape);
         let bias = self.has_trained(node, 2);
         let new = self.atom(node, Operation::ConvTranspose);
         (new.window, new.bias, new.input) = (window, bias, input);
@@ -116,10 +119,12 @@ impl Drafter<'_> {
     /// A product with one constant operand is a linear layer.
     pub(super) fn matmul(&mut self, node: &Node) {
         let (Some(a), Some(b)) = (self.value(node, 0), self.value(node, 1)) else { return };
-        let flip = node.attributes.int("transA", 0) != 0 && a.shape.len() >= 2;
-        let depth = a.shape[a.shape.len() - 1 - usize::from(flip)];
+        let depth = turned(&node.attributes, Side::Left, a.shape.clone());
+        let depth = depth.last().copied().unwrap_or(1);
         let linear = a.is_constant() || b.is_constant();
+        let bias = self.id(node, 2).is_some();
         let new = self.atom(node, if linear { Operation::Linear } else { Operation::MatMul });
+        new.bias = bias;
         new.macs = new.output.elements().saturating_mul(depth as u64);
         self.activation(node);
     }
@@ -162,8 +167,8 @@ impl Drafter<'_> {
         else {
             return;
         };
-        let (directions, hidden) = (r.shape[0] as u64, r.shape[2] as u64);
-        let features = w.shape.get(2).map_or(0, |&d| d as u64);
+        let [directions, _, hidden] = weight_shape(&node.op, &r.shape).map(|d| d as u64);
+        let [_, _, features] = weight_shape(&node.op, &w.shape).map(|d| d as u64);
         let per_step = [hidden, features.saturating_add(hidden), directions]
             .into_iter()
             .fold(gates, u64::saturating_mul);

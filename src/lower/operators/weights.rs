@@ -22,11 +22,13 @@ impl Places {
 pub(super) fn places(op: &OpType) -> Option<Places> {
     use OpType::*;
     let (weights, learned): (&[usize], &[usize]) = match op {
-        Conv | ConvTranspose => (&[1], &[2]),
-        MatMul | FusedMatMul => (&[0, 1], &[]),
+        Conv | ConvTranspose | NhwcConv | NhwcFusedConv => (&[1], &[2]),
+        MatMul | FusedMatMul => (&[0, 1], &[2]),
         Gemm => (&[0, 1], &[2]),
         // The rest are initial states.
-        LSTM | GRU | RNN => (&[1, 2], &[3]),
+        LSTM | GRU | RNN | DynamicQuantizeLSTM => (&[1, 2], &[3]),
+        // Counted by what they stand for, not as stored.
+        MatMulBnb4 | MatMulNBits => (&[], &[5]),
         PRelu => (&[1], &[]),
         LayerNormalization
         | GroupNormalization

@@ -98,3 +98,117 @@ pub(super) fn rotary(ctx: &Context) -> Result<Facts> {
         rank => invalid(format!("input 0 has {rank} dimensions instead of 3 or 4")),
     }
 }
+
+/// Extents of ONNX Runtime's attention without projections, of many forms.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct MultiHead {
+    pub batch: usize,
+    /// Heads of the queries, and those of the keys and values.
+    pub heads: usize,
+    pub shared: usize,
+    /// Tokens of the queries, of the keys, and of the keys that were there before.
+    pub tokens: usize,
+    pub keys: usize,
+    pub past: usize,
+    /// Features of a head's queries and keys, and of its values.
+    pub head: usize,
+    pub value: usize,
+    /// Tensors that hold queries, keys and values: 1, 2 or 3.
+    pub tensors: usize,
+}
+
+impl MultiHead {
+    /// Features of queries, keys and values.
+    pub fn widths(&self) -> [usize; 3] {
+        // Products of parts of dimensions that are there.
+        [self.heads * self.head, self.shared * self.head, self.shared * self.value]
+    }
+}
+
+pub(crate) fn multi_head(ctx: &Context) -> Result<MultiHead> {
+    let heads = dim(ctx.attributes.int("num_heads", 0))?;
+    let shared = ctx.attributes.get_int("kv_num_heads").map_or(Ok(heads), dim)?;
+    let shape = |i: usize| ctx.optional(i).map(|v| v.shape.as_slice());
+    let query = &ctx.input(0)?.shape;
+    let past = match shape(6) {
+        None => 0,
+        Some(&[_, _, past, _]) => past,
+        Some(other) => return invalid(format!("past keys of {}", DisplayShape(other))),
+    };
+    let part = |width: usize, parts: usize| {
+        (parts > 0 && width.is_multiple_of(parts) && width > 0).then(|| width / parts)
+    };
+    let found = (|| {
+        let parts = heads.checked_add(shared.checked_mul(2)?)?;
+        let all = MultiHead {
+            batch: *query.first()?,
+            heads,
+            shared,
+            tokens: *query.get(1)?,
+            keys: *query.get(1)?,
+            past,
+            head: 0,
+            value: 0,
+            tensors: 1,
+        };
+        let same = |head| MultiHead { head, value: head, ..all };
+        Some(match (query.as_slice(), shape(1), shape(2)) {
+            (&[_, _, h, 3, head], None, None) if h == heads && shared == heads => same(head),
+            (&[_, _, width], None, None) => same(part(width, parts)?),
+            (&[_, _, width], Some(&[_, keys, h, 2, head]), None)
+                if h == shared && part(width, heads)? == head =>
+            {
+                MultiHead { keys, tensors: 2, ..same(head) }
+            }
+            (&[_, _, width], Some(&[_, keys, k]), Some(&[_, values, v]))
+                if keys == values && part(k, shared)? == part(width, heads)? =>
+            {
+                let (head, value) = (part(k, shared)?, part(v, shared)?);
+                MultiHead { keys, head, value, tensors: 3, ..all }
+            }
+            (&[_, _, width], Some(&[_, h, keys, head]), Some(&[_, g, values, value]))
+                if keys == values && [h, g] == [shared, shared] && part(width, heads)? == head =>
+            {
+                MultiHead { keys, head, value, tensors: 3, ..all }
+            }
+            _ => return None,
+        })
+    })();
+    let fits = |m: &MultiHead| {
+        let batches = [1, 2].into_iter().filter_map(shape).all(|s| s.first() == Some(&m.batch));
+        batches
+            && m.heads > 0
+            && m.shared > 0
+            && m.heads.is_multiple_of(m.shared)
+            && m.head > 0
+            && m.value > 0
+    };
+    match found.filter(fits) {
+        Some(found) => {
+            ctx.vector(3, found.widths().iter().sum())?;
+            Ok(found)
+        }
+        None => {
+            let shapes =
+                (0..3).map(|i| shape(i).map_or("none".into(), |s| DisplayShape(s).to_string()));
+            let shapes: Vec<String> = shapes.collect();
+            invalid(format!("{heads} heads of queries, keys and values of {}", shapes.join(", ")))
+        }
+    }
+}
+
+/// Attention of ONNX Runtime without projections: `[batch, tokens, features]`, then keys and values
+/// for the next token, then the scores.
+pub(super) fn multi_head_attention(ctx: &Context) -> Result<Facts> {
+    let x = ctx.input(0)?;
+    let m = multi_head(ctx)?;
+    let total = m.past.saturating_add(m.keys);
+    let shapes: [Shape; 4] = [
+        smallvec![m.batch, m.tokens, m.heads * m.value],
+        smallvec![m.batch, m.shared, total, m.head],
+        smallvec![m.batch, m.shared, total, m.value],
+        smallvec![m.batch, m.heads, m.tokens, total],
+    ];
+    let facts = shapes.into_iter().map(|shape| Fact::new(x.dtype, shape));
+    Ok(facts.take(ctx.outputs.max(1)).collect())
+}

@@ -1,7 +1,7 @@
 //! Convolutions and pooling: windows that slide over a map of 1, 2 or 3 spatial dimensions.
 
 use super::{Context, Fact, Facts, Result, dim, invalid, one, signed};
-use crate::model_graph::{DataType, DisplayShape, Shape};
+use crate::model_graph::{Attributes, DataType, DisplayShape, OpType, Shape};
 use smallvec::{SmallVec, smallvec};
 
 type Ints = SmallVec<[i64; 4]>;
@@ -99,9 +99,56 @@ fn kernel_of(ctx: &Context, weight: &[usize]) -> Result<Ints> {
     }
 }
 
-/// Batch, channels and spatial extents of input 0.
-fn map<'a>(ctx: &Context<'a>) -> Result<(usize, usize, &'a [usize])> {
-    match ctx.input(0)?.shape.as_slice() {
+/// Whether a window slides over `[batch, spatial…, channels]` instead of
+/// `[batch, channels, spatial…]`.
+pub(crate) fn channels_last(op: &OpType, attributes: &Attributes) -> bool {
+    matches!(op, OpType::NhwcConv | OpType::NhwcFusedConv | OpType::NhwcMaxPool)
+        || attributes.int("channels_last", 0) != 0
+}
+
+/// What belongs to the axes of a map with its channels last, in the other order.
+pub(crate) fn channels_first<A: smallvec::Array<Item = T>, T>(
+    mut axes: SmallVec<A>,
+) -> SmallVec<A> {
+    if axes.len() > 2 {
+        axes[1..].rotate_right(1);
+    }
+    axes
+}
+
+/// The way back.
+pub(crate) fn last_again<A: smallvec::Array<Item = T>, T>(mut axes: SmallVec<A>) -> SmallVec<A> {
+    if axes.len() > 2 {
+        axes[1..].rotate_left(1);
+    }
+    axes
+}
+
+/// The shapes of a convolution's input and weight as ONNX has them: channels come first. Where the
+/// map has its channels last, the weight may have too.
+pub(crate) fn conv_shapes(
+    op: &OpType,
+    attributes: &Attributes,
+    x: &Shape,
+    w: &Shape,
+) -> (Shape, Shape) {
+    if !channels_last(op, attributes) {
+        return (x.clone(), w.clone());
+    }
+    let (x, turned) = (channels_first(x.clone()), channels_first(w.clone()));
+    let group = usize::try_from(attributes.int("group", 1)).unwrap_or(0);
+    let fits = |w: &Shape| {
+        let own = w.get(1).and_then(|d| d.checked_mul(group));
+        own.is_some() && own == x.get(1).copied()
+    };
+    let plain = *op != OpType::NhwcConv || !fits(&turned);
+    let w = if plain && fits(w) { w.clone() } else { turned };
+    (x, w)
+}
+
+/// Batch, channels and spatial extents.
+fn map(shape: &[usize]) -> Result<(usize, usize, &[usize])> {
+    match shape {
         [batch, channels, spatial @ ..] if !spatial.is_empty() => Ok((*batch, *channels, spatial)),
         shape => invalid(format!("input 0 of {} is no map", DisplayShape(shape))),
     }
@@ -110,21 +157,34 @@ fn map<'a>(ctx: &Context<'a>) -> Result<(usize, usize, &'a [usize])> {
 pub(super) fn conv(ctx: &Context) -> Result<Facts> {
     let x = ctx.input(0)?;
     let w = ctx.ranked(1, x.shape.len())?;
-    let (batch, channels, spatial) = map(ctx)?;
+    let (shape, weight) = conv_shapes(ctx.op, ctx.attributes, &x.shape, &w.shape);
+    let (batch, channels, spatial) = map(&shape)?;
     let group = dim(ctx.attributes.int("group", 1))?;
-    let fits = w.shape[1].checked_mul(group) == Some(channels);
-    if !fits || group == 0 || w.shape[0] % group != 0 {
+    let fits = weight[1].checked_mul(group) == Some(channels);
+    if !fits || group == 0 || weight[0] % group != 0 {
         return invalid(format!(
             "a weight of {} in {group} group(s) does not fit an input of {}",
             DisplayShape(&w.shape),
             DisplayShape(&x.shape)
         ));
     }
-    ctx.vector(2, w.shape[0])?;
-    let windows = Windows::new(ctx, kernel_of(ctx, &w.shape)?)?;
-    let mut out: Shape = smallvec![batch, w.shape[0]];
+    ctx.vector(2, weight[0])?;
+    let windows = Windows::new(ctx, kernel_of(ctx, &weight)?)?;
+    let mut out: Shape = smallvec![batch, weight[0]];
     for (i, &extent) in spatial.iter().enumerate() {
         out.push(windows.slide(i, extent)?);
+    }
+    if channels_last(ctx.op, ctx.attributes) {
+        out = last_again(out);
+    }
+    if let Some(sum) = ctx.optional(3)
+        && sum.shape != out
+    {
+        return invalid(format!(
+            "a sum with {} of {}",
+            DisplayShape(&sum.shape),
+            DisplayShape(&out)
+        ));
     }
     one(x.dtype, out)
 }
@@ -132,7 +192,7 @@ pub(super) fn conv(ctx: &Context) -> Result<Facts> {
 pub(super) fn conv_transpose(ctx: &Context) -> Result<Facts> {
     let x = ctx.input(0)?;
     let w = ctx.ranked(1, x.shape.len())?;
-    let (batch, channels, spatial) = map(ctx)?;
+    let (batch, channels, spatial) = map(&x.shape)?;
     let group = dim(ctx.attributes.int("group", 1))?;
     let fits = w.shape[0] == channels && group > 0 && channels % group.max(1) == 0;
     let Some(filters) = w.shape[1].checked_mul(group).filter(|_| fits) else {
@@ -184,9 +244,14 @@ pub(super) fn pool(ctx: &Context) -> Result<Facts> {
         ));
     }
     let windows = Windows::new(ctx, Ints::from_slice(kernel))?;
-    let mut out: Shape = x.shape.iter().copied().take(2).collect();
-    for (i, &extent) in x.shape.iter().skip(2).enumerate() {
+    let last = channels_last(ctx.op, ctx.attributes);
+    let shape = if last { channels_first(x.shape.clone()) } else { x.shape.clone() };
+    let mut out: Shape = shape.iter().copied().take(2).collect();
+    for (i, &extent) in shape.iter().skip(2).enumerate() {
         out.push(windows.slide(i, extent)?);
+    }
+    if last {
+        out = last_again(out);
     }
     // MaxPool may also return where the maxima were.
     let indices = (ctx.outputs > 1).then(|| Fact::new(DataType::Int64, out.clone()));
@@ -197,8 +262,10 @@ pub(super) fn pool(ctx: &Context) -> Result<Facts> {
 
 pub(super) fn global_pool(ctx: &Context) -> Result<Facts> {
     let x = ctx.input(0)?;
-    map(ctx)?;
-    one(x.dtype, x.shape.iter().enumerate().map(|(i, &d)| if i < 2 { d } else { 1 }).collect())
+    map(&x.shape)?;
+    let channels = if channels_last(ctx.op, ctx.attributes) { x.shape.len() - 1 } else { 1 };
+    let kept = |(i, &d): (usize, &usize)| if i == 0 || i == channels { d } else { 1 };
+    one(x.dtype, x.shape.iter().enumerate().map(kept).collect())
 }
 
 pub(super) fn grid_sample(ctx: &Context) -> Result<Facts> {
@@ -225,5 +292,8 @@ pub(super) fn roi_align(ctx: &Context) -> Result<Facts> {
     }
     let height = dim(ctx.attributes.int("output_height", 1))?;
     let width = dim(ctx.attributes.int("output_width", 1))?;
+    if height == 0 || width == 0 {
+        return invalid(format!("regions are made {height}x{width}"));
+    }
     one(x.dtype, smallvec![rois.shape[0], x.shape[1], height, width])
 }

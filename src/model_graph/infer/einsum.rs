@@ -179,7 +179,8 @@ mod tests {
     /// Expected shapes are NumPy's.
     #[test]
     fn equations_have_numpys_shapes() {
-        let cases: [(&str, &[&[usize]], &[usize]); 12] = [
+        type Case<'a> = (&'a str, &'a [&'a [usize]], &'a [usize]);
+        let cases: [Case; 12] = [
             ("ij,jk->ik", &[&[2, 3], &[3, 4]], &[2, 4]),
             (" i j , jk -> k i ", &[&[2, 3], &[3, 4]], &[4, 2]),
             ("...d,dh->...h", &[&[2, 5, 6, 3], &[3, 4]], &[2, 5, 6, 4]),

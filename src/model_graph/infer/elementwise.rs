@@ -12,6 +12,18 @@ pub(super) fn dropout(ctx: &Context) -> Result<Facts> {
     Ok(facts)
 }
 
+/// Half of the features gates the other half.
+pub(super) fn split_gelu(ctx: &Context) -> Result<Facts> {
+    ctx.stretches(1)?;
+    let x = ctx.input(0)?;
+    let mut shape = x.shape.clone();
+    match shape.last_mut() {
+        Some(features) if features.is_multiple_of(2) => *features /= 2,
+        _ => return invalid("the features do not make two halves"),
+    }
+    one(x.dtype, shape)
+}
+
 pub(super) fn trilu(ctx: &Context) -> Result<Facts> {
     ctx.number(1)?;
     match ctx.input(0)?.shape.len() {

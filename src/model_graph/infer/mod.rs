@@ -6,16 +6,16 @@
 //! needed. Arithmetic on dimensions is checked throughout, since a file may claim anything.
 
 pub(crate) mod attention;
-mod conv_pool;
+pub(crate) mod conv_pool;
 pub(crate) mod einsum;
 mod elementwise;
 mod fold;
 mod generate;
 mod index;
 pub(crate) mod layout;
-mod matmul;
+pub(crate) mod matmul;
 mod norm;
-mod recurrent;
+pub(crate) mod recurrent;
 pub(crate) mod reduce;
 
 use super::plain;
@@ -267,8 +267,15 @@ fn quantised_type(ctx: &Context) -> Option<DataType> {
     use OpType::*;
     let like = |i: usize| ctx.optional(i).map_or(DataType::Uint8, |zero| zero.dtype);
     match ctx.op {
-        ConvInteger | MatMulInteger => Some(DataType::Int32),
+        ConvInteger | MatMulInteger | MatMulInteger16 => Some(DataType::Int32),
         QLinearConv | MsQLinearConv | QLinearMatMul => Some(like(7)),
+        QLinearConcat => Some(like(1)),
+        QLinearWhere => Some(like(8)),
+        QGemm if ctx.optional(7).is_some() => Some(like(8)),
+        // The type of a scale.
+        QGemm => Some(like(1)),
+        DynamicQuantizeMatMul | MatMulIntegerToFloat => Some(like(2)),
+        QAttention => Some(like(3)),
         _ => None,
     }
 }
@@ -346,10 +353,15 @@ fn dispatch(ctx: &Context) -> Result<Facts> {
             ctx.number(1)?;
             ctx.like_first()
         }
-        BiasGelu | FastGelu | PRelu => {
+        BiasGelu | BiasSoftmax | FastGelu | PRelu => {
             ctx.stretches(1)?;
             ctx.like_first()
         }
+        BiasAdd => {
+            (1..3).try_for_each(|i| ctx.stretches(i))?;
+            ctx.like_first()
+        }
+        BiasSplitGelu => elementwise::split_gelu(ctx),
         Trilu => elementwise::trilu(ctx),
         Softmax | LogSoftmax | Hardmax | LpNormalization => elementwise::along_axis(ctx),
         RotaryEmbedding => attention::rotary(ctx),
@@ -362,6 +374,8 @@ fn dispatch(ctx: &Context) -> Result<Facts> {
             norm::layer_norm(ctx)
         }
         MeanVarianceNormalization => norm::mean_variance_norm(ctx),
+        GroupNorm | SkipGroupNorm => norm::ms_group_norm(ctx),
+        EmbedLayerNormalization => norm::embed_layer_norm(ctx),
         SkipLayerNormalization | SkipSimplifiedLayerNormalization => norm::skip_layer_norm(ctx),
         Dropout => elementwise::dropout(ctx),
         Add | Sub | Mul | Div | Pow | Mod | BitShift | BitwiseAnd | BitwiseOr | BitwiseXor => {
@@ -377,9 +391,9 @@ fn dispatch(ctx: &Context) -> Result<Facts> {
         Where => elementwise::select(ctx),
         QuantizeLinear | DequantizeLinear | DynamicQuantizeLinear => elementwise::quantize(ctx),
 
-        Conv => conv_pool::conv(ctx),
+        Conv | NhwcConv | NhwcFusedConv => conv_pool::conv(ctx),
         ConvTranspose => conv_pool::conv_transpose(ctx),
-        MaxPool | AveragePool | LpPool => conv_pool::pool(ctx),
+        MaxPool | NhwcMaxPool | AveragePool | LpPool => conv_pool::pool(ctx),
         GlobalAveragePool | GlobalMaxPool | GlobalLpPool => conv_pool::global_pool(ctx),
         GridSample => conv_pool::grid_sample(ctx),
         RoiAlign => conv_pool::roi_align(ctx),
@@ -389,7 +403,9 @@ fn dispatch(ctx: &Context) -> Result<Facts> {
         Einsum => einsum::einsum(ctx),
         Attention => attention::attention(ctx),
         MsAttention => attention::packed(ctx),
-        LSTM | GRU | RNN => recurrent::recurrent(ctx),
+        MultiHeadAttention => attention::multi_head_attention(ctx),
+        MatMulBnb4 | MatMulNBits => matmul::packed(ctx),
+        LSTM | GRU | RNN | DynamicQuantizeLSTM => recurrent::recurrent(ctx),
 
         ReduceL1 | ReduceL2 | ReduceLogSum | ReduceLogSumExp | ReduceMax | ReduceMean
         | ReduceMin | ReduceProd | ReduceSum | ReduceSumSquare => reduce::reduce(ctx),
@@ -430,9 +446,43 @@ fn dispatch(ctx: &Context) -> Result<Facts> {
             ctx.op
         ))),
         // Plain operators stand for these.
-        ConvInteger | FusedConv | FusedGemm | MatMulInteger | MsDequantizeLinear | MsGatherND
-        | MsGelu | MsGridSample | MsQLinearConv | MsQuantizeLinear | MsRotaryEmbedding
-        | MsTrilu | QLinearConv | QLinearMatMul => invalid("has no rule of its own"),
+        ConvInteger
+        | DecoderMaskedMultiHeadAttention
+        | DecoderMaskedSelfAttention
+        | DynamicQuantizeMatMul
+        | ExpandDims
+        | FusedConv
+        | FusedGemm
+        | FusedMatMulActivation
+        | GroupQueryAttention
+        | MatMulInteger
+        | MatMulInteger16
+        | MatMulIntegerToFloat
+        | MsDequantizeLinear
+        | MsGatherND
+        | MsGelu
+        | MsGridSample
+        | MsPad
+        | MsQLinearConv
+        | MsQuantizeLinear
+        | MsRange
+        | MsRotaryEmbedding
+        | MsTrilu
+        | QAttention
+        | QGemm
+        | QLinearAdd
+        | QLinearAveragePool
+        | QLinearConcat
+        | QLinearConv
+        | QLinearGlobalAveragePool
+        | QLinearLeakyRelu
+        | QLinearMatMul
+        | QLinearMul
+        | QLinearReduceMean
+        | QLinearSigmoid
+        | QLinearSoftmax
+        | QLinearWhere
+        | TransposeMatMul => invalid("has no rule of its own"),
         Unknown { .. } => declared(ctx, String::new()).or_else(|_| {
             // Let in on request: all that can be said is that most operators keep their shape.
             let x = ctx.input(0)?;

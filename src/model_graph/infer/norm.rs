@@ -85,3 +85,54 @@ pub(super) fn skip_layer_norm(ctx: &Context) -> Result<Facts> {
     }
     Ok(facts)
 }
+
+/// Group normalisation of ONNX Runtime, whose channels are last unless it says otherwise, with a
+/// sum before it in one of its forms. The second output is that sum.
+pub(super) fn ms_group_norm(ctx: &Context) -> Result<Facts> {
+    let x = ctx.ranked(0, 4)?;
+    let last = ctx.attributes.int("channels_last", 1) != 0;
+    let channels = x.shape[if last { 3 } else { 1 }];
+    let groups = dim(ctx.attributes.int("groups", 0))?;
+    if groups == 0 || channels % groups != 0 {
+        return invalid(format!("{channels} channels in {groups} groups"));
+    }
+    (1..3).try_for_each(|i| ctx.vector(i, channels))?;
+    ctx.vector(4, channels)?;
+    if let Some(skip) = ctx.optional(3) {
+        // One value for each channel of each element of the batch will do.
+        let fits = skip.shape.first() == x.shape.first()
+            && [skip.shape.last(), skip.shape.get(1)].contains(&Some(&channels));
+        if !fits {
+            return invalid(format!("a sum with {}", DisplayShape(&skip.shape)));
+        }
+    }
+    let mut facts = ctx.like_first()?;
+    facts.extend((1..ctx.outputs).map(|_| Fact::new(x.dtype, x.shape.clone())));
+    Ok(facts)
+}
+
+/// Embeddings of words, positions and, where there are any, segments, summed and normalised. The
+/// second output is the length of each text, the third the sum.
+pub(super) fn embed_layer_norm(ctx: &Context) -> Result<Facts> {
+    let (ids, words) = (ctx.ranked(0, 2)?, ctx.ranked(2, 2)?);
+    let features = words.shape[1];
+    for table in [3, 4].into_iter().filter(|&i| ctx.optional(i).is_some()) {
+        let table = ctx.ranked(table, 2)?;
+        if table.shape[1] != features {
+            return invalid(format!("a table of {}", DisplayShape(&table.shape)));
+        }
+    }
+    ctx.input(3)?;
+    (5..7).try_for_each(|i| ctx.vector(i, features))?;
+    if let Some(segments) = ctx.optional(1)
+        && (segments.shape != ids.shape || ctx.optional(4).is_none())
+    {
+        return invalid(format!("segments of {}", DisplayShape(&segments.shape)));
+    }
+    let (batch, tokens) = (ids.shape[0], ids.shape[1]);
+    let sum = Fact::new(words.dtype, smallvec![batch, tokens, features]);
+    let mut facts: Facts =
+        smallvec![sum.clone(), Fact::new(DataType::Int32, smallvec![batch]), sum];
+    facts.truncate(ctx.outputs.max(1));
+    Ok(facts)
+}

@@ -13,15 +13,25 @@ fn gates(op: &OpType) -> usize {
     }
 }
 
+/// The shape of a weight of these cells: directions, rows, columns. Those that are quantised while
+/// running have it the other way round.
+pub(crate) fn weight_shape(op: &OpType, stored: &[usize]) -> [usize; 3] {
+    match *stored {
+        [directions, columns, rows] if *op == OpType::DynamicQuantizeLSTM => {
+            [directions, rows, columns]
+        }
+        [directions, rows, columns] => [directions, rows, columns],
+        _ => [0; 3],
+    }
+}
+
 pub(super) fn recurrent(ctx: &Context) -> Result<Facts> {
     let (x, weight, recurrence) = (ctx.ranked(0, 3)?, ctx.ranked(1, 3)?, ctx.ranked(2, 3)?);
-    let &[directions, rows, hidden] = recurrence.shape.as_slice() else {
-        return invalid("needs 3 dimensions");
-    };
+    let [directions, rows, hidden] = weight_shape(ctx.op, &recurrence.shape);
     let given = ctx.attributes.get_int("hidden_size").map(dim).transpose()?;
     let both = ctx.attributes.str("direction") == Some("bidirectional");
     if Some(rows) != hidden.checked_mul(gates(ctx.op))
-        || weight.shape.as_slice() != [directions, rows, x.shape[2]]
+        || weight_shape(ctx.op, &weight.shape) != [directions, rows, x.shape[2]]
         || given.is_some_and(|given| given != hidden)
         || directions != 1 + usize::from(both)
         || hidden == 0
@@ -34,8 +44,9 @@ pub(super) fn recurrent(ctx: &Context) -> Result<Facts> {
         ));
     }
     if let Some(bias) = ctx.optional(3)
-        && Some(bias.shape.as_slice())
-            != rows.checked_mul(2).map(|n| [directions, n]).as_ref().map(<[_; 2]>::as_slice)
+        && (bias.shape.len() != 2
+            || bias.shape[0] != directions
+            || Some(bias.shape[1]) != rows.checked_mul(2))
     {
         return invalid(format!("a bias of {}", DisplayShape(&bias.shape)));
     }
