@@ -6,7 +6,7 @@ use crate::fault::{Fault, contain};
 use crate::files::Bounded;
 use crate::graph::{ComputationGraph, Operation};
 use crate::lower;
-use crate::model_graph::{ModelGraph, Node};
+use crate::model_graph::{ModelGraph, Node, Remark};
 use crate::onnx::{self, Original};
 use crate::text::clipped;
 use rayon::prelude::*;
@@ -71,6 +71,7 @@ impl FileArguments {
     /// Reads it, and keeps the file at hand.
     pub fn open(&self) -> Result<(ModelGraph, Original), Error> {
         let (model, original) = open(&self.path, &self.read.options())?;
+        note_remarks(&self.path.display().to_string(), model.remarks());
         let unknown = model.nodes().iter().filter(|n| n.op.is_unknown());
         // One without a name goes by its first output's.
         let name = |node: &'_ Node| match (&*node.name, node.outputs.iter().flatten().next()) {
@@ -109,6 +110,8 @@ pub(crate) struct Networks {
     pub paths: Vec<String>,
     /// As many graphs.
     pub graphs: Vec<ComputationGraph>,
+    /// As many lists of what was assumed of the network.
+    pub remarks: Vec<Vec<Remark>>,
     pub failed: Vec<ReadFailure>,
     /// Whether one single file was asked for.
     pub single: bool,
@@ -145,13 +148,16 @@ impl Networks {
         };
         let answers: Vec<_> = self.graphs.par_chunks(TOGETHER).flat_map_iter(several).collect();
         let (paths, graphs) = (std::mem::take(&mut self.paths), std::mem::take(&mut self.graphs));
+        let remarks = std::mem::take(&mut self.remarks);
         let mut kept = Vec::with_capacity(answers.len());
-        for ((path, graph), answer) in paths.into_iter().zip(graphs).zip(answers) {
+        let networks = paths.into_iter().zip(graphs).zip(remarks);
+        for (((path, graph), remarks), answer) in networks.zip(answers) {
             match answer {
                 Ok(Some(Ok(answer))) => {
                     kept.push(answer);
                     self.paths.push(path);
                     self.graphs.push(graph);
+                    self.remarks.push(remarks);
                 }
                 Ok(Some(Err(failure))) => self.fail(path, failure),
                 // An answer that is not there is as bad as a panic.
@@ -185,7 +191,7 @@ impl NetworkArguments {
 
     fn read_by(
         &self,
-        read: impl Fn(&Path, &onnx::ReadOptions) -> Result<ComputationGraph, Failure> + Sync,
+        read: impl Fn(&Path, &onnx::ReadOptions) -> Result<Network, Failure> + Sync,
     ) -> Result<Networks, Error> {
         let sources = self.sources()?;
         let options = self.read.options();
@@ -204,11 +210,13 @@ impl NetworkArguments {
         let mut networks = Networks { single, ..Networks::default() };
         for (path, outcome) in sources.iter().map(|p| p.display().to_string()).zip(outcomes) {
             match outcome {
-                Ok(Ok(graph)) => {
+                Ok(Ok((graph, remarks))) => {
+                    note_remarks(&path, &remarks);
                     let unknown = graph.nodes().filter(|n| n.operation == Operation::Unknown);
                     note_unknown(&path, &unknown.map(|n| &*n.name).collect::<Vec<_>>());
                     networks.paths.push(path);
                     networks.graphs.push(graph);
+                    networks.remarks.push(remarks);
                 }
                 Ok(Err(failure)) => networks.fail(path, failure),
                 Err(fault) => networks.fail_by(path, &fault),
@@ -268,7 +276,10 @@ fn search(folder: &Path, found: &mut Vec<PathBuf>) -> Result<(), Error> {
     Ok(())
 }
 
-fn read_one(path: &Path, options: &onnx::ReadOptions) -> Result<ComputationGraph, Failure> {
+/// A network, and what was assumed of it.
+type Network = (ComputationGraph, Vec<Remark>);
+
+fn read_one(path: &Path, options: &onnx::ReadOptions) -> Result<Network, Failure> {
     let model = if is_stdin(path) {
         let mut bytes = Vec::new();
         Bounded::new(std::io::stdin().lock(), MOST_STDIN)
@@ -279,7 +290,32 @@ fn read_one(path: &Path, options: &onnx::ReadOptions) -> Result<ComputationGraph
         onnx::read(path, options)
     }
     .map_err(|e| Failure::from_error(&e))?;
-    lower::lower(&model).map_err(|e| Failure::from_error(&e))
+    let graph = lower::lower(&model).map_err(|e| Failure::from_error(&e))?;
+    Ok((graph, model.remarks().to_vec()))
+}
+
+/// Says what was assumed.
+fn note_remarks(path: &str, remarks: &[Remark]) {
+    for remark in remarks {
+        note(&format!("{path}: {remark}"));
+    }
+}
+
+/// What was assumed of a network, in JSON.
+#[derive(Debug, Serialize)]
+pub(crate) struct Assumptions {
+    /// Whether the cost is not the network's exact one.
+    partial: bool,
+    remarks: Vec<String>,
+}
+
+impl Assumptions {
+    pub fn new(remarks: &[Remark]) -> Self {
+        Self {
+            partial: remarks.iter().any(Remark::is_partial),
+            remarks: remarks.iter().map(ToString::to_string).collect(),
+        }
+    }
 }
 
 /// Operators that are named of those that `--allow-unknown` let in.

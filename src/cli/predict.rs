@@ -1,7 +1,7 @@
 //! `gennape predict`: estimated accuracies of networks.
 
 use super::error::{Error, Failure, note};
-use super::input::{self, Networks, ReadFailure};
+use super::input::{self, Assumptions, Networks, ReadFailure};
 use super::stdout::{Csv, Text, print_json};
 use super::table::{Table, si};
 use super::{Format, model};
@@ -35,8 +35,16 @@ pub(crate) struct Arguments {
 struct Report<'a> {
     schema: u32,
     model: &'a str,
-    results: &'a [Answer<'a>],
+    results: Vec<NetworkReport<'a>>,
     errors: &'a [ReadFailure],
+}
+
+#[derive(Serialize)]
+struct NetworkReport<'a> {
+    #[serde(flatten)]
+    answer: &'a Answer<'a>,
+    #[serde(flatten)]
+    assumptions: Assumptions,
 }
 
 /// One network's line; its fields are the columns of the CSV too.
@@ -75,7 +83,11 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Error> {
         Format::Json => print_json(&Report {
             schema: 1,
             model: &estimator.manifest().name,
-            results: &answers,
+            results: answers
+                .iter()
+                .zip(&networks.remarks)
+                .map(|(answer, r)| NetworkReport { answer, assumptions: Assumptions::new(r) })
+                .collect(),
             errors: &networks.failed,
         })?,
         Format::Csv => print_csv(&answers)?,

@@ -1,10 +1,11 @@
 //! `gennape profile`: operations, parameters and multiply-accumulates of networks.
 
 use super::error::Error;
-use super::input::{self, ReadFailure};
+use super::input::{self, Assumptions, ReadFailure};
 use super::stdout::{self, Csv, Text, print_json};
 use super::table::{Table, si};
 use crate::graph::{ComputationGraph, Extent, Fingerprint, Node, Operation as O};
+use crate::model_graph::Remark;
 use clap::ValueEnum;
 use serde::{Serialize, Serializer};
 use std::fmt::Display;
@@ -51,6 +52,8 @@ struct Summary<'a> {
     path: &'a str,
     #[serde(flatten)]
     totals: Totals,
+    #[serde(flatten)]
+    assumptions: Assumptions,
     #[serde(skip_serializing_if = "Option::is_none")]
     operations: Option<Vec<Operation<'a>>>,
 }
@@ -106,11 +109,12 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Error> {
     let mut networks = arguments.input.read()?;
     let totals = networks.answer(|graphs| graphs.iter().map(|g| Ok(Totals::of(g))).collect());
     let summaries = || {
-        let summary = |((path, graph), &totals)| {
+        let summary = |(((path, graph), &totals), remarks): (_, &Vec<Remark>)| {
             let operations = networks.single.then(|| operations(graph));
-            Summary { path, totals, operations }
+            let assumptions = Assumptions::new(remarks);
+            Summary { path, totals, assumptions, operations }
         };
-        networks.iter().zip(&totals).map(summary)
+        networks.iter().zip(&totals).zip(&networks.remarks).map(summary)
     };
     let only = networks.iter().next().filter(|_| networks.single);
     match (arguments.format, only) {

@@ -317,7 +317,7 @@ impl AxesMap {
             }),
             ArgMax | ArgMin => shrink(x, &[along(0)], node.attributes.int("keepdims", 1) != 0),
             OneHot => usual(shape),
-            GatherElements | GatherND | NonZero | Compress | NonMaxSuppression => {
+            GatherElements | GatherND | NonZero | Compress | NonMaxSuppression | Unique => {
                 if shape.len() == x.len() { keeps(&|i| shape[i]) } else { usual(shape) }
             }
             Expand | Where | Add | Sub | Mul | Div | Pow | Mod | PRelu | Max | Min | Mean | Sum

@@ -1,11 +1,12 @@
 //! Growing a [`ModelGraph`].
 
-use super::infer::{self, Fact};
+use super::infer::{self, Fact, InferError};
 use super::{
-    Attributes, Batch, Constant, DataType, ModelGraph, Node, NodeId, OpType, Origin, Shape,
-    TensorData, Value, ValueId,
+    Attributes, Batch, Constant, DataType, ModelGraph, Node, NodeId, OpType, Origin, RemarkKind,
+    Shape, TensorData, Value, ValueId, remark,
 };
 use smallvec::SmallVec;
+use std::collections::HashSet;
 use std::fmt;
 use std::sync::Arc;
 
@@ -18,6 +19,8 @@ pub struct BuildError {
     pub op: OpType,
     /// What is wrong, and with which shapes.
     pub reason: String,
+    /// Whether that is for sizes that are known only when the network runs.
+    pub at_run_time: bool,
 }
 
 impl fmt::Display for BuildError {
@@ -33,6 +36,27 @@ impl fmt::Display for BuildError {
 #[derive(Debug, Clone)]
 pub struct Builder {
     graph: ModelGraph,
+    /// Tensors whose shape is an upper bound, or follows from one.
+    bounded: HashSet<ValueId>,
+    /// Elements that folding may still read and write,
+    steps: u64,
+    /// and keep.
+    kept: u64,
+}
+
+/// Steps of constant folding: well below a second, and well above what networks need.
+const STEPS: u64 = 1 << 24;
+/// Elements that folding keeps: 64 MiB.
+const KEPT: u64 = 1 << 23;
+
+/// What is said of nodes that are counted at their largest.
+const AT_MOST: &str =
+    "counted at the largest size they can have, which is known only when the network runs";
+
+/// How a remark calls a node.
+fn label(name: &str, op: &OpType, outputs: &[Option<&str>]) -> String {
+    let first = outputs.iter().flatten().next().copied().unwrap_or_default();
+    format!("{op} '{}'", if name.is_empty() { first } else { name })
 }
 
 impl Builder {
@@ -47,7 +71,11 @@ impl Builder {
                 inputs: Vec::new(),
                 outputs: Vec::new(),
                 batch: Batch::default(),
+                remarks: Vec::new(),
             },
+            bounded: HashSet::new(),
+            steps: STEPS,
+            kept: KEPT,
         }
     }
 
@@ -164,12 +192,17 @@ impl Builder {
         outputs: &[Option<&str>],
         declared: &[Option<(DataType, Shape)>],
     ) -> Result<SmallVec<[Option<ValueId>; 1]>, BuildError> {
-        let fail = |op: &OpType, reason: String| BuildError {
+        let bounded = inputs.iter().flatten().any(|id| self.bounded.contains(id));
+        let fail = |op: &OpType, reason: String, at_run_time: bool| BuildError {
             node: name.to_string(),
             op: op.clone(),
             reason,
+            at_run_time: at_run_time || bounded,
         };
+        let reads = self.reads(&op, &inputs);
+        let mut largest = false;
         let facts = {
+            let node_inputs = &inputs;
             let inputs: SmallVec<[Option<&Value>; 4]> =
                 inputs.iter().map(|i| i.map(|id| self.graph.value(id))).collect();
             let ctx = infer::Context {
@@ -179,9 +212,36 @@ impl Builder {
                 outputs: outputs.len(),
                 opset: self.graph.opset,
                 declared,
+                folded: self.foldable(reads),
             };
-            infer::infer(&ctx).map_err(|e| fail(&op, e.to_string()))?
+            match infer::infer(&ctx) {
+                Err(InferError::DataDependent(reason)) => {
+                    // Elsewhere the first input is what is read or moved.
+                    let decides = |(i, v): (usize, &Option<&Value>)| {
+                        let alone = matches!(
+                            op,
+                            OpType::Range
+                                | OpType::ConstantOfShape
+                                | OpType::NonZero
+                                | OpType::Unique
+                        );
+                        (i > 0 || alone) && v.is_some_and(|v| !v.is_constant())
+                    };
+                    if !inputs.iter().enumerate().any(decides) {
+                        return Err(fail(&op, reason, false));
+                    }
+                    largest = true;
+                    let most = |i: usize| self.most(*node_inputs.get(i)?);
+                    infer::infer_largest(&ctx, most).map_err(|_| fail(&op, reason, true))?
+                }
+                other => other.map_err(|e| fail(&op, e.to_string(), false))?,
+            }
         };
+        self.spend(reads, &facts);
+        if largest {
+            let label = label(name, &op, outputs);
+            self.remark(RemarkKind::UpperBound, AT_MOST, &label);
+        }
         let node = NodeId(self.graph.nodes.len() as u32);
         let mut ids = SmallVec::new();
         for (i, output) in outputs.iter().enumerate() {
@@ -190,7 +250,7 @@ impl Builder {
                 continue;
             };
             let Some(Fact { dtype, shape, constant }) = facts.get(i).cloned() else {
-                return Err(fail(&op, format!("has no output {i}")));
+                return Err(fail(&op, format!("has no output {i}"), false));
             };
             ids.push(Some(self.push_value(Value {
                 name: (*output).into(),
@@ -199,6 +259,9 @@ impl Builder {
                 constant,
                 producer: Some(node),
             })));
+        }
+        if largest || bounded {
+            self.bounded.extend(ids.iter().flatten());
         }
         self.graph.nodes.push(Node {
             name: name.into(),
@@ -210,6 +273,77 @@ impl Builder {
         Ok(ids)
     }
 
+    /// Elements that folding the node would read.
+    fn reads(&self, op: &OpType, inputs: &[Option<ValueId>]) -> u64 {
+        match op {
+            // These look at what they put out alone.
+            OpType::Gather | OpType::Slice | OpType::Split | OpType::Shape | OpType::Size => 0,
+            _ => {
+                let known = |id: &ValueId| self.graph.value(*id).data().map_or(0, TensorData::len);
+                inputs.iter().flatten().fold(0, |sum, id| sum + known(id) as u64)
+            }
+        }
+    }
+
+    /// Most elements to fold a constant to. The less is left of what folding may take, the
+    /// smaller tensors must be, so that those that decide shapes are known to the end.
+    fn foldable(&self, reads: u64) -> u64 {
+        let most = (self.steps / 16).min(self.kept / 8);
+        if reads > most { 0 } else { most }
+    }
+
+    /// Counts what folding took.
+    fn spend(&mut self, reads: u64, facts: &[Fact]) {
+        let data = facts.iter().filter_map(|f| f.constant.as_ref()?.data.as_ref());
+        let kept = data.fold(0u64, |sum, d| sum.saturating_add(d.len() as u64));
+        if kept > 0 {
+            self.kept = self.kept.saturating_sub(kept);
+            self.steps = self.steps.saturating_sub(reads.saturating_add(kept));
+        }
+    }
+
+    /// An upper bound of an integer's value, as far back as a few nodes tell.
+    fn most(&self, id: Option<ValueId>) -> Option<i64> {
+        let mut id = id?;
+        for _ in 0..16 {
+            let value = self.graph.value(id);
+            if let Some(data) = value.data() {
+                return data.ints()?.iter().copied().max();
+            }
+            let node = self.graph.nodes.get(value.producer?.index())?;
+            let known =
+                |i: &Option<ValueId>| self.graph.value((*i)?).data()?.ints()?.iter().copied().max();
+            let clipped = match node.op {
+                OpType::Min => node.inputs.iter().filter_map(known).min(),
+                OpType::Clip => node.inputs.get(2).and_then(known),
+                _ => None,
+            };
+            match node.op {
+                _ if clipped.is_some() => return clipped,
+                OpType::Identity
+                | OpType::Cast
+                | OpType::Reshape
+                | OpType::Squeeze
+                | OpType::Unsqueeze
+                | OpType::Concat
+                | OpType::ReduceMin
+                | OpType::Gather
+                | OpType::Slice
+                    if node.op != OpType::Concat || node.inputs.len() == 1 =>
+                {
+                    id = (*node.inputs.first()?)?;
+                }
+                _ => return None,
+            }
+        }
+        None
+    }
+
+    /// Notes that the tensor's shape is an upper bound.
+    pub(crate) fn bound(&mut self, id: ValueId) {
+        self.bounded.insert(id);
+    }
+
     /// The tensor with this index.
     pub fn value(&self, id: ValueId) -> &Value {
         self.graph.value(id)
@@ -218,6 +352,12 @@ impl Builder {
     /// Marks a tensor as an output of the network.
     pub fn output(&mut self, id: ValueId) {
         self.graph.outputs.push(id);
+    }
+
+    /// Notes what was assumed of the node or tensor `name`; `what` is a phrase that the names of
+    /// all that it was assumed of follow.
+    pub fn remark(&mut self, kind: RemarkKind, what: &str, name: &str) {
+        remark::add(&mut self.graph.remarks, kind, what, name);
     }
 
     /// The finished network.

@@ -11,12 +11,14 @@ mod builder;
 pub mod infer;
 mod op_type;
 mod plain;
+mod remark;
 mod tensor;
 
 pub use attribute::{Attribute, Attributes, ints};
 pub use batch::{Batch, Place};
 pub use builder::{BuildError, Builder};
 pub use op_type::OpType;
+pub use remark::{Remark, RemarkKind};
 pub use tensor::{DataType, DisplayShape, Shape, TensorData};
 
 use smallvec::SmallVec;
@@ -124,6 +126,7 @@ impl Node {
             outputs: self.outputs.len(),
             opset: graph.opset,
             declared: &[],
+            folded: 0,
         })
     }
 }
@@ -138,6 +141,7 @@ pub struct ModelGraph {
     inputs: Vec<ValueId>,
     outputs: Vec<ValueId>,
     batch: Batch,
+    remarks: Vec<Remark>,
 }
 
 impl ModelGraph {
@@ -179,5 +183,10 @@ impl ModelGraph {
     /// How many inputs it works on at once, and along which axes.
     pub fn batch(&self) -> &Batch {
         &self.batch
+    }
+
+    /// What was assumed of the network where its file does not settle it.
+    pub fn remarks(&self) -> &[Remark] {
+        &self.remarks
     }
 }

@@ -107,7 +107,8 @@ op_types! {
         Slice(1, 5, 1), Softmax(1, 1, 1), Softplus(1, 1, 1), Softsign(1, 1, 1),
         SpaceToDepth(1, 1, 1), Split(1, 2, MANY), Sqrt(1, 1, 1), Squeeze(1, 2, 1), Sub(2, 2, 1),
         Sum(1, MANY, 1), Swish(1, 1, 1), Tan(1, 1, 1), Tanh(1, 1, 1), ThresholdedRelu(1, 1, 1),
-        Tile(2, 3, 1), TopK(1, 2, 2), Transpose(1, 1, 1), Trilu(1, 2, 1), Unsqueeze(1, 2, 1),
+        Tile(2, 3, 1), TopK(1, 2, 2), Transpose(1, 1, 1), Trilu(1, 2, 1), Unique(1, 1, 4),
+        Unsqueeze(1, 2, 1),
         Upsample(1, 2, 1), Where(3, 3, 1), Xor(2, 2, 1),
     }
     "com.microsoft" {

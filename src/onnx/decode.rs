@@ -127,6 +127,11 @@ impl Node {
 pub(super) fn decode(slim: &[u8], external: &mut External) -> Result<Model, ReadError> {
     let proto = ModelProto::parse_from_bytes(slim).map_err(|e| Reason::Decode(e.to_string()))?;
     let (opset, domains) = opsets(proto.opset_import);
+    let graph = proto.graph.into_option().ok_or_else(|| invalid("the model has no graph"))?;
+    // A network of other domains' operators needs no version of ONNX's; functions name their own.
+    let foreign = || graph.node.iter().all(|n| !matches!(n.domain.as_str(), "" | "ai.onnx"));
+    let of_functions = || proto.functions.iter().find_map(|f| opset_of(&f.opset_import));
+    let opset = opset.or_else(|| foreign().then(|| of_functions().unwrap_or(ASSUMED_OPSET)));
     let opset = opset.ok_or_else(|| {
         invalid("the file does not say which version of ONNX's operators it uses (no opset import)")
     })?;
@@ -139,7 +144,6 @@ pub(super) fn decode(slim: &[u8], external: &mut External) -> Result<Model, Read
         }
         .into());
     }
-    let graph = proto.graph.into_option().ok_or_else(|| invalid("the model has no graph"))?;
     let mut decoder = Decoder { external, opset };
     Ok(Model {
         opset,
@@ -151,6 +155,15 @@ pub(super) fn decode(slim: &[u8], external: &mut External) -> Result<Model, Read
             .collect::<Result<_, _>>()?,
         graph: decoder.graph(graph)?,
     })
+}
+
+/// What an operator set is taken for that no operator is of.
+const ASSUMED_OPSET: i64 = 17;
+
+/// Version of the default operator set.
+fn opset_of(imports: &[OperatorSetIdProto]) -> Option<i64> {
+    let default = |o: &&OperatorSetIdProto| matches!(o.domain.as_str(), "" | "ai.onnx");
+    imports.iter().find(default).map(|o| o.version)
 }
 
 /// Version of the default operator set, and of the other domains.
@@ -312,17 +325,16 @@ impl Decoder<'_> {
     ) -> Result<Option<TensorData>, ReadError> {
         let entry =
             |key: &str| proto.external_data.iter().find(|e| e.key == key).map(|e| e.value.as_str());
-        let location = Location::new(&proto.name, entry("location"), entry("offset"))?;
         let count = count(shape);
-        let Some(width) = element_width(dtype).filter(|_| count <= kept(dtype)) else {
+        let width = element_width(dtype);
+        let length = width.and_then(|width| count.checked_mul(width));
+        let location = Location::new(&proto.name, entry, length.map(|l| l as u64))?;
+        let there = self.external.look(&proto.name, &location)?;
+        let Some(length) = length.filter(|_| there && count <= kept(dtype)) else {
             return Ok(None);
         };
-        let length = count.saturating_mul(width);
-        if entry("length").is_some_and(|l| l.parse() != Ok(length)) {
-            return Ok(None);
-        }
         let bytes = self.external.read(&proto.name, &location, length)?;
-        Ok(bytes.and_then(|b| from_raw(&b, dtype, count)))
+        Ok(from_raw(&bytes, dtype, count))
     }
 }
 

@@ -1,6 +1,6 @@
 //! Why a file could not be read, or a network not written.
 
-use super::inputs::FreeInput;
+use super::inputs::{FreeInput, Trial};
 use crate::model_graph::{BuildError, OpType};
 use std::fmt;
 
@@ -9,15 +9,49 @@ use std::fmt;
 ///
 /// [`kind`]: Self::kind
 /// [`hint`]: Self::hint
-#[derive(Debug, thiserror::Error)]
-#[error(transparent)]
+#[derive(Debug)]
 pub struct ReadError(Box<Reason>);
+
+impl fmt::Display for ReadError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&shorten(&self.0.to_string()))
+    }
+}
+
+impl std::error::Error for ReadError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        self.0.source()
+    }
+}
+
+/// A message, which may quote the file, without what nobody would read: of words and of the whole
+/// only the first characters stay.
+fn shorten(message: &str) -> String {
+    const WORD: usize = 120;
+    const WHOLE: usize = 3000;
+    let mut short = String::new();
+    let (mut word, mut whole) = (0, 0);
+    for c in message.chars() {
+        word = if c.is_whitespace() { 0 } else { word + 1 };
+        match word {
+            0..=WORD => short.push(c),
+            n if n == WORD + 1 => short.push('…'),
+            _ => continue,
+        }
+        whole += 1;
+        if whole > WHOLE {
+            short.push('…');
+            break;
+        }
+    }
+    short
+}
 
 /// What sort of problem a [`ReadError`] is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ErrorKind {
-    /// The file could not be opened or mapped.
+    /// The file could not be opened or read.
     Io,
     /// The file is something else.
     NotOnnx,
@@ -87,8 +121,8 @@ pub(super) enum Reason {
     Unsupported { what: String, hint: Option<String> },
     #[error("{} unknown operator{}: {}", .0.len(), if .0.len() == 1 { "" } else { "s" }, list(.0))]
     UnknownOperators(Vec<UnknownOperator>),
-    #[error("{}", super::inputs::describe(.0))]
-    FreeDimensions(Vec<FreeInput>),
+    #[error("{}", super::inputs::describe(.0, .1))]
+    FreeDimensions(Vec<FreeInput>, Trial),
     #[error("{0}")]
     InputShape(String),
     #[error("invalid network: {0}")]
@@ -96,7 +130,7 @@ pub(super) enum Reason {
     #[error("{error}")]
     Shape {
         error: BuildError,
-        /// A file with constants that is not there; its absence may be the cause.
+        /// Why elements of constants are not there, which may be the cause.
         missing: Option<String>,
     },
     #[error("external data of tensor '{tensor}': {problem}")]
@@ -104,7 +138,23 @@ pub(super) enum Reason {
 }
 
 fn list(operators: &[UnknownOperator]) -> String {
-    operators.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+    enumerate(operators.iter().map(ToString::to_string))
+}
+
+/// The first ten items, and how many more there are.
+pub(super) fn enumerate(items: impl ExactSizeIterator<Item = String>) -> String {
+    enumerate_with(items, ", ")
+}
+
+/// As [`enumerate`], with this between the items.
+pub(super) fn enumerate_with(
+    items: impl ExactSizeIterator<Item = String>,
+    between: &str,
+) -> String {
+    const SHOWN: usize = 10;
+    let more = items.len().saturating_sub(SHOWN);
+    let shown = items.take(SHOWN).collect::<Vec<_>>().join(between);
+    if more == 0 { shown } else { format!("{shown} and {more} more") }
 }
 
 impl From<Reason> for ReadError {
@@ -120,6 +170,14 @@ impl From<std::io::Error> for ReadError {
 }
 
 impl ReadError {
+    /// The inputs whose dimensions are free, where that is the problem.
+    pub(super) fn free_inputs(&self) -> Option<&[FreeInput]> {
+        match &*self.0 {
+            Reason::FreeDimensions(inputs, _) => Some(inputs),
+            _ => None,
+        }
+    }
+
     /// What sort of problem it is.
     pub fn kind(&self) -> ErrorKind {
         match &*self.0 {
@@ -130,7 +188,7 @@ impl ReadError {
             Reason::Limit { .. } => ErrorKind::LimitExceeded,
             Reason::Unsupported { .. } => ErrorKind::Unsupported,
             Reason::UnknownOperators(_) => ErrorKind::UnknownOperators,
-            Reason::FreeDimensions(_) => ErrorKind::FreeDimensions,
+            Reason::FreeDimensions(..) => ErrorKind::FreeDimensions,
             Reason::InputShape(_) => ErrorKind::InputShape,
             Reason::InvalidGraph(_) => ErrorKind::InvalidGraph,
             Reason::Shape { .. } => ErrorKind::Shape,
@@ -147,8 +205,11 @@ impl ReadError {
             Reason::UnknownOperators(_) => {
                 Some("--allow-unknown goes on and treats them as opaque".into())
             }
-            Reason::Shape { missing: Some(file), .. } => {
-                Some(format!("the model's data file '{file}' is missing; put it beside the model"))
+            Reason::Shape { missing: Some(fault), .. } => Some(shorten(&format!(
+                "the elements may be in the model's data file, but {fault}; put it beside the model"
+            ))),
+            Reason::ExternalData { .. } => {
+                Some("put the model's data files beside it, as they were exported".into())
             }
             _ => None,
         }

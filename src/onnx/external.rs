@@ -1,23 +1,28 @@
 //! Tensors stored in files beside the model.
 //!
-//! Importing a network reads only small ones. Where a file is not there, or too short, the tensor is kept
-//! without elements, as if it had been stripped: the architecture rarely depends on them. What a
-//! location says is checked always.
+//! Importing a network reads only small ones: the architecture rarely depends on them. Where a
+//! file is not there, or too short, the tensors are kept without elements, as if they had been
+//! stripped, and that is remarked; who wants the elements gets an error that names the file.
 
 use super::error::{ReadError, Reason, limit};
 use super::limits::MAX_KNOWN_ELEMENTS;
+use std::collections::HashMap;
 use std::fs::File;
-use std::io::{ErrorKind, Read, Seek, SeekFrom};
+use std::io::{Read, Seek, SeekFrom};
 use std::path::{Component, Path, PathBuf};
 
 /// The folder of the model, and what was read from it.
 pub(super) struct External {
     /// Canonical; `None` when the model did not come from a file.
     folder: Option<PathBuf>,
+    /// The folder that the model's own link leads to, where it is another.
+    linked: Option<PathBuf>,
+    /// Length of the files that were looked for, or why they cannot be read.
+    files: HashMap<PathBuf, Result<u64, String>>,
     /// The last file opened: a model usually has one.
     open: Option<(PathBuf, File)>,
-    /// First file that was wanted and not there.
-    pub missing: Option<String>,
+    /// Why elements are not there, each once.
+    faults: Vec<String>,
     known_elements: u64,
 }
 
@@ -25,6 +30,8 @@ pub(super) struct External {
 pub(super) struct Location {
     path: PathBuf,
     offset: u64,
+    /// Bytes that it takes there, where the file or the tensor's type say so.
+    length: Option<u64>,
 }
 
 fn problem(tensor: &str, problem: impl Into<String>) -> ReadError {
@@ -32,14 +39,16 @@ fn problem(tensor: &str, problem: impl Into<String>) -> ReadError {
 }
 
 impl Location {
+    /// What the entries of a tensor say that takes `length` bytes.
+    ///
     /// # Errors
-    /// When the location leaves the model's folder or the offset is no number.
-    pub fn new(
+    /// When the location leaves the model's folder, the offset is no number or the length another.
+    pub fn new<'a>(
         tensor: &str,
-        location: Option<&str>,
-        offset: Option<&str>,
+        entry: impl Fn(&str) -> Option<&'a str>,
+        length: Option<u64>,
     ) -> Result<Self, ReadError> {
-        let location = location.ok_or_else(|| problem(tensor, "no location is given"))?;
+        let location = entry("location").ok_or_else(|| problem(tensor, "no location is given"))?;
         let path = Path::new(location);
         let inside =
             path.components().all(|c| matches!(c, Component::Normal(_) | Component::CurDir));
@@ -50,21 +59,41 @@ impl Location {
                 format!("its location '{location}' is not inside the model's folder"),
             ));
         }
-        let offset = match offset {
-            None | Some("") => 0,
+        let number = |key: &str| match entry(key) {
+            None | Some("") => Ok(None),
             Some(text) => text
-                .parse()
-                .map_err(|_| problem(tensor, format!("its offset '{text}' is not a number")))?,
+                .parse::<u64>()
+                .map(Some)
+                .map_err(|_| problem(tensor, format!("its {key} '{text}' is not a number"))),
         };
-        Ok(Self { path: path.to_path_buf(), offset })
+        let (offset, given) = (number("offset")?.unwrap_or(0), number("length")?);
+        // ONNX Runtime takes a length of 0 for none.
+        let given = given.filter(|given| *given > 0);
+        if let (Some(given), Some(length)) = (given, length)
+            && given != length
+        {
+            let what =
+                format!("'{location}' gives it {given} bytes where its shape takes {length}");
+            return Err(problem(tensor, what));
+        }
+        Ok(Self { path: path.to_path_buf(), offset, length: length.or(given) })
     }
 }
 
 impl External {
-    /// Files in `folder`; no files at all without one.
-    pub fn new(folder: Option<&Path>) -> Self {
-        let folder = folder.and_then(|f| f.canonicalize().ok());
-        Self { folder, open: None, missing: None, known_elements: 0 }
+    /// Files beside the model at `path`; no files at all without one.
+    pub fn new(path: Option<&Path>) -> Self {
+        let folder = path.and_then(|p| folder(p).canonicalize().ok());
+        let target = path.and_then(|p| p.canonicalize().ok());
+        let linked = target.and_then(|t| t.parent().map(Path::to_path_buf));
+        Self {
+            linked: linked.filter(|linked| Some(linked) != folder.as_ref()),
+            folder,
+            files: HashMap::new(),
+            open: None,
+            faults: Vec::new(),
+            known_elements: 0,
+        }
     }
 
     /// Counts elements that stay in memory.
@@ -79,54 +108,154 @@ impl External {
         Ok(())
     }
 
-    /// The `length` bytes at `location`; `None` when they are not there.
+    /// Why elements of tensors are not there.
+    pub fn faults(&self) -> &[String] {
+        &self.faults
+    }
+
+    /// Whether the tensor's bytes are there; if not, that is noted.
     ///
     /// # Errors
-    /// When a link leads out of the model's folder.
+    /// When a link leads out of the model's folder, or to what is no file.
+    pub fn look(&mut self, tensor: &str, location: &Location) -> Result<bool, ReadError> {
+        if self.folder.is_none() {
+            self.fault(format!("'{}' (not beside standard input)", location.path.display()));
+            return Ok(false);
+        }
+        match self.there(tensor, location)? {
+            Ok(()) => Ok(true),
+            Err(why) => {
+                self.fault(why);
+                Ok(false)
+            }
+        }
+    }
+
+    fn fault(&mut self, why: String) {
+        // A long list says no more than a short one.
+        if self.faults.len() < 32 && !self.faults.contains(&why) {
+            self.faults.push(why);
+        }
+    }
+
+    /// An error that names the file unless the tensor's bytes are there.
+    ///
+    /// # Errors
+    /// See above.
+    pub fn check(&mut self, tensor: &str, location: &Location) -> Result<(), ReadError> {
+        self.there(tensor, location)?.map_err(|why| problem(tensor, why))
+    }
+
+    /// The `length` bytes at `location`, which was [checked](Self::check).
+    ///
+    /// # Errors
+    /// When they are not there, or a link leads out of the model's folder.
     pub fn read(
         &mut self,
         tensor: &str,
         location: &Location,
         length: usize,
-    ) -> Result<Option<Vec<u8>>, ReadError> {
-        let Some(file) = self.file(tensor, &location.path)? else {
-            self.missing.get_or_insert_with(|| location.path.display().to_string());
-            return Ok(None);
-        };
+    ) -> Result<Vec<u8>, ReadError> {
         // A tensor may claim more than there is, and than there is memory.
-        let end = location.offset.checked_add(length as u64);
-        let size = file.metadata().map_err(|e| problem(tensor, e.to_string()))?.len();
-        if end.is_none_or(|end| end > size) {
-            return Ok(None);
+        self.check(tensor, location)?;
+        if self.open.as_ref().is_none_or(|(open, _)| *open != location.path) {
+            let target = self.target(tensor, &location.path)?;
+            let file = File::open(&target).map_err(|e| problem(tensor, e.to_string()))?;
+            self.open = Some((location.path.clone(), file));
         }
         let mut bytes = vec![0; length];
-        let read =
-            file.seek(SeekFrom::Start(location.offset)).and_then(|_| file.read_exact(&mut bytes));
+        let read = self.open.as_mut().map(|(_, file)| {
+            file.seek(SeekFrom::Start(location.offset)).and_then(|_| file.read_exact(&mut bytes))
+        });
         match read {
-            Ok(()) => Ok(Some(bytes)),
-            // Too short, or an offset beyond what a file can have.
-            Err(e) if matches!(e.kind(), ErrorKind::UnexpectedEof | ErrorKind::InvalidInput) => {
-                Ok(None)
+            Some(Ok(())) => Ok(bytes),
+            Some(Err(e)) => {
+                Err(problem(tensor, format!("reading '{}': {e}", location.path.display())))
             }
-            Err(e) => Err(problem(tensor, e.to_string())),
+            None => Err(problem(tensor, "there is no folder to read from")),
         }
     }
 
-    fn file(&mut self, tensor: &str, path: &Path) -> Result<Option<&mut File>, ReadError> {
-        let Some(folder) = &self.folder else { return Ok(None) };
-        if self.open.as_ref().is_none_or(|(open, _)| open != path) {
-            let Ok(target) = folder.join(path).canonicalize() else { return Ok(None) };
-            if !target.starts_with(folder) {
-                let link = path.display();
-                return Err(problem(tensor, format!("'{link}' links out of the model's folder")));
-            }
-            // Opening a pipe would wait for ever.
-            if !target.is_file() {
-                return Ok(None);
-            }
-            let file = File::open(&target).map_err(|e| problem(tensor, e.to_string()))?;
-            self.open = Some((path.to_path_buf(), file));
+    /// Whether the bytes are there, or why not.
+    fn there(
+        &mut self,
+        tensor: &str,
+        location: &Location,
+    ) -> Result<Result<(), String>, ReadError> {
+        let shown = location.path.display();
+        if !self.files.contains_key(&location.path) {
+            let found = match self.target(tensor, &location.path) {
+                Err(error) => match self.exists(&location.path) {
+                    true => return Err(error),
+                    false => Err(format!("'{shown}' is not there")),
+                },
+                Ok(target) => measure(&target).map_err(|why| format!("'{shown}' {why}")),
+            };
+            self.files.insert(location.path.clone(), found);
         }
-        Ok(self.open.as_mut().map(|(_, file)| file))
+        Ok(match self.files.get(&location.path) {
+            Some(Ok(size)) => {
+                let end = location.offset.checked_add(location.length.unwrap_or(0));
+                match end {
+                    Some(end) if end <= *size => Ok(()),
+                    _ => Err(format!("'{shown}' is too short with {size} bytes")),
+                }
+            }
+            Some(Err(why)) => Err(why.clone()),
+            None => Err(format!("'{shown}' is not there")),
+        })
+    }
+
+    fn exists(&self, path: &Path) -> bool {
+        self.folder.as_ref().is_some_and(|folder| folder.join(path).exists())
+    }
+
+    /// The file at `path`, links followed.
+    ///
+    /// # Errors
+    /// When it is not there, no regular file, or outside the model's folder. A plain name may
+    /// also lead where the model's own link leads: so caches keep their files.
+    fn target(&self, tensor: &str, path: &Path) -> Result<PathBuf, ReadError> {
+        let shown = path.display();
+        let absent = || problem(tensor, format!("'{shown}' is not there"));
+        let folder = self.folder.as_ref().ok_or_else(absent)?;
+        let target = folder.join(path).canonicalize().map_err(|_| absent())?;
+        let beside = path.components().count() == 1
+            && self.linked.as_deref().is_some_and(|linked| target.parent() == Some(linked));
+        if !target.starts_with(folder) && !beside {
+            return Err(problem(tensor, format!("'{shown}' links out of the model's folder")));
+        }
+        // Opening a pipe would wait for ever, and a device has no end.
+        if !target.is_file() {
+            return Err(problem(tensor, format!("'{shown}' is no regular file")));
+        }
+        Ok(target)
+    }
+}
+
+/// The length of a file that holds elements, or what it is instead.
+fn measure(file: &Path) -> Result<u64, String> {
+    const POINTER: &[u8] = b"version https://git-lfs";
+    let open = |file: &Path| -> std::io::Result<(u64, Vec<u8>)> {
+        let file = File::open(file)?;
+        let length = file.metadata()?.len();
+        let mut head = Vec::new();
+        file.take(POINTER.len() as u64).read_to_end(&mut head)?;
+        Ok((length, head))
+    };
+    match open(file) {
+        Ok((_, head)) if head == POINTER => {
+            Err("is a Git LFS pointer: git lfs pull fetches the data".into())
+        }
+        Ok((length, _)) => Ok(length),
+        Err(error) => Err(format!("cannot be read: {error}")),
+    }
+}
+
+/// The folder that a file is in.
+pub(super) fn folder(path: &Path) -> &Path {
+    match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
     }
 }

@@ -1,5 +1,6 @@
 //! Drives a [`Builder`] through the nodes, inlining local functions and branches on the way.
 
+mod control;
 mod sequences;
 
 use super::ReadOptions;
@@ -7,18 +8,20 @@ use super::decode::{
     Argument, Body, Dim, Function, Graph, Info, Model, Node, Tensor, check_elements,
 };
 use super::error::{ReadError, Reason, UnknownOperator, invalid, limit};
-use super::external::External;
-use super::inputs::{self, Symbols};
-use super::limits::{MAX_CALLS, MAX_FOLDING, MAX_NODES, MAX_STRUCTURE};
+use super::inputs::{self, FreeInput, Symbols, Trial};
+use super::limits::{MAX_CALLS, MAX_INLINED, MAX_NODES, MAX_STRUCTURE};
 use super::origins::{Body as Inlined, Origins, Slot};
+use super::weights::{self, Weights};
 use crate::model_graph::{
-    Attribute, Attributes, Builder, DataType, ModelGraph, OpType, Shape, TensorData, Value, ValueId,
+    Attribute, Attributes, Builder, DataType, ModelGraph, OpType, RemarkKind, Shape, TensorData,
+    Value, ValueId,
 };
 use smallvec::SmallVec;
 use std::collections::{HashMap, HashSet};
 use std::rc::Rc;
 
-/// Builds the network that the (sorted) records describe, and tells where its parts came from.
+/// Builds the network that the (sorted) records describe, and tells where its parts came from. `faults` say why elements of
+/// constants are not there.
 ///
 /// # Errors
 /// When inputs stay free, operators are unknown or an operator cannot take its inputs.
@@ -26,45 +29,58 @@ pub(super) fn import(
     model: &Model,
     name: &str,
     options: &ReadOptions,
-    external: External,
+    faults: &[String],
 ) -> Result<(ModelGraph, Origins), ReadError> {
-    let graph = &model.graph;
-    let constants: HashSet<_> = graph.constants.iter().map(|c| c.name.as_str()).collect();
-    let inputs: Vec<&Info> =
-        graph.inputs.iter().filter(|i| !constants.contains(i.name.as_str())).collect();
-    let functions = model.functions.iter().map(|f| (f.key(), f)).collect();
-    let mut importer = Importer {
-        model,
-        functions,
-        options,
-        symbols: Symbols::new(),
-        external,
-        builder: Builder::new(name, model.opset),
-        origins: Origins::new(),
-        initialisers: graph.constants.iter().any(is_weight),
-        calls: Vec::new(),
-        checked: HashSet::new(),
-        nodes: 0,
-        structure: 0,
-        folding: 0,
+    let attempt = |options: &ReadOptions, weights: &Weights| {
+        Importer::run(model, name, options, faults, weights)
     };
-    importer.check_operators(&graph.body)?;
-    let (settled, symbols) = inputs::settle(&inputs, options)?;
-    importer.symbols = symbols;
-
-    let mut scope = Scope::default();
-    for (input, (dtype, shape)) in inputs.iter().zip(&settled) {
-        let id = importer.builder.input(&input.name, *dtype, shape);
-        scope.values.insert(&input.name, Binding::Tensor(id));
+    let none = Weights::default();
+    let whole = attempt(options, &none).map_err(|error| match error.free_inputs() {
+        Some(free) => try_sizes(model, options, free, |options| attempt(options, &none)),
+        None => error,
+    })?;
+    // Inputs whose size is open are data.
+    let sized = |dims: &[Dim]| dims.iter().all(|d| matches!(d, Dim::Known(_)));
+    let fixed = model.graph.inputs.iter().filter(|i| i.dims.as_deref().is_some_and(sized));
+    let weights = weights::find(&whole.0, &fixed.map(|i| i.name.as_str()).collect());
+    match weights.names.is_empty() && weights.doubtful.is_empty() {
+        true => Ok(whole),
+        false => attempt(options, &weights),
     }
-    importer.constants(graph, &mut scope, "")?;
-    importer.body(&graph.body, &mut scope, "", &[])?;
-    for output in &graph.outputs {
-        let id = scope.get(&output.name).ok_or_else(|| unproduced(&output.name))?;
-        importer.builder.output(id);
-    }
-    Ok((importer.builder.finish(), importer.origins))
 }
+
+/// The error for these free inputs, with sizes that fit, if one of the likely ones does.
+fn try_sizes(
+    model: &Model,
+    options: &ReadOptions,
+    free: &[FreeInput],
+    attempt: impl Fn(&ReadOptions) -> Result<(ModelGraph, Origins), ReadError>,
+) -> ReadError {
+    // Each try takes time in proportion to the network.
+    const EFFORT: usize = 200_000;
+    let size = model.graph.body.nodes.len() + model.graph.inputs.len();
+    let mut first = None;
+    let mut tried = 0;
+    for sizes in inputs::candidates(free).into_iter().take((EFFORT / size.max(1)).max(1)) {
+        let mut options = options.clone();
+        options.input_shapes.extend(free.iter().map(|input| input.option(sizes)));
+        match attempt(&options) {
+            Ok(_) => return Reason::FreeDimensions(free.to_vec(), Trial::Fits(sizes)).into(),
+            Err(error) => _ = first.get_or_insert_with(|| error.to_string()),
+        }
+        tried += 1;
+    }
+    let trial = Trial::Fails(tried, first.unwrap_or_default());
+    Reason::FreeDimensions(free.to_vec(), trial).into()
+}
+
+// What is assumed, as phrases that names follow.
+const AS_WEIGHTS: &str = "inputs that serve only as weights are taken for weights";
+const AS_DATA: &str = "inputs that could be weights are taken for data";
+const AS_BATCH: &str = "open dimensions taken for the batch, and set to 1, by their name";
+const STRIPPED: &str = "the weights are not there, so only their shapes count";
+const AT_RUN_TIME: &str = "not counted, since sizes are known only when the network runs";
+const DEPENDS: &str = "not counted, since they need what is known only when the network runs";
 
 fn is_weight(tensor: &Tensor) -> bool {
     tensor.dtype.is_float() && tensor.shape.iter().any(|&size| size > 1)
@@ -81,6 +97,8 @@ enum Binding {
     Absent,
     Tensor(ValueId),
     Sequence(Rc<[ValueId]>),
+    /// What is known only when the network runs.
+    Unresolved,
 }
 
 /// The values that can be named at one place.
@@ -126,7 +144,7 @@ struct Importer<'m> {
     functions: HashMap<FunctionKey<'m>, &'m Function>,
     options: &'m ReadOptions,
     symbols: Symbols<'m>,
-    external: External,
+    faults: &'m [String],
     builder: Builder,
     origins: Origins,
     /// Whether the file stores its weights as initialisers.
@@ -138,13 +156,115 @@ struct Importer<'m> {
     // Inlining can repeat a small body without end, so what comes of it is counted:
     /// nodes met,
     nodes: u64,
-    /// bytes that the network takes, roughly,
+    /// nodes that loops were unrolled to,
+    unrolled: u64,
+    /// and bytes that the network takes, roughly.
     structure: u64,
-    /// and elements that constant folding may have read.
-    folding: u64,
+    /// Tensors that nodes left out would have read.
+    frontier: Vec<ValueId>,
+    /// Whether any node was left out.
+    partial: bool,
 }
 
 impl<'m> Importer<'m> {
+    /// Builds the network; inputs among `weights` become constants without elements.
+    fn run(
+        model: &'m Model,
+        name: &str,
+        options: &'m ReadOptions,
+        faults: &'m [String],
+        weights: &Weights,
+    ) -> Result<(ModelGraph, Origins), ReadError> {
+        let graph = &model.graph;
+        let constants: HashSet<_> = graph.constants.iter().map(|c| c.name.as_str()).collect();
+        let inputs: Vec<&Info> =
+            graph.inputs.iter().filter(|i| !constants.contains(i.name.as_str())).collect();
+        let functions = model.functions.iter().map(|f| (f.key(), f)).collect();
+        let mut importer = Importer {
+            model,
+            functions,
+            options,
+            symbols: Symbols::new(),
+            faults,
+            builder: Builder::new(name, model.opset),
+            origins: Origins::new(),
+            initialisers: !weights.names.is_empty() || graph.constants.iter().any(is_weight),
+            calls: Vec::new(),
+            checked: HashSet::new(),
+            nodes: 0,
+            unrolled: 0,
+            structure: 0,
+            frontier: Vec::new(),
+            partial: false,
+        };
+        importer.check_operators(&graph.body)?;
+        let settled = inputs::settle(&inputs, options)?;
+        importer.symbols = settled.symbols;
+
+        let mut scope = Scope::default();
+        for (input, (dtype, shape)) in inputs.iter().zip(&settled.facts) {
+            let id = if weights.names.contains(&input.name) {
+                importer.builder.remark(RemarkKind::Assumed, AS_WEIGHTS, &input.name);
+                importer.builder.constant(&input.name, *dtype, shape, None)
+            } else {
+                importer.builder.input(&input.name, *dtype, shape)
+            };
+            scope.values.insert(&input.name, Binding::Tensor(id));
+        }
+        for name in &weights.doubtful {
+            importer.builder.remark(RemarkKind::Assumed, AS_DATA, name);
+        }
+        for fault in faults {
+            importer.builder.remark(RemarkKind::Assumed, STRIPPED, fault);
+        }
+        for (symbol, input) in settled.batches {
+            let name = format!("'{symbol}' of input '{input}'");
+            importer.builder.remark(RemarkKind::Assumed, AS_BATCH, &name);
+        }
+        importer.constants(graph, &mut scope, "")?;
+        importer.body(&graph.body, &mut scope, "", &[])?;
+        importer.outputs(graph, &scope)?;
+        Ok((importer.builder.finish(), importer.origins))
+    }
+
+    /// Marks the outputs; where some are unresolved, also what is known on the way to them.
+    fn outputs(&mut self, graph: &'m Graph, scope: &Scope<'m, '_>) -> Result<(), ReadError> {
+        let mut marked = HashSet::new();
+        let mut unresolved = false;
+        for output in &graph.outputs {
+            match scope.binding(&output.name) {
+                Some(Binding::Tensor(id)) => {
+                    marked.insert(*id);
+                    self.builder.output(*id);
+                }
+                Some(Binding::Sequence(parts)) => {
+                    for id in parts.iter().filter(|id| marked.insert(**id)) {
+                        self.builder.output(*id);
+                    }
+                }
+                Some(Binding::Unresolved) => unresolved = true,
+                Some(Binding::Absent) | None => return Err(unproduced(&output.name)),
+            }
+        }
+        if unresolved {
+            for id in std::mem::take(&mut self.frontier) {
+                if !self.builder.value(id).is_constant() && marked.insert(id) {
+                    self.builder.output(id);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Leaves out a node, whose outputs are known only when the network runs.
+    fn leave_out(&mut self, node: &'m Node, scope: &mut Scope<'m, '_>, why: &str) {
+        self.partial = true;
+        self.builder.remark(RemarkKind::NotCounted, why, &label(node));
+        self.frontier.extend(node.uses().filter_map(|name| scope.get(name)));
+        let outputs = node.outputs.iter().filter(|name| !name.is_empty());
+        scope.values.extend(outputs.map(|name| (name.as_str(), Binding::Unresolved)));
+    }
+
     fn function(&self, node: &'m Node) -> Option<&'m Function> {
         self.functions.get(&(&*node.domain, &*node.op, &*node.overload)).copied()
     }
@@ -163,7 +283,7 @@ impl<'m> Importer<'m> {
                     if self.checked.insert(function.key()) {
                         bodies.push(&function.body);
                     }
-                } else if !is_if(node)
+                } else if !control::is_control(node)
                     && !sequences::is_sequence(node)
                     && node.op_type().is_unknown()
                 {
@@ -226,16 +346,25 @@ impl<'m> Importer<'m> {
     ) -> Result<(), ReadError> {
         for node in &body.nodes {
             self.nodes += 1;
-            if self.nodes > MAX_NODES {
-                return Err(limit("too many nodes once functions are inlined", MAX_NODES));
+            if self.nodes > MAX_NODES || (!self.calls.is_empty() && self.nodes > MAX_INLINED) {
+                let most = if self.calls.is_empty() { MAX_NODES } else { MAX_INLINED };
+                return Err(limit("too many nodes once functions are inlined", most));
             }
+            let unresolved = |name| matches!(scope.binding(name), Some(Binding::Unresolved));
             if let Some(function) = self.function(node) {
                 self.call(function, node, scope, prefix, arguments)?;
-            } else if is_if(node) {
-                self.branch(node, scope, prefix, arguments)?;
+            } else if self.partial && node.uses().any(unresolved) {
+                self.leave_out(node, scope, DEPENDS);
+            } else if control::is_control(node) {
+                self.control(node, scope, prefix, arguments)?;
             } else if sequences::is_sequence(node) {
                 self.sequence(node, scope, prefix, arguments)?;
             } else if node.domain.is_empty() && node.op == "Constant" {
+                let bound = |name: &String| scope.values.contains_key(name.as_str());
+                if node.outputs.iter().any(bound) {
+                    // A loop goes round again.
+                    continue;
+                }
                 self.constant(node, scope, prefix, arguments)?;
             } else {
                 self.node(node, body, scope, prefix, arguments)?;
@@ -274,7 +403,10 @@ impl<'m> Importer<'m> {
         }
         let declared: SmallVec<[Option<(DataType, Shape)>; 1]> =
             node.outputs.iter().map(|name| self.declared(body.declared.get(name)?)).collect();
-        let ids = self.add(node, prefix, op, attributes, inputs, &outputs, &declared)?;
+        let Some(ids) = self.add(node, prefix, op, attributes, inputs, &outputs, &declared)? else {
+            self.leave_out(node, scope, AT_RUN_TIME);
+            return Ok(());
+        };
         for (name, id) in node.outputs.iter().zip(ids) {
             if let Some(id) = id {
                 scope.values.insert(name, Binding::Tensor(id));
@@ -283,7 +415,8 @@ impl<'m> Importer<'m> {
         Ok(())
     }
 
-    /// Adds a node that comes from `node` in the file.
+    /// Adds a node that comes from `node` in the file; `None` where its outputs' shapes are known
+    /// only when the network runs.
     #[allow(clippy::too_many_arguments)]
     fn add(
         &mut self,
@@ -294,34 +427,29 @@ impl<'m> Importer<'m> {
         inputs: SmallVec<[Option<ValueId>; 3]>,
         outputs: &[Option<String>],
         declared: &[Option<(DataType, Shape)>],
-    ) -> Result<SmallVec<[Option<ValueId>; 1]>, ReadError> {
+    ) -> Result<Option<SmallVec<[Option<ValueId>; 1]>>, ReadError> {
         // More than the bytes of an index: inference takes time over each input.
-        self.spend(64 * inputs.len())?;
-        for id in inputs.iter().flatten() {
-            let known = self.builder.value(*id).data().map_or(0, TensorData::len);
-            self.folding = self.folding.saturating_add(known as u64);
-        }
-        if self.folding > MAX_FOLDING {
-            return Err(limit("folding constants takes too many steps", MAX_FOLDING));
-        }
+        self.spend(256 * inputs.len())?;
         let name = self.name(prefix, &node.name)?;
         let outputs: SmallVec<[Option<&str>; 1]> = outputs.iter().map(Option::as_deref).collect();
-        let ids = self
-            .builder
-            .named_node(&name, op, attributes, inputs, &outputs, declared)
-            .map_err(|mut error| {
+        let built = self.builder.named_node(&name, op, attributes, inputs, &outputs, declared);
+        let ids = match built {
+            Ok(ids) => ids,
+            Err(error) if error.at_run_time => return Ok(None),
+            Err(mut error) => {
                 if node.name.is_empty() {
                     error.node = node.outputs.first().cloned().unwrap_or_default();
                 }
-                Reason::Shape { error, missing: self.external.missing.clone() }
-            })?;
+                let missing = self.faults.first().cloned();
+                return Err(Reason::Shape { error, missing }.into());
+            }
+        };
         self.origins.nodes.push(self.origins.here(node.index));
         for id in ids.iter().flatten() {
             let value = self.builder.value(*id);
             check_elements(&value.name, &value.shape)?;
-            self.external.keep(value.data().map_or(0, TensorData::len))?;
         }
-        Ok(ids)
+        Ok(Some(ids))
     }
 
     /// What the file says of a value, when that settles its shape.
@@ -381,51 +509,6 @@ impl<'m> Importer<'m> {
         };
         self.origins.stored.insert(id, Slot::Constant(self.origins.here(node.index)));
         scope.values.insert(output, Binding::Tensor(id));
-        Ok(())
-    }
-
-    /// Inlines the branch that an If with a known condition takes.
-    fn branch(
-        &mut self,
-        node: &'m Node,
-        scope: &mut Scope<'m, '_>,
-        prefix: &str,
-        arguments: &Arguments<'m>,
-    ) -> Result<(), ReadError> {
-        let decider = node.inputs.first().and_then(|name| scope.get(name));
-        let condition = decider
-            .and_then(|id| self.builder.value(id).data())
-            .and_then(|data| data.get_f64(0))
-            .ok_or_else(|| Reason::Unsupported {
-                what: format!("{}: its condition depends on the network's inputs", node.label()),
-                hint: Some("export the network with the branch decided".into()),
-            })?;
-        let name = if condition == 0.0 { "else_branch" } else { "then_branch" };
-        let graph = node.argument(name).and_then(|a| resolve(a, arguments));
-        let Some(Argument::Graph(graph)) = graph else {
-            return Err(invalid(format!("{} has no {name}", node.label())));
-        };
-        if !graph.inputs.is_empty() || graph.outputs.len() != node.outputs.len() {
-            return Err(invalid(format!(
-                "{name} of {} has {} inputs and {} outputs instead of 0 and {}",
-                node.label(),
-                graph.inputs.len(),
-                graph.outputs.len(),
-                node.outputs.len()
-            )));
-        }
-        self.check_operators(&graph.body)?;
-        let mut inner = Scope { values: HashMap::new(), outer: Some(scope) };
-        let outer = self.origins.enter(node.index, Inlined::Branch(name), decider);
-        self.constants(graph, &mut inner, prefix)?;
-        self.body(&graph.body, &mut inner, prefix, arguments)?;
-        self.origins.current = outer;
-        let results: Vec<Binding> =
-            graph.outputs.iter().map(|o| bound(inner.binding(&o.name))).collect();
-        self.results(node, &results);
-        for (name, result) in node.outputs.iter().zip(results) {
-            scope.values.insert(name, result);
-        }
         Ok(())
     }
 
@@ -497,8 +580,11 @@ fn bound(binding: Option<&Binding>) -> Binding {
     binding.cloned().unwrap_or(Binding::Absent)
 }
 
-fn is_if(node: &Node) -> bool {
-    node.domain.is_empty() && node.op == "If"
+/// How a remark calls a node.
+fn label(node: &Node) -> String {
+    let output = || node.outputs.iter().find(|o| !o.is_empty()).cloned().unwrap_or_default();
+    let name = if node.name.is_empty() { output() } else { node.name.clone() };
+    format!("{} '{name}'", node.op)
 }
 
 /// What an attribute stands for inside a function; `None` when the call left it out.

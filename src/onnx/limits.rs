@@ -2,8 +2,16 @@
 
 /// Nodes, after local functions are inlined.
 pub(super) const MAX_NODES: u64 = 1_000_000;
+/// Nodes after which no further function is inlined.
+pub(super) const MAX_INLINED: u64 = 200_000;
+/// Nodes that loops may be unrolled to.
+pub(super) const MAX_UNROLLED: u64 = 20_000;
 /// Messages inside one another in the file; a nested subgraph takes three.
 pub(super) const MAX_NESTING: usize = 32;
+/// Bytes of a file that is taken into memory: protobuf's own limit.
+pub(super) const MAX_FILE: u64 = 2 << 30;
+/// Bytes of one list of numbers.
+pub(super) const MAX_LIST: u64 = 4 << 20;
 /// Attributes of one node; operators define at most two dozen.
 pub(super) const MAX_ATTRIBUTES: usize = 64;
 /// Bytes that a network may take once decoded, without its weights, and again once inlined.
@@ -19,9 +27,7 @@ pub(super) const MAX_ELEMENTS: u64 = 1 << 48;
 /// Elements of a floating-point tensor whose values are kept: enough for the scalars and small
 /// vectors that decide what a subgraph is, too few for weight matrices.
 pub(super) const MAX_FLOATS: u64 = 4096;
-/// Elements of all constants whose values are kept, stored and folded ones together.
-pub(super) const MAX_KNOWN_ELEMENTS: u64 = 1 << 26;
-/// Elements that constant folding may read, those of a tensor each time it is used.
-pub(super) const MAX_FOLDING: u64 = 1 << 30;
+/// Elements of all stored constants whose values are kept.
+pub(super) const MAX_KNOWN_ELEMENTS: u64 = 1 << 24;
 /// Oldest version of the default operator set that is read.
 pub(super) const MIN_OPSET: i64 = 7;

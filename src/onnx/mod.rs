@@ -2,14 +2,16 @@
 //!
 //! Reading goes through these phases, a file each:
 //!
-//! 1. `wire` walks the encoding of the memory-mapped file, checks it, and copies everything but
-//!    the weights.
+//! 1. `wire` walks the encoding of the file, which `source` reads piece by piece, checks it, and
+//!    copies everything but the weights; `foreign` tells what other files are.
 //! 2. `decode` turns the protobuf messages into plain records; `external` reads the small tensors
 //!    that lie in other files.
 //! 3. `sort` puts the nodes into topological order and checks names.
 //! 4. `inputs` settles the shapes of the network's inputs.
 //! 5. `import` drives a [`Builder`](crate::model_graph::Builder) through the nodes, inlining local
-//!    functions and the branches of If, and resolving sequences of tensors, on the way.
+//!    functions, branches and loops, and resolving sequences of tensors, on the way.
+//! 6. `weights` finds the inputs that serve only as weights; with them as constants, the network
+//!    is built again.
 //!
 //! # What is read
 //! Opset 7 and later, IR version 3 and later, with weights inside, in external data, or stripped.
@@ -17,7 +19,13 @@
 //! [`TensorData::MAX_ELEMENTS`](crate::model_graph::TensorData::MAX_ELEMENTS) are kept as shapes
 //! only. A tensor without (or with the wrong number of) elements is one whose elements are
 //! unknown; so is one whose external file is not there. That is an error only when a shape
-//! depends on it.
+//! depends on it, or when the elements themselves are wanted.
+//!
+//! # What is assumed
+//! The estimate needs every size, and files leave some open. What is assumed then is among the
+//! network's [remarks](ModelGraph::remarks): sizes that are known only when the network runs are
+//! counted at their upper bound, where there is one, and what has none is left out; of branches
+//! the costlier one counts; a loop is written out as often as it runs, or once.
 //!
 //! # Security
 //! A file may come from anywhere. These are promises:
@@ -25,27 +33,28 @@
 //!   proportion: nesting, node and element counts, ranks, dimensions and the size of what is
 //!   decoded are limited, also after functions and branches have been inlined.
 //! - Nothing outside the model's folder is opened: locations of external data that are absolute,
-//!   contain `..` or pass through a link that leads outside are errors. Pipes and devices are not
-//!   opened.
+//!   contain `..` or pass through a link that leads outside are errors, unless the model itself is
+//!   a link into the folder that the file is in, as in a Hugging Face cache. Pipes and devices are
+//!   not opened.
+//! - A file that is cut short while it is read is an error: nothing is mapped into memory.
 //! - Nothing in a file is executed, and nothing is written.
-//!
-//! [`read`] maps the file into memory, so nobody may change it meanwhile: if it is cut short, the
-//! operating system stops this process (`SIGBUS`). Where that cannot be ruled out, load the bytes
-//! and call [`read_bytes`].
 
 mod decode;
 mod edit;
 mod error;
 mod external;
+mod foreign;
 mod import;
 mod inputs;
 mod limits;
 mod origins;
 mod rope;
 mod sort;
+mod source;
 mod stored;
 #[cfg(test)]
 mod tests;
+mod weights;
 mod wire;
 mod write;
 
@@ -58,7 +67,7 @@ pub use write::{Weights, write};
 use crate::model_graph::ModelGraph;
 use external::External;
 use origins::Origins;
-use std::fs::File;
+use source::Source;
 use std::path::Path;
 
 /// How to read a file.
@@ -77,54 +86,14 @@ pub struct ReadOptions {
 /// # Errors
 /// See [`ErrorKind`].
 pub fn read(path: &Path, options: &ReadOptions) -> Result<ModelGraph, ReadError> {
-    let slim = {
-        let file = File::open(path)?;
-        let metadata = file.metadata()?;
-        if metadata.is_dir() {
-            return Err(std::io::Error::from(std::io::ErrorKind::IsADirectory).into());
-        }
-        if metadata.len() == 0 {
-            // Mapping nothing is an error on some systems.
-            wire::slim(&[], |_| {})?
-        } else {
-            // SAFETY: the map is only read, as bytes, and dropped at the end of this block; that
-            // the file must not change meanwhile is said in the module's documentation.
-            let map = unsafe { memmap2::Mmap::map(&file)? };
-            // Reading ahead would load the weights between the headers.
-            #[cfg(unix)]
-            map.advise(memmap2::Advice::Random)?;
-            wire::slim(&map, |end| release(&map, end))?
-        }
-    };
-    Ok(build(&slim, &name(path), External::new(Some(folder(path))), options)?.0)
+    let slim = wire::slim(&mut Source::open(path)?)?;
+    Ok(build(slim, &name(path), External::new(Some(path)), options)?.0)
 }
 
 /// What the network in a file is called.
 fn name(path: &Path) -> String {
     path.file_stem().unwrap_or_default().to_string_lossy().into_owned()
 }
-
-/// The folder that a file is in.
-fn folder(path: &Path) -> &Path {
-    match path.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => parent,
-        _ => Path::new("."),
-    }
-}
-
-/// Gives back the pages of the first `end` bytes. The kernel maps up to 2 MiB of cached file around
-/// every byte that is read, which in a file full of weights would add up to most of it.
-#[cfg(unix)]
-fn release(map: &memmap2::Mmap, end: usize) {
-    // SAFETY: the map is of a file and never written to, so pages that are dropped come back from
-    // the file as they were.
-    let advised = unsafe { map.unchecked_advise_range(memmap2::UncheckedAdvice::DontNeed, 0, end) };
-    // Keeping them only costs memory.
-    drop(advised);
-}
-
-#[cfg(not(unix))]
-fn release(_: &memmap2::Mmap, _: usize) {}
 
 /// Reads an ONNX file from memory and calls the network `name`. Tensors in external data have
 /// unknown elements.
@@ -136,16 +105,17 @@ pub fn read_bytes(
     name: &str,
     options: &ReadOptions,
 ) -> Result<ModelGraph, ReadError> {
-    Ok(build(&wire::slim(bytes, |_| {})?, name, External::new(None), options)?.0)
+    Ok(build(wire::slim(&mut Source::memory(bytes))?, name, External::new(None), options)?.0)
 }
 
 fn build(
-    slim: &[u8],
+    slim: Vec<u8>,
     name: &str,
     mut external: External,
     options: &ReadOptions,
 ) -> Result<(ModelGraph, Origins), ReadError> {
-    let mut model = decode::decode(slim, &mut external)?;
+    let mut model = decode::decode(&slim, &mut external)?;
+    drop(slim);
     sort::sort(&mut model)?;
-    import::import(&model, name, options, external)
+    import::import(&model, name, options, external.faults())
 }

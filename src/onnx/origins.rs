@@ -71,6 +71,8 @@ pub(super) struct Origins {
     pub stored: HashMap<ValueId, Slot>,
     /// The outputs of what became no node: calls, Ifs and elements of sequences.
     pub results: HashMap<Place, Vec<Option<ValueId>>>,
+    /// A loop that was written out.
+    pub written_out: Option<String>,
 }
 
 impl Origins {
@@ -83,6 +85,7 @@ impl Origins {
             nodes: Vec::new(),
             stored: HashMap::new(),
             results: HashMap::new(),
+            written_out: None,
         }
     }
 

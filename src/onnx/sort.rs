@@ -184,7 +184,7 @@ fn cycle(
 
 impl Node {
     /// Names of the values it needs.
-    fn uses(&self) -> impl Iterator<Item = &str> {
+    pub(super) fn uses(&self) -> impl Iterator<Item = &str> {
         self.inputs.iter().chain(&self.captures).map(String::as_str).filter(|n| !n.is_empty())
     }
 }

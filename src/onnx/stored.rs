@@ -3,13 +3,13 @@
 
 use super::decode::from_raw;
 use super::error::{ReadError, Reason, WriteError, invalid};
-use super::external::{External, Location};
+use super::external::{self, External, Location};
 use super::origins::{Body, MAIN, Origins, Slot};
+use super::source::Source;
 use super::write::bits;
 use super::{ReadOptions, wire};
-use crate::model_graph::{DataType, ModelGraph, TensorData, ValueId};
+use crate::model_graph::{DataType, ModelGraph, RemarkKind, TensorData, ValueId};
 use std::collections::HashMap;
-use std::fs::File;
 use std::io::Write;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -17,10 +17,9 @@ use std::rc::Rc;
 
 /// The file that a network was read from, with the elements of its initialisers and Constant
 /// nodes, inside the file or in external data. Elements are read when they are asked for.
-///
-/// The file must not change meanwhile; see the [security notes](super#security).
 pub struct Original {
-    map: memmap2::Mmap,
+    /// All of it: a file of this format has at most 2 GiB.
+    content: Vec<u8>,
     pub(super) origins: Origins,
     /// What each context holds.
     pub(super) contents: Vec<Rc<wire::Contents>>,
@@ -35,17 +34,15 @@ impl Original {
     /// # Errors
     /// See [`ErrorKind`](super::ErrorKind).
     pub fn open(path: &Path, options: &ReadOptions) -> Result<(ModelGraph, Self), ReadError> {
-        let file = File::open(path)?;
-        // SAFETY: the map is only read, as bytes; that the file must not change meanwhile is said
-        // in the type's documentation.
-        let map = unsafe { memmap2::Mmap::map(&file)? };
-        let slim = wire::slim(&map, |_| {})?;
-        let external = || External::new(Some(super::folder(path)));
-        let (graph, origins) = super::build(&slim, &super::name(path), external(), options)?;
-        let contents = contents(&map, &origins)?;
+        let content = Source::open(path)?.into_bytes()?;
+        let slim = wire::slim(&mut Source::memory(&content))?;
+        let external = || External::new(Some(path));
+        let (graph, origins) = super::build(slim, &super::name(path), external(), options)?;
+        whole(&graph, &origins)?;
+        let contents = contents(&content, &origins)?;
         let digest = digest(&graph);
-        let folder = super::folder(path).to_path_buf();
-        Ok((graph, Self { map, origins, contents, external: external(), digest, folder }))
+        let folder = external::folder(path).to_path_buf();
+        Ok((graph, Self { content, origins, contents, external: external(), digest, folder }))
     }
 
     /// The files beside the model that its tensors lie in, whether or not they are there.
@@ -53,7 +50,7 @@ impl Original {
     /// # Errors
     /// See [`ErrorKind`](super::ErrorKind).
     pub fn files(&self) -> Result<Vec<PathBuf>, ReadError> {
-        let locations = wire::locations(&self.map)?;
+        let locations = wire::locations(&self.content)?;
         Ok(locations.into_iter().map(|location| self.folder.join(location)).collect())
     }
 
@@ -71,7 +68,7 @@ impl Original {
             // Sparse ones come after these, and their elements are not read.
             Slot::Initialiser(place) => contents.tensors.get(place.index as usize).cloned(),
             Slot::Constant(place) => match contents.nodes.get(place.index as usize) {
-                Some(node) => constant(&self.map, node.clone())?,
+                Some(node) => constant(&self.content, node.clone())?,
                 None => None,
             },
         })
@@ -79,12 +76,12 @@ impl Original {
 
     /// The bytes of the whole file.
     pub(super) fn whole(&self) -> Range<usize> {
-        0..self.map.len()
+        0..self.content.len()
     }
 
     /// See [`wire::fields`].
     pub(super) fn fields(&self, message: Range<usize>) -> Result<Vec<wire::Field>, ReadError> {
-        wire::fields(&self.map, message)
+        wire::fields(&self.content, message)
     }
 
     /// See [`wire::messages`].
@@ -93,22 +90,22 @@ impl Original {
         message: Range<usize>,
         number: u32,
     ) -> Result<Vec<Range<usize>>, ReadError> {
-        wire::messages(&self.map, message, number)
+        wire::messages(&self.content, message, number)
     }
 
     /// The text in field `number` of a message; empty without one.
     pub(super) fn text(&self, message: Range<usize>, number: u32) -> Result<String, ReadError> {
-        Ok(wire::text(&self.map, message, number)?.into_owned())
+        Ok(wire::text(&self.content, message, number)?.into_owned())
     }
 
     /// The text in `range`.
     pub(super) fn as_text(&self, range: Range<usize>) -> Result<String, ReadError> {
-        Ok(wire::as_text(&self.map, range).into_owned())
+        Ok(wire::as_text(&self.content, range).into_owned())
     }
 
     /// See [`key`].
     pub(super) fn key(&self, message: Range<usize>, numbers: [u32; 3]) -> Result<Key, ReadError> {
-        key(&self.map, message, numbers)
+        key(&self.content, message, numbers)
     }
 
     /// The attribute called `name` of a node.
@@ -117,7 +114,7 @@ impl Original {
         node: Range<usize>,
         name: &str,
     ) -> Result<Option<Range<usize>>, ReadError> {
-        wire::attribute(&self.map, node, name)
+        wire::attribute(&self.content, node, name)
     }
 
     /// The graphs in an attribute.
@@ -129,7 +126,7 @@ impl Original {
 
     /// Writes the bytes in `range`.
     pub(super) fn copy(&self, range: Range<usize>, out: &mut impl Write) -> Result<(), WriteError> {
-        Ok(out.write_all(self.map.get(range).unwrap_or_default())?)
+        Ok(out.write_all(self.content.get(range).unwrap_or_default())?)
     }
 
     /// The elements of a stored tensor as little-endian bytes in row-major order; `None` when the
@@ -158,9 +155,9 @@ impl Original {
         elements: u64,
     ) -> Result<Option<Vec<u8>>, ReadError> {
         let Some(bits) = bits(dtype) else { return Ok(None) };
-        let name = wire::text(&self.map, place.clone(), 8)?.into_owned();
+        let name = wire::text(&self.content, place.clone(), 8)?.into_owned();
         // Where several elements share a byte, a number holds such a byte.
-        let payload = wire::payload(&self.map, place, bits.div_ceil(8) as usize)?;
+        let payload = wire::payload(&self.content, place, bits.div_ceil(8) as usize)?;
         let length = elements.checked_mul(bits).map(|b| b.div_ceil(8));
         let length = length.and_then(|length| usize::try_from(length).ok());
         let problem = |what: String| -> ReadError {
@@ -171,11 +168,8 @@ impl Original {
             let entry = |key: &str| {
                 payload.entries.iter().find(|(k, _)| k == key).map(|(_, value)| value.as_str())
             };
-            let location = Location::new(&name, entry("location"), entry("offset"))?;
-            if let Some(given) = entry("length").filter(|l| l.parse() != Ok(length)) {
-                return Err(problem(format!("takes {given} bytes instead of {length}")));
-            }
-            return self.external.read(&name, &location, length);
+            let location = Location::new(&name, entry, Some(length as u64))?;
+            return self.external.read(&name, &location, length).map(Some);
         }
         match payload.bytes.len() {
             0 => Ok(None),
@@ -202,6 +196,25 @@ impl Original {
             _ => None,
         })
     }
+}
+
+/// An error unless the network can be told as a whole by its nodes: a new one, made of what is
+/// known of this one, would lack the rest.
+fn whole(graph: &ModelGraph, origins: &Origins) -> Result<(), ReadError> {
+    let unsupported = |what: String, hint: &str| -> Result<(), ReadError> {
+        Err(Reason::Unsupported { what, hint: Some(hint.into()) }.into())
+    };
+    let profile = "gennape profile tells the cost of what is known";
+    if let Some(remark) = graph.remarks().iter().find(|r| r.kind() == RemarkKind::NotCounted) {
+        return unsupported(
+            format!("it cannot be cut, since it is known in part ({remark})"),
+            profile,
+        );
+    }
+    if let Some(node) = &origins.written_out {
+        return unsupported(format!("it cannot be cut, since it has a loop ({node})"), profile);
+    }
+    Ok(())
 }
 
 /// Tells networks apart by their structure.

@@ -1,12 +1,13 @@
-//! The wire pre-pass: walks the protobuf encoding over the mapped bytes and copies what describes
-//! the network, leaving weights, documentation and everything unknown behind.
+//! The wire pre-pass: walks the protobuf encoding and copies what describes the network, leaving
+//! weights, documentation and everything unknown behind.
 //!
 //! The copy is small and well-formed, so that handing it to `protobuf` is safe: that library
-//! overflows the stack on nested groups (RUSTSEC-2024-0437). Pages that hold weights are never
-//! touched.
+//! overflows the stack on nested groups (RUSTSEC-2024-0437). Weights are never read.
 
 use super::error::{ReadError, Reason, limit};
-use super::limits::{MAX_FLOATS, MAX_NESTING, MAX_NODES, MAX_STRUCTURE};
+use super::foreign;
+use super::limits::{MAX_FLOATS, MAX_LIST, MAX_NESTING, MAX_NODES, MAX_STRUCTURE};
+use super::source::Source;
 use crate::model_graph::{DataType, TensorData};
 use std::borrow::Cow;
 use std::collections::BTreeSet;
@@ -42,7 +43,7 @@ enum Treatment {
     /// A repeated 32-bit float, packed or not.
     Floats,
     Bytes,
-    /// Bytes that must be UTF-8.
+    /// Bytes that should be UTF-8.
     Text,
     /// Elements of a tensor.
     Payload,
@@ -122,30 +123,25 @@ impl Message {
     }
 }
 
-/// Copies what describes the network. `skipped` hears where each payload that is left out ends:
-/// nothing before is looked at again.
+/// Copies what describes the network.
 ///
 /// # Errors
 /// When the bytes are not a well-formed ONNX model, end too early or exceed a limit.
-pub(super) fn slim(bytes: &[u8], mut skipped: impl FnMut(usize)) -> Result<Vec<u8>, ReadError> {
-    if let Some((found, hint)) = foreign(bytes) {
-        return Err(Reason::NotOnnx { found: found.into(), hint }.into());
+pub(super) fn slim(source: &mut Source) -> Result<Vec<u8>, ReadError> {
+    let length = source.len();
+    let head = source.slice(0..length.min(foreign::HEAD))?.to_vec();
+    if let Some((found, hint)) = foreign::recognise(&head) {
+        return Err(Reason::NotOnnx { found, hint }.into());
     }
-    let mut slimmer = Slimmer {
-        bytes,
-        skipped: &mut skipped,
-        out: Vec::new(),
-        graph_seen: false,
-        nodes: 0,
-        structure: 0,
-    };
-    let walked = slimmer.message(Message::Model, 0..bytes.len(), 0);
+    let mut slimmer =
+        Slimmer { source, out: Vec::new(), graph_seen: false, nodes: 0, structure: 0 };
+    let walked = slimmer.message(Message::Model, 0..length, 0);
     if slimmer.graph_seen {
         return walked.map(|()| slimmer.out);
     }
     // No graph came to light. A model starts with its (small) IR version, so what does not is
     // something else.
-    let plausible = matches!(bytes, [0x08, version, ..] if *version < 0x40);
+    let plausible = matches!(head.as_slice(), [0x08, version, ..] if *version < 0x40);
     match walked {
         Err(error) if plausible => Err(error),
         Ok(()) if plausible => Err(Reason::NotOnnx {
@@ -153,7 +149,10 @@ pub(super) fn slim(bytes: &[u8], mut skipped: impl FnMut(usize)) -> Result<Vec<u
             hint: Some("the file may be cut short; download or export it again"),
         }
         .into()),
-        _ => Err(Reason::NotOnnx { found: "it holds no model".into(), hint: None }.into()),
+        _ => {
+            let (found, hint) = foreign::guess(&head);
+            Err(Reason::NotOnnx { found, hint }.into())
+        }
     }
 }
 
@@ -215,13 +214,32 @@ pub(super) fn text(
 
 /// The text in `range`.
 pub(super) fn as_text(bytes: &[u8], range: Range<usize>) -> Cow<'_, str> {
-    String::from_utf8_lossy(bytes.get(range).unwrap_or_default())
+    readable(bytes.get(range).unwrap_or_default())
+}
+
+/// The bytes as text. Names of files that old exporters wrote may be in another encoding; bytes
+/// that are no text stand as `\xE9`, so that different names stay different.
+fn readable(bytes: &[u8]) -> Cow<'_, str> {
+    match std::str::from_utf8(bytes) {
+        Ok(text) => text.into(),
+        Err(_) => {
+            let mut text = String::new();
+            for chunk in bytes.utf8_chunks() {
+                text.push_str(chunk.valid());
+                for byte in chunk.invalid() {
+                    text.push_str(&format!("\\x{byte:02X}"));
+                }
+            }
+            text.into()
+        }
+    }
 }
 
 /// The fields of the message in `range`, in order.
 pub(super) fn fields(bytes: &[u8], range: Range<usize>) -> Result<Vec<Field>, ReadError> {
     let mut found = Vec::new();
-    let mut cursor = Cursor { bytes, pos: range.start, end: range.end };
+    let mut source = Source::memory(bytes);
+    let mut cursor = Cursor { source: &mut source, pos: range.start, end: range.end };
     while let Some(field) = cursor.field()? {
         found.push(field);
     }
@@ -305,7 +323,8 @@ pub(super) fn messages(
     number: u32,
 ) -> Result<Vec<Range<usize>>, ReadError> {
     let mut found = Vec::new();
-    let mut cursor = Cursor { bytes, pos: range.start, end: range.end };
+    let mut source = Source::memory(bytes);
+    let mut cursor = Cursor { source: &mut source, pos: range.start, end: range.end };
     while let Some(field) = cursor.field()? {
         if let (true, Wire::Bytes(range)) = (field.number == number, field.wire) {
             found.push(range);
@@ -336,7 +355,8 @@ pub(super) fn payload(
     width: usize,
 ) -> Result<Payload, ReadError> {
     let mut payload = Payload::default();
-    let mut cursor = Cursor { bytes, pos: range.start, end: range.end };
+    let mut source = Source::memory(bytes);
+    let mut cursor = Cursor { source: &mut source, pos: range.start, end: range.end };
     while let Some(field) = cursor.field()? {
         match (field.number, field.wire) {
             // float_data, raw_data and double_data, whose bytes are those of the elements.
@@ -352,7 +372,8 @@ pub(super) fn payload(
                 payload.bytes.extend(field.value.to_le_bytes().iter().take(width));
             }
             (5 | 7 | 11, Wire::Bytes(range)) => {
-                let mut numbers = Cursor { bytes, pos: range.start, end: range.end };
+                let mut numbers =
+                    Cursor { source: cursor.source, pos: range.start, end: range.end };
                 while numbers.pos < numbers.end {
                     payload.bytes.extend(numbers.varint()?.to_le_bytes().iter().take(width));
                 }
@@ -370,37 +391,6 @@ pub(super) fn payload(
         }
     }
     Ok(payload)
-}
-
-/// Recognises files that people pass by mistake.
-fn foreign(bytes: &[u8]) -> Option<(&'static str, Option<&'static str>)> {
-    const EXPORT: &str = "export the network with torch.onnx.export first";
-    const CONVERT: &str = "convert it with tf2onnx first";
-    let starts = |magic: &[u8]| bytes.starts_with(magic);
-    let at_4 = |magic: &[u8]| bytes.get(4..).is_some_and(|b| b.starts_with(magic));
-    Some(match () {
-        () if bytes.is_empty() => ("the file is empty", None),
-        () if starts(b"PK\x03\x04") => {
-            ("this is a ZIP archive, perhaps a PyTorch checkpoint", Some(EXPORT))
-        }
-        () if starts(b"\x80\x02") => {
-            ("this is a Python pickle, perhaps a PyTorch checkpoint", Some(EXPORT))
-        }
-        () if starts(b"\x89HDF") => ("this is an HDF5 file, perhaps a Keras model", Some(CONVERT)),
-        () if at_4(b"TFL3") => ("this is a TensorFlow Lite model", Some(CONVERT)),
-        () if at_4(b"ORTM") => {
-            ("this is ONNX Runtime's own format", Some("use the .onnx file it was made from"))
-        }
-        () if starts(b"version https://git-lfs") => {
-            ("this is a Git LFS pointer", Some("fetch the file itself with git lfs pull"))
-        }
-        () if starts(b"<") => {
-            ("this is an HTML or XML page", Some("download the file itself, not the page about it"))
-        }
-        () if starts(b"\x1f\x8b") => ("this is a gzip archive", Some("unpack it first")),
-        () if starts(b"\x89PNG") || starts(b"\xff\xd8\xff") => ("this is an image", None),
-        () => return None,
-    })
 }
 
 /// The content of a field.
@@ -433,8 +423,8 @@ impl Field {
     }
 }
 
-struct Cursor<'a> {
-    bytes: &'a [u8],
+struct Cursor<'s, 'a> {
+    source: &'s mut Source<'a>,
     pos: usize,
     /// End of the enclosing message.
     end: usize,
@@ -444,11 +434,11 @@ fn malformed(problem: impl Into<String>, offset: usize) -> ReadError {
     Reason::Wire { problem: problem.into(), offset }.into()
 }
 
-impl Cursor<'_> {
+impl Cursor<'_, '_> {
     /// An error for `what` at `offset`, which wants `needed` bytes more than there are.
     fn too_short(&self, what: &'static str, offset: usize, needed: u64) -> ReadError {
         let left = self.end.saturating_sub(self.pos);
-        if self.end == self.bytes.len() {
+        if self.end == self.source.len() {
             return Reason::Truncated { what, offset, needed, left }.into();
         }
         malformed(format!("{what} of {needed} bytes where its message has {left} left"), offset)
@@ -458,10 +448,8 @@ impl Cursor<'_> {
         let start = self.pos;
         let mut value = 0u64;
         for shift in (0..64).step_by(7) {
-            let byte = match self.bytes.get(self.pos) {
-                Some(&byte) if self.pos < self.end => byte,
-                _ => return Err(self.too_short("a number", start, 1)),
-            };
+            let byte = if self.pos < self.end { self.source.byte(self.pos)? } else { None };
+            let Some(byte) = byte else { return Err(self.too_short("a number", start, 1)) };
             self.pos += 1;
             let bits = u64::from(byte & 0x7f);
             if shift == 63 && bits > 1 {
@@ -522,9 +510,8 @@ impl Cursor<'_> {
     }
 }
 
-struct Slimmer<'a> {
-    bytes: &'a [u8],
-    skipped: &'a mut dyn FnMut(usize),
+struct Slimmer<'s, 'a> {
+    source: &'s mut Source<'a>,
     out: Vec<u8>,
     graph_seen: bool,
     nodes: u64,
@@ -537,7 +524,7 @@ const MESSAGE_SIZE: u64 = 512;
 /// Size of an owned string without its text.
 const STRING_SIZE: u64 = 24;
 
-impl Slimmer<'_> {
+impl Slimmer<'_, '_> {
     fn spend(&mut self, bytes: u64) -> Result<(), ReadError> {
         self.structure = self.structure.saturating_add(bytes);
         if self.structure > MAX_STRUCTURE {
@@ -574,9 +561,10 @@ impl Slimmer<'_> {
             Message::Tensor => self.payload_wanted(range.clone())?,
             _ => 0,
         };
-        let mut cursor = Cursor { bytes: self.bytes, pos: range.start, end: range.end };
-        while let Some(field) = cursor.field()? {
-            let copied = field.start..cursor.pos;
+        let mut pos = range.start;
+        while let Some(field) = (Cursor { source: self.source, pos, end: range.end }).field()? {
+            pos = field.end;
+            let copied = field.start..field.end;
             let size = copied.len() as u64;
             match (message.treatment(field.number), field.wire) {
                 (Treatment::Drop, _) => continue,
@@ -585,20 +573,24 @@ impl Slimmer<'_> {
                 }
                 // A packed integer may take a single byte and is decoded to eight.
                 (Treatment::Varints, Wire::Varint | Wire::Bytes(_))
-                | (Treatment::Floats, Wire::Fixed32 | Wire::Bytes(_)) => self.spend(8 * size)?,
+                | (Treatment::Floats, Wire::Fixed32 | Wire::Bytes(_)) => {
+                    if size > MAX_LIST {
+                        return Err(limit("a list takes too many bytes", MAX_LIST));
+                    }
+                    self.spend(8 * size)?;
+                }
                 (Treatment::Bytes, Wire::Bytes(_)) => self.spend(STRING_SIZE + size)?,
                 (Treatment::Text, Wire::Bytes(text)) => {
                     self.spend(STRING_SIZE + size)?;
-                    let start = text.start;
-                    if let Err(error) = std::str::from_utf8(&self.bytes[text]) {
-                        let offset = start + error.valid_up_to();
-                        return Err(malformed("text that is not UTF-8", offset));
+                    let bytes = self.source.slice(text)?;
+                    if let Cow::Owned(text) = readable(bytes) {
+                        push_varint(&mut self.out, u64::from(field.number) << 3 | 2);
+                        push_varint(&mut self.out, text.len() as u64);
+                        self.out.extend_from_slice(text.as_bytes());
+                        continue;
                     }
                 }
-                (Treatment::Payload, _) if size > payload => {
-                    (self.skipped)(cursor.pos);
-                    continue;
-                }
+                (Treatment::Payload, _) if size > payload => continue,
                 (Treatment::Payload, _) => self.spend(8 * size)?,
                 (Treatment::Message(inner), Wire::Bytes(range)) => {
                     self.nested(field.number, inner, range, depth)?;
@@ -613,7 +605,7 @@ impl Slimmer<'_> {
                     return Err(malformed(problem, field.start));
                 }
             }
-            self.out.extend_from_slice(&self.bytes[copied]);
+            self.out.extend_from_slice(self.source.slice(copied)?);
         }
         Ok(())
     }
@@ -642,16 +634,16 @@ impl Slimmer<'_> {
 
     /// Size of the largest payload field worth keeping of the tensor in `range`. Its dimensions
     /// may stand after the payload, hence a look ahead.
-    fn payload_wanted(&self, range: Range<usize>) -> Result<u64, ReadError> {
+    fn payload_wanted(&mut self, range: Range<usize>) -> Result<u64, ReadError> {
         let mut elements = 1u64;
         let mut dtype = DataType::Other(0);
-        let mut cursor = Cursor { bytes: self.bytes, pos: range.start, end: range.end };
+        let mut cursor = Cursor { source: self.source, pos: range.start, end: range.end };
         while let Some(field) = cursor.field()? {
             match (field.number, field.wire) {
                 // A negative dimension becomes a huge one here; decoding reports it.
                 (1, Wire::Varint) => elements = elements.saturating_mul(field.value),
                 (1, Wire::Bytes(dims)) => {
-                    let mut dims = Cursor { bytes: self.bytes, pos: dims.start, end: dims.end };
+                    let mut dims = Cursor { source: cursor.source, pos: dims.start, end: dims.end };
                     while dims.pos < dims.end {
                         elements = elements.saturating_mul(dims.varint()?);
                     }

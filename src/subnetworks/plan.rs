@@ -287,6 +287,7 @@ impl Rebuild<'_> {
                     node: node.name.to_string(),
                     op: node.op.clone(),
                     reason: format!("has shape {:?} instead of {shape:?}", value.shape),
+                    at_run_time: false,
                 });
             }
             let producer = value.producer;
@@ -372,6 +373,7 @@ impl Rebuild<'_> {
             node: node.name.to_string(),
             op: node.op.clone(),
             reason: e.to_string(),
+            at_run_time: false,
         };
         let target: Vec<i64> = cut_shape(&to.shape, &after).iter().map(|&d| d as i64).collect();
         match node.op {

@@ -346,7 +346,8 @@ impl<'a> Drafter<'a> {
             Split => self.split(node),
             Slice => self.slice(node),
             Gather => self.gather(node),
-            GatherElements | GatherND | NonZero | Compress | OneHot | NonMaxSuppression => {
+            GatherElements | GatherND | NonZero | Compress | OneHot | NonMaxSuppression
+            | Unique => {
                 self.keyed_by_constants(node, O::Gather);
             }
             ScatterElements | ScatterND => self.keyed_by_constants(node, O::Scatter),

@@ -56,6 +56,18 @@ pub(super) fn range(ctx: &Context) -> Result<Facts> {
     one(ctx.input(0)?.dtype, smallvec![count as usize])
 }
 
+/// From a start that is known, up to the most that the end can be.
+pub(super) fn range_at_most(ctx: &Context, most: Option<i64>) -> Result<Facts> {
+    let known = |i: usize| ctx.optional(i)?.data()?.ints()?.first().copied();
+    match (known(0), most, known(2)) {
+        (Some(start), Some(limit), Some(delta)) if delta > 0 => {
+            let span = limit.saturating_sub(start).max(0);
+            one(ctx.input(0)?.dtype, smallvec![dim(span.saturating_add(delta - 1) / delta)?])
+        }
+        _ => Err(InferError::DataDependent("the range has no upper bound".into())),
+    }
+}
+
 pub(super) fn eye_like(ctx: &Context) -> Result<Facts> {
     let x = ctx.ranked(0, 2)?;
     let code = ctx.attributes.get_int("dtype").and_then(|t| i32::try_from(t).ok());

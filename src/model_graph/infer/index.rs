@@ -1,6 +1,6 @@
 //! Operators that pick elements.
 
-use super::{Context, Facts, InferError, Result, axis, dim, invalid, one, signed};
+use super::{Context, Fact, Facts, InferError, Result, axis, dim, invalid, one, signed};
 use crate::model_graph::{DataType, DisplayShape, Shape, TensorData};
 use smallvec::smallvec;
 
@@ -106,4 +106,45 @@ pub(super) fn one_hot(ctx: &Context) -> Result<Facts> {
     };
     shape.insert(at, dim(depth.unwrap_or(-1).min(signed(1 << 40)))?);
     one(values.dtype, shape)
+}
+
+/// As many columns as the input has elements.
+pub(super) fn non_zero_at_most(ctx: &Context) -> Result<Facts> {
+    let x = ctx.input(0)?;
+    one(DataType::Int64, smallvec![x.shape.len(), super::product(&x.shape)?])
+}
+
+/// All that there is along the axis, or in the whole tensor; the condition may be shorter.
+pub(super) fn compress_at_most(ctx: &Context) -> Result<Facts> {
+    let (x, condition) = (ctx.input(0)?, ctx.input(1)?);
+    let kept = super::product(&condition.shape)?;
+    match ctx.attributes.get_int("axis") {
+        None => one(x.dtype, smallvec![super::product(&x.shape)?.min(kept)]),
+        Some(a) => {
+            let mut shape = x.shape.clone();
+            let extent = &mut shape[axis(a, x.shape.len())?];
+            *extent = kept.min(*extent);
+            one(x.dtype, shape)
+        }
+    }
+}
+
+/// As if nothing were there twice.
+pub(super) fn unique_at_most(ctx: &Context) -> Result<Facts> {
+    let x = ctx.input(0)?;
+    let elements = super::product(&x.shape)?;
+    let (shape, extent): (Shape, usize) = match ctx.attributes.get_int("axis") {
+        None => (smallvec![elements], elements),
+        Some(a) => (x.shape.clone(), x.shape[axis(a, x.shape.len())?]),
+    };
+    let indices = || Fact::new(DataType::Int64, smallvec![extent]);
+    Ok(smallvec![Fact::new(x.dtype, shape), indices(), indices(), indices()])
+}
+
+/// The boxes of every image and class, or as many of them as are asked for.
+pub(super) fn boxes_at_most(ctx: &Context, most: Option<i64>) -> Result<Facts> {
+    let (boxes, scores) = (ctx.ranked(0, 3)?, ctx.ranked(1, 3)?);
+    let each = most.map_or(boxes.shape[1], |most| dim(most.max(0)).unwrap_or(0));
+    let rows = super::product(&[scores.shape[0], scores.shape[1], each.min(boxes.shape[1])])?;
+    one(DataType::Int64, smallvec![rows, 3])
 }

@@ -216,8 +216,10 @@ pub(super) fn expand(ctx: &Context) -> Result<Facts> {
     match broadcast(&x.shape, &target) {
         // PyTorch's TorchScript exporter writes a wrong target for `token.expand(batch, -1, -1)`
         // when it shares constants (timm's vit_*_rope_mixed_*). What was meant is clear for a
-        // stored token, and nothing else is: the -1 keep its extents.
-        Err(_) if x.is_constant() && target.len() == x.shape.len() && target[0] == x.shape[0] => {
+        // token, stored or given, and nothing else is: the -1 keep its extents.
+        Err(_)
+            if x.producer.is_none() && target.len() == x.shape.len() && target[0] == x.shape[0] =>
+        {
             ctx.like_first()
         }
         other => one(x.dtype, other?),

@@ -49,6 +49,8 @@ pub struct Context<'a> {
     pub opset: i64,
     /// What the file says of each output.
     pub declared: &'a [Option<(DataType, Shape)>],
+    /// Most elements of a constant output that are computed.
+    pub folded: u64,
 }
 
 /// Why inference failed.
@@ -285,6 +287,33 @@ fn of_plain(ctx: &Context) -> Result<Vec<Fact>> {
         Err(InferError::DataDependent(reason)) => declared(ctx, reason),
         other => other,
     }?;
+    finish(ctx, facts)
+}
+
+/// As [`infer`], of a node whose outputs' shapes depend on elements that are not known: the
+/// largest shapes that they can have. `most` gives an upper bound of the elements of an input.
+///
+/// # Errors
+/// When there is no bound.
+pub(crate) fn infer_largest(
+    ctx: &Context,
+    most: impl Fn(usize) -> Option<i64>,
+) -> Result<Vec<Fact>> {
+    use OpType::*;
+    let facts = match ctx.op {
+        NonZero => index::non_zero_at_most(ctx),
+        Compress => index::compress_at_most(ctx),
+        Unique => index::unique_at_most(ctx),
+        NonMaxSuppression => index::boxes_at_most(ctx, most(2)),
+        TopK => reduce::top_k_at_most(ctx, most(1)),
+        Range => generate::range_at_most(ctx, most(1)),
+        _ => Err(InferError::DataDependent("there is no upper bound".into())),
+    }?;
+    finish(ctx, facts)
+}
+
+/// Checks what a rule says, and adds what is constant.
+fn finish(ctx: &Context, facts: Facts) -> Result<Vec<Fact>> {
     let constant = is_constant(ctx);
     // A single number is a literal, whatever it is expanded to.
     let tensors = ctx.inputs.iter().flatten().filter(|v| v.elements() > 1);
@@ -301,7 +330,8 @@ fn of_plain(ctx: &Context) -> Result<Vec<Fact>> {
             return invalid(format!("output {i} would have shape {}", DisplayShape(&fact.shape)));
         }
         if constant && fact.constant.is_none() {
-            let small = elements.is_some_and(|n| n <= TensorData::MAX_ELEMENTS as u64);
+            let most = ctx.folded.min(TensorData::MAX_ELEMENTS as u64);
+            let small = elements.is_some_and(|n| n <= most);
             let data = if small { fold::fold(ctx, i, &fact) } else { None };
             fact.constant = Some(Constant {
                 data: data.map(Arc::new),
@@ -441,7 +471,7 @@ fn dispatch(ctx: &Context) -> Result<Facts> {
         Range => generate::range(ctx),
         EyeLike => generate::eye_like(ctx),
         RandomNormal | RandomUniform => generate::random(ctx),
-        Constant | NonMaxSuppression => Err(InferError::DataDependent(format!(
+        Constant | NonMaxSuppression | Unique => Err(InferError::DataDependent(format!(
             "the output's shape of {} depends on what it computes",
             ctx.op
         ))),

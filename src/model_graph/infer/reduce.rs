@@ -54,3 +54,14 @@ pub(super) fn top_k(ctx: &Context) -> Result<Facts> {
     shape[along] = dim(k)?;
     Ok(smallvec![Fact::new(x.dtype, shape.clone()), Fact::new(DataType::Int64, shape)])
 }
+
+/// As many elements as are asked for at most, or all.
+pub(super) fn top_k_at_most(ctx: &Context, most: Option<i64>) -> Result<Facts> {
+    let x = ctx.input(0)?;
+    let along = axis(ctx.attributes.int("axis", -1), x.shape.len())?;
+    let mut shape = x.shape.clone();
+    if let Some(most) = most {
+        shape[along] = shape[along].min(dim(most.max(0))?);
+    }
+    Ok(smallvec![Fact::new(x.dtype, shape.clone()), Fact::new(DataType::Int64, shape)])
+}

@@ -55,8 +55,11 @@ impl<'m> Importer<'m> {
             "SequenceAt" => {
                 let parts = sequence()?;
                 let index = tensor(1)
-                    .and_then(|id| self.builder.value(id).data()?.ints()?.first().copied())
-                    .ok_or_else(|| unsupported("its index depends on the network's inputs"))?;
+                    .and_then(|id| self.builder.value(id).data()?.ints()?.first().copied());
+                let Some(index) = index else {
+                    self.leave_out(node, scope, super::AT_RUN_TIME);
+                    return Ok(());
+                };
                 let count = i64::try_from(parts.len()).unwrap_or(i64::MAX);
                 let index = if index < 0 { index.saturating_add(count) } else { index };
                 let part = usize::try_from(index).ok().and_then(|i| parts.get(i).copied());
@@ -76,7 +79,7 @@ impl<'m> Importer<'m> {
                 let name = self.name(prefix, output)?;
                 let made =
                     self.add(node, prefix, OpType::Concat, attributes, parts, &[Some(name)], &[])?;
-                let [Some(joined)] = made.as_slice() else {
+                let Some([Some(joined)]) = made.as_deref() else {
                     return Err(unsupported("joins a sequence to nothing"));
                 };
                 Binding::Tensor(*joined)
@@ -137,6 +140,6 @@ impl<'m> Importer<'m> {
             .map(|i| self.name(prefix, &format!("{output}_{i}")).map(Some))
             .collect::<Result<Vec<_>, _>>()?;
         let parts = self.add(node, prefix, OpType::Split, attributes, inputs, &names, &[])?;
-        Ok(parts.into_iter().flatten().collect())
+        Ok(parts.into_iter().flatten().flatten().collect())
     }
 }
