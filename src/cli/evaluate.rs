@@ -24,8 +24,7 @@ use std::path::{Path, PathBuf};
 ///
 /// Splits depend on the seed in the model's manifest, so that `test` holds no architecture that
 /// the model has seen. Intervals in brackets are 95 % percentile bootstrap intervals over networks;
-/// ± is the standard deviation over the draws of labels to fit to. "τ apart" is Kendall's τ without
-/// pairs closer than 0.01 points, or 0.0001 where all values lie in 0 to 1.
+/// ± is the standard deviation over the draws of labels to fit to. The columns are explained below.
 #[derive(Debug, clap::Args)]
 #[command(
     group(clap::ArgGroup::new("what").required(true).args(["set", "all", "space", "onnx_dir", "report"])),
@@ -33,6 +32,23 @@ use std::path::{Path, PathBuf};
     gennape evaluate nasbench201 --data data/ --fine-tune 50\n  \
     gennape evaluate --space darts --labels my.csv --target test_accuracy\n  \
     gennape evaluate --onnx-dir networks/ --labels my.csv\n\n\
+    Columns, for one family of networks:\n  \
+    ranked by    the model; the baselines parameters, MACs, synflow (log of expected synaptic flow)\n               \
+    and training-free (a score of size and paths); 'fitted' is fitted to labels\n  \
+    labels       labelled networks of the family that the ranking was fitted to\n  \
+    Spearman     rank correlation with the target, -1 to 1, higher is better\n  \
+    Kendall τ-b  rank correlation by pairs of networks, -1 to 1, higher is better\n  \
+    τ apart      Kendall's τ over pairs whose targets are at least 0.01 apart (0.0001 where all\n               \
+    targets lie in 0 to 1), -1 to 1, higher is better\n  \
+    NDCG@10      normalised discounted cumulative gain of the 10 ranked highest, the worst target\n  \
+    (NDCG@50)    counting 0 and the best 1, 0 to 1, higher is better; of the 50 likewise\n  \
+    MAE          mean of |target - estimate|, in the unit of the target, lower is better\n  \
+    top-10       share of the 10 best networks among the 10 ranked highest, 0 to 1, higher is better\n  \
+    regret       target of the best network less that of the one ranked highest, in the unit of the\n               \
+    target, lower is better\n\n\
+    With several families: a row for each with its networks and Spearman by every ranking.\n\
+    Below the table: the share in per cent of networks whose target lies in the model's 90 % interval\n\
+    (90 is right), and Spearman's correlation of the intervals' widths with the errors (higher is better).\n\n\
     Labels are CSV, TSV, JSON lines (each also with .gz) or Parquet, with a column 'architecture' or \
     'onnx' and one or more columns of numbers."
 )]

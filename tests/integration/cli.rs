@@ -12,7 +12,7 @@ pub const CELL: &str = "|nor_conv_3x3~0|+|nor_conv_3x3~0|nor_conv_3x3~1|+\
                     |skip_connect~0|nor_conv_3x3~1|nor_conv_1x1~2|";
 
 pub struct Outcome {
-    code: Option<i32>,
+    pub code: Option<i32>,
     pub stdout: String,
     pub stderr: String,
 }
@@ -49,7 +49,18 @@ pub fn gennape(arguments: &[&str]) -> Outcome {
 }
 
 fn gennape_reading(arguments: &[&str], input: Vec<u8>) -> Outcome {
-    let mut child = command(arguments).spawn().unwrap();
+    run(command(arguments), input)
+}
+
+/// The program in the folder `folder`.
+pub fn gennape_in(folder: &Path, arguments: &[&str]) -> Outcome {
+    let mut command = command(arguments);
+    command.current_dir(folder);
+    run(command, Vec::new())
+}
+
+fn run(mut command: Command, input: Vec<u8>) -> Outcome {
+    let mut child = command.spawn().unwrap();
     let mut stdin = child.stdin.take().unwrap();
     let writer = std::thread::spawn(move || stdin.write_all(&input));
     let output = child.wait_with_output().unwrap();

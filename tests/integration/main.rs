@@ -1,5 +1,6 @@
 //! All integration tests, in one binary because linking is what takes long.
 
+mod cases;
 mod cli;
 mod data;
 mod evaluate;

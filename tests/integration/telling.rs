@@ -275,3 +275,163 @@ fn a_network_that_can_but_guess_is_told_apart() {
     let longer = gennape(&["search", "--resume", &found, "--budget", "8", "--format", "json"]);
     assert_eq!(longer.succeeds().json()["evaluated"], 8);
 }
+
+/// A situation that the program has a hint for.
+struct Situation {
+    arguments: Vec<String>,
+    /// Part of the hint.
+    hint: &'static str,
+    /// What becomes of the arguments when the hint is followed.
+    follow: fn(&[String], &str) -> Vec<String>,
+    /// What is said when even that is not the end of it: the next thing to mend.
+    next: Option<&'static str>,
+}
+
+/// The hint that was printed.
+fn hint(stderr: &str) -> Option<String> {
+    stderr.lines().find_map(|line| line.strip_prefix("hint: ")).map(str::to_string)
+}
+
+/// The words of a shell's command line.
+fn words(line: &str) -> Vec<String> {
+    let script = format!("printf '%s\\n' {line}");
+    let output = Command::new("bash").args(["-c", &script]).output().unwrap();
+    String::from_utf8(output.stdout).unwrap().lines().map(str::to_string).collect()
+}
+
+/// The command that the hint consists of.
+fn command_of(_: &[String], hint: &str) -> Vec<String> {
+    let words = words(hint);
+    assert_eq!(words[0], "gennape", "{hint}");
+    words[1..].to_vec()
+}
+
+/// The same again with the option that the hint begins with.
+fn with_option(arguments: &[String], hint: &str) -> Vec<String> {
+    let option = hint.split_whitespace().next().unwrap();
+    assert!(option.starts_with("--"), "{hint}");
+    [arguments, &[option.to_string()]].concat()
+}
+
+/// The same again with the target that the hint ends with.
+fn with_target(arguments: &[String], hint: &str) -> Vec<String> {
+    let option = hint.split_once("such as ").unwrap().1;
+    [arguments, &words(option)].concat()
+}
+
+/// The same again with the first of the names that the hint lists as the model.
+fn with_model(arguments: &[String], hint: &str) -> Vec<String> {
+    let name = hint.strip_prefix("give one of ").unwrap().split(',').next().unwrap();
+    let at = arguments.iter().position(|a| a == "--model").unwrap() + 1;
+    let mut arguments = arguments.to_vec();
+    arguments[at] = name.into();
+    arguments
+}
+
+#[test]
+fn every_hint_works_as_typed() {
+    let folder = folder("hints");
+    let path = |name: &str| folder.join(name).to_str().unwrap().to_string();
+    // A name that a shell would take apart.
+    let [cell, unknown, small, found, labels] =
+        ["a 'cell'.onnx", "un known.onnx", "small.onnx", "fo und", "labels.csv"].map(path);
+    let [onnx, onnx_labels, cache] = ["onnx", "onnx.csv", "cache"].map(path);
+    gennape(&["export", "nasbench201", CELL, "--stripped", "-o", &cell]).succeeds();
+    fs::write(&unknown, network("n", "Blur")).unwrap();
+    let sample = ["export", "nasbench_macro", "--sample", "4", "--stripped", "-o", &onnx];
+    let sampled = gennape(&sample).succeeds().stdout;
+    fs::copy(&unknown, folder.join("onnx/unknown.onnx")).unwrap();
+    let rows = sampled
+        .lines()
+        .enumerate()
+        .map(|(i, line)| format!("\"{}\",{i},{}\n", line.split_once('\t').unwrap().1, i * i));
+    fs::write(&labels, "architecture,top1,a b\n".to_string() + &rows.collect::<String>()).unwrap();
+    let files = (0..4).map(|i| format!("nasbench_macro_{i}.onnx,{i}\n")).collect::<String>();
+    fs::write(&onnx_labels, format!("onnx,top1\n{files}unknown.onnx,5\n")).unwrap();
+    gennape(&["search", "--space", "darts", "--budget", "2", "-o", &found]).succeeds();
+
+    let own = |arguments: &[&str]| arguments.iter().map(|a| a.to_string()).collect::<Vec<_>>();
+    let situation = |arguments: &[&str], hint, follow| Situation {
+        arguments: own(arguments),
+        hint,
+        follow,
+        next: None,
+    };
+    let macro_labels =
+        ["evaluate", "--space", "nasbench_macro", "--cache", &cache, "--labels", &labels];
+    let of_files = ["evaluate", "--onnx-dir", &onnx, "--cache", &cache, "--labels", &onnx_labels];
+    let mut situations = vec![
+        situation(
+            &["shrink", &cell, "--keep", "c99=1/2", "-o", &small],
+            "gennape space",
+            command_of,
+        ),
+        situation(&["search", "--space", "darts", "-o", &found], "--resume", command_of),
+        situation(&macro_labels, "--target", with_target),
+        situation(&["predict", RESNET, "--model", "nothing"], "gennape-cifar10", with_model),
+        situation(&of_files, "--allow-unknown", with_option),
+    ];
+    let search = ["search", "--budget", "1", "-o", &path("un"), "--from", &unknown];
+    for arguments in [
+        &["predict", &unknown][..],
+        &["profile", &unknown],
+        &["embed", &unknown],
+        &["space", &unknown],
+        &["shrink", &unknown, "--keep", "whole", "-o", &small],
+    ] {
+        situations.push(situation(arguments, "--allow-unknown", with_option));
+    }
+    // There is nothing to cut from it, which is said next.
+    let next = Some("nothing of this network can be cut");
+    situations.push(Situation { next, ..situation(&search, "--allow-unknown", with_option) });
+
+    for Situation { arguments, hint: part, follow, next } in situations {
+        let given: Vec<&str> = arguments.iter().map(String::as_str).collect();
+        let outcome = gennape(&given);
+        assert_eq!(outcome.code, Some(1), "{arguments:?}: {}", outcome.stderr);
+        let hint = hint(&outcome.stderr).unwrap_or_else(|| panic!("{}", outcome.stderr));
+        assert!(hint.contains(part), "{arguments:?}: {hint}");
+        let followed = follow(&arguments, &hint);
+        let outcome = gennape(&followed.iter().map(String::as_str).collect::<Vec<_>>());
+        match next {
+            Some(next) => {
+                assert!(outcome.stderr.contains(next), "{followed:?}: {}", outcome.stderr)
+            }
+            None => assert_eq!(outcome.code, Some(0), "{followed:?}: {}", outcome.stderr),
+        }
+    }
+}
+
+/// What is wrong in the arguments is the user's to mend.
+#[test]
+fn wrong_usage_ends_with_1_and_says_what() {
+    let folder = folder("usage");
+    let empty = folder.to_str().unwrap();
+    let missing = folder.join("no/such/folder/x");
+    let missing = missing.to_str().unwrap();
+    for (arguments, says) in [
+        (&["predict", "--no-such-flag", RESNET][..], "--no-such-flag"),
+        (&["no-such-command"], "no-such-command"),
+        (&[], "Usage"),
+        (&["predict", "Cargo.toml"], "not an ONNX file"),
+        (&["predict", empty], "no .onnx files"),
+        (&["predict", missing], "No such file"),
+        (&["predict", RESNET, "--model", missing], "there is no model"),
+        (&["predict", RESNET, "--model", empty], "manifest.json"),
+        (&["predict", RESNET, "--format", "xml"], "xml"),
+        (&["profile", RESNET, RESNET, "--format", "svg"], "one file at a time"),
+        (&["space", empty], empty),
+        (&["shrink", RESNET, "--keep", "whole", "-o", missing], "No such file"),
+        (&["export", "nasbench201", CELL, "-o", missing], "No such file"),
+        (&["search", "--space", "darts"], "--output"),
+        (&["search", "--space", "darts", "--allow-unknown", "-o", missing], "--from"),
+        (&["search", "--resume", empty], "search.json"),
+        (&["evaluate", "nasbench201", "--data", empty], "nasbench201.csv.gz"),
+        (&["evaluate", "--labels", missing], "required"),
+    ] {
+        let outcome = gennape(arguments);
+        assert_eq!(outcome.code, Some(1), "{arguments:?}: {}", outcome.stderr);
+        assert!(outcome.stderr.contains(says), "{arguments:?}: {}", outcome.stderr);
+        assert_eq!(outcome.stdout, "", "{arguments:?}");
+    }
+}
