@@ -336,6 +336,13 @@ impl LabelTable {
         let failed = |e| malformed(path, format!("not a Parquet file that can be read: {e}"));
         let mut table = Self::empty(path, "row");
         let reader = SerializedFileReader::new(file).map_err(failed)?;
+        // As the file says itself; that a page holds more than that, only unpacking shows.
+        let groups = reader.metadata().row_groups().iter();
+        let unpacked = groups.fold(0i64, |sum, group| sum.saturating_add(group.total_byte_size()));
+        if !(0..=MOST_BYTES as i64).contains(&unpacked) {
+            let what = format!("it is too large: a table may have {MOST_BYTES} bytes of text");
+            return Err(malformed(path, what));
+        }
         let schema = reader.metadata().file_metadata().schema();
         table.columns = schema.get_fields().iter().map(|f| f.name().to_string()).collect();
         table.check_room()?;

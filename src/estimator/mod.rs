@@ -461,6 +461,54 @@ mod tests {
         }
     }
 
+    #[test]
+    fn a_model_folder_is_the_old_one_or_the_new_one() {
+        use crate::files::faults::{Plan, with};
+        let models: Vec<Estimator> = Estimator::names().filter_map(Estimator::named).collect();
+        let [old, new] = &models[..] else { panic!("two models") };
+        let name =
+            |folder: &Path| Estimator::load(folder).map(|model| model.manifest().name.clone());
+        let plans =
+            || (0..16).map(Plan::Step).chain((0..16).map(Plan::Kill)).chain([Plan::Full(9999)]);
+        let mut failures = 0;
+        for (before, plan) in
+            [None, Some(old)].into_iter().flat_map(|b| plans().map(move |p| (b, p)))
+        {
+            let around = tempfile::tempdir().unwrap();
+            let folder = around.path().join("model");
+            before.into_iter().for_each(|model| model.save(&folder).unwrap());
+            let saved = with(plan, || new.save(&folder));
+            failures += usize::from(saved.is_err());
+            match (saved, name(&folder)) {
+                (Ok(()), Ok(name)) => assert_eq!(name, new.manifest().name),
+                (Err(_), Ok(name)) => {
+                    let old = before.map(|model| &model.manifest().name);
+                    assert!(name == new.manifest().name || Some(&name) == old, "{plan:?}");
+                }
+                (saved, Err(_)) => assert!(saved.is_err() && before.is_none(), "{plan:?}"),
+            }
+            // Whatever is left, the next one gets its way.
+            new.save(&folder).unwrap();
+            files::sweep(around.path());
+            assert_eq!(name(&folder).unwrap(), new.manifest().name);
+            assert_eq!(fs::read_dir(around.path()).unwrap().count(), 1, "{plan:?}");
+            assert_eq!(fs::read_dir(&folder).unwrap().count(), 2, "{plan:?}");
+        }
+        assert!(failures > 20, "{failures}");
+        // In a folder that is there already, and not over what is no model.
+        let folder = tempfile::tempdir().unwrap();
+        for plan in plans() {
+            let saved = with(plan, || new.save(folder.path()));
+            assert!(name(folder.path()).is_ok() || saved.is_err(), "{plan:?}");
+            fs::read_dir(folder.path())
+                .unwrap()
+                .for_each(|e| fs::remove_file(e.unwrap().path()).unwrap());
+        }
+        fs::write(folder.path().join("notes.txt"), "mine").unwrap();
+        assert!(new.save(folder.path()).is_err());
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+    }
+
     fn load(
         manifest: &Manifest,
         tensors: &BTreeMap<String, (Vec<usize>, Vec<f32>)>,

@@ -21,7 +21,7 @@
 //! more than its limit.
 
 #[cfg(test)]
-mod faults;
+pub(crate) mod faults;
 mod folder;
 mod lock;
 mod log;
