@@ -94,6 +94,19 @@ fn attention_costs_the_same_wherever_its_batch_is() {
     }
 }
 
+/// Windows stand where the batch usually does, each with an attention of its own.
+#[test]
+fn attention_within_windows_costs_each() {
+    let (windows, tokens) = (6, 20);
+    let graph = network(&[&[1, windows, tokens, 16]], |b, x| {
+        let x = reshape(b, x[0], &[windows as i64, tokens as i64, 16]);
+        let heads =
+            NONE.with("q_num_heads", Attribute::Int(2)).with("kv_num_heads", Attribute::Int(2));
+        node(b, OpType::Attention, heads, &[x, x, x])
+    });
+    assert_eq!(cost(&graph).macs(), (windows * 2 * tokens * tokens * 16) as u64);
+}
+
 #[test]
 fn recurrent_layers_cost_the_same_wherever_their_batch_is() {
     let (steps, features, hidden) = (50, 16, 32);

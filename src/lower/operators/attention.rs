@@ -15,34 +15,47 @@ struct Part {
     extent: Extent,
 }
 
-impl Part {
-    fn tokens(&self) -> u64 {
-        self.extent.height.saturating_mul(self.extent.width)
-    }
-}
-
 /// What else an attention reads.
 struct Extras<'a> {
     heads: u64,
+    /// How many sets of tokens there are, such as windows, each with an attention of its own.
+    sets: [u64; 2],
     /// Inputs that are added to the scores.
     masks: &'a [usize],
     /// Inputs that hold earlier keys and values.
     past: [usize; 2],
 }
 
-/// `features` of the tokens that an axis runs over.
+/// What an axis runs over as a map, whatever its meaning.
+fn of_axis(axes: &Axes, axis: usize) -> [u64; 2] {
+    let axis = axes.get(axis).map(|axis| extent(&smallvec![axis.clone()]));
+    let extent = axis.unwrap_or(Extent::new(1, 1, 1));
+    [extent.height.saturating_mul(extent.channels), extent.width]
+}
+
+/// How many sets of tokens the first axis holds for one input.
+fn sets(axes: Option<&Axes>) -> [u64; 2] {
+    axes.map_or([1, 1], |axes| of_axis(axes, 0))
+}
+
+/// `features` of the tokens that an axis runs over, in all sets.
 fn of_tokens(axes: &Axes, axis: usize, features: u64) -> Extent {
-    let tokens = axes.get(axis).map(|axis| extent(&smallvec![axis.clone()]));
-    let tokens = tokens.unwrap_or(Extent::new(1, 1, 1));
-    Extent::new(features, tokens.height, tokens.width)
+    let (tokens, sets) = (of_axis(axes, axis), sets(Some(axes)));
+    let [height, width] = [0, 1].map(|i| tokens[i].saturating_mul(sets[i]));
+    Extent::new(features, height, width)
 }
 
 impl Drafter<'_> {
     /// ONNX's: queries, keys and values are there.
     pub(super) fn attention(&mut self, node: &Node) {
         let part = |i: usize| {
-            let axes = self.axes_of(node, i)?;
-            let features = extent(axes).channels;
+            let (axes, shape) = (self.axes_of(node, i)?, &self.value(node, i)?.shape);
+            let features: &[usize] = match shape.as_slice() {
+                [_, heads, _, head] => &[*heads, *head],
+                [.., all] => &[*all],
+                [] => &[],
+            };
+            let features = features.iter().fold(1u64, |p, &d| p.saturating_mul(d as u64));
             let extent = of_tokens(axes, axes.len().checked_sub(2)?, features);
             Some(Part { index: self.from(node, i)?, extent })
         };
@@ -50,10 +63,12 @@ impl Drafter<'_> {
             return self.plain(node, Operation::MatMul);
         };
         let heads = match self.axes_of(node, 0) {
-            Some(axes) if axes.len() == 4 => extent(&smallvec![axes[1].clone()]).channels,
+            Some(axes) if axes.len() == 4 => self.value(node, 0).map_or(1, |q| q.shape[1] as u64),
             _ => node.attributes.int("q_num_heads", 1).unsigned_abs(),
         };
-        self.scaled_dot_product(node, [q, k, v], Extras { heads, masks: &[3], past: [4, 5] });
+        let sets = sets(self.axes_of(node, 0));
+        let extras = Extras { heads, sets, masks: &[3], past: [4, 5] };
+        self.scaled_dot_product(node, [q, k, v], extras);
     }
 
     /// ONNX Runtime's, which projects its input itself.
@@ -78,7 +93,9 @@ impl Drafter<'_> {
         let parts = self.cut(node, Part { index: from, extent: output }, 2, &widths);
         let &[q, k, v] = parts.as_slice() else { return };
         let heads = node.attributes.int("num_heads", 1).unsigned_abs();
-        self.scaled_dot_product(node, [q, k, v], Extras { heads, masks: &[3, 5], past: [4, 4] });
+        let sets = sets(self.axes_of(node, 0));
+        let extras = Extras { heads, sets, masks: &[3, 5], past: [4, 4] };
+        self.scaled_dot_product(node, [q, k, v], extras);
     }
 
     /// ONNX Runtime's without projections: queries, keys and values in one to three tensors, to
@@ -114,7 +131,8 @@ impl Drafter<'_> {
             }
         }
         let &[q, k, v] = parts.as_slice() else { return };
-        let extras = Extras { heads: sizes.heads as u64, masks: &[4, 5], past: [6, 7] };
+        let (heads, sets) = (sizes.heads as u64, sets(self.axes_of(node, 0)));
+        let extras = Extras { heads, sets, masks: &[4, 5], past: [6, 7] };
         self.scaled_dot_product(node, [q, k, v], extras);
     }
 
@@ -153,10 +171,10 @@ impl Drafter<'_> {
     }
 
     /// Keys or values after those that were there before.
-    fn with_past(&mut self, node: &Node, part: Part, past: usize) -> Part {
+    fn with_past(&mut self, node: &Node, part: Part, past: usize, sets: u64) -> Part {
         let Some(value) = self.value(node, past) else { return part };
         let axis = value.shape.len().checked_sub(2);
-        let before = axis.map_or(0, |axis| value.shape[axis] as u64);
+        let before = axis.map_or(0, |axis| (value.shape[axis] as u64).saturating_mul(sets));
         let mut extent = part.extent;
         extent.height = extent.height.saturating_add(before);
         let inputs: SmallVec<[Index; 2]> =
@@ -167,13 +185,16 @@ impl Drafter<'_> {
 
     /// The outputs: softmax(q · kᵀ + masks) · v, then keys, values and scores.
     fn scaled_dot_product(&mut self, node: &Node, [q, k, v]: [Part; 3], extras: Extras) {
-        let k = self.with_past(node, k, extras.past[0]);
-        let v = self.with_past(node, v, extras.past[1]);
+        let [rows, columns] = extras.sets.map(|sets| sets.max(1));
+        let k = self.with_past(node, k, extras.past[0], rows);
+        let v = self.with_past(node, v, extras.past[1], rows);
+        // Of one set.
+        let keys = [k.extent.height / rows, k.extent.width / columns];
         let larger = |a: Extent, b: Extent| std::cmp::max_by_key(a, b, |e| (e.elements(), *e));
         let scores = Extent::new(
             extras.heads,
-            q.extent.height.saturating_mul(k.extent.height),
-            q.extent.width.saturating_mul(k.extent.width),
+            q.extent.height.saturating_mul(keys[0]),
+            q.extent.width.saturating_mul(keys[1]),
         );
         let output = self.extent(self.output(node));
         let push = |draft: &mut super::Draft, inputs: [Index; 2], input, output, macs| {
@@ -192,7 +213,7 @@ impl Drafter<'_> {
             index = self.masked(node, index, mask, scores);
         }
         index = push_in(&mut self.draft, Operation::Softmax, &[index], scores, node);
-        let keys = k.tokens();
+        let keys = keys[0].saturating_mul(keys[1]);
         self.draft.nodes_mut()[index].window.kernel = [u32::try_from(keys).unwrap_or(u32::MAX), 1];
         let macs = output.elements().saturating_mul(keys);
         let index = push(&mut self.draft, [index, v.index], larger(scores, v.extent), output, macs);
