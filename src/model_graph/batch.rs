@@ -58,10 +58,10 @@ impl Batch {
         self.places.get(id.index()).copied().flatten()
     }
 
-    /// What is not certain about it, in a sentence.
+    /// What is not certain about it, as a phrase that the inputs' names follow.
     pub fn doubt(&self) -> Option<&'static str> {
         self.doubt.then_some(
-            "no axis of its inputs is certainly the batch: costs are those of all that they hold",
+            "no axis is certainly the batch, so costs are those of all that these inputs hold",
         )
     }
 

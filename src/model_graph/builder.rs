@@ -363,6 +363,12 @@ impl Builder {
     /// The finished network.
     pub fn finish(mut self) -> ModelGraph {
         self.graph.batch = Batch::find(&self.graph);
+        if let Some(doubt) = self.graph.batch.doubt() {
+            for &id in &self.graph.inputs {
+                let name = &self.graph.values[id.index()].name;
+                remark::add(&mut self.graph.remarks, RemarkKind::Assumed, doubt, name);
+            }
+        }
         self.graph
     }
 }
