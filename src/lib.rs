@@ -21,6 +21,8 @@
 //!
 //! The method is GENNAPE's (arXiv 2211.17226). Shape inference belongs to [`model_graph`], not to
 //! [`onnx`], so that search spaces and the importer share one set of rules.
+// Not `forbid`: ndarray's macro `s!` allows itself what it needs.
+#![deny(unsafe_code)]
 #![warn(missing_docs)]
 
 pub mod benchmarks;
@@ -42,6 +44,8 @@ mod plot;
 pub mod predictor;
 pub mod proxies;
 pub mod search;
+#[doc = include_str!("security.md")]
+pub mod security {}
 pub mod spaces;
 pub mod subnetworks;
 mod text;

@@ -173,7 +173,7 @@ impl<C> Default for Start<C> {
 /// Searches `space` for solutions of `problem`. The same limits and start give the same record.
 ///
 /// # Errors
-/// When a network can't be measured, or the first [`FAULTS`] candidates are no networks. Nothing is
+/// When a network can't be measured, or the first twenty candidates are no networks. Nothing is
 /// lost: `observe` has heard of all before it.
 pub fn search<S: SearchSpace>(
     space: &S,
