@@ -178,12 +178,12 @@ impl Original {
         }
     }
 
-    /// The elements of a floating-point tensor; `None` also for types that have no arithmetic
-    /// here, those of 8 bits and fewer.
+    /// The elements of a stored tensor as numbers; `None` also for types that have no arithmetic
+    /// here, such as floating-point numbers of 8 bits and fewer.
     ///
     /// # Errors
     /// As [`bytes`](Self::bytes).
-    pub fn floats(
+    pub fn numbers(
         &mut self,
         id: ValueId,
         dtype: DataType,
@@ -191,10 +191,10 @@ impl Original {
     ) -> Result<Option<Vec<f64>>, ReadError> {
         let Some(bytes) = self.bytes(id, dtype, elements)? else { return Ok(None) };
         let count = usize::try_from(elements).unwrap_or(0);
-        Ok(match from_raw(&bytes, dtype, count) {
-            Some(TensorData::Floats(elements)) => Some(elements),
-            _ => None,
-        })
+        Ok(from_raw(&bytes, dtype, count).map(|data| match data {
+            TensorData::Floats(elements) => elements,
+            TensorData::Ints(elements) => elements.into_iter().map(|i| i as f64).collect(),
+        }))
     }
 }
 

@@ -11,7 +11,7 @@
 
 use crate::model_graph::infer::einsum::{Label as AxisLabel, equation};
 use crate::model_graph::infer::{self, layout, reduce::reduced_axes};
-use crate::model_graph::{ModelGraph, Node, OpType, TensorData, ValueId};
+use crate::model_graph::{DataType, ModelGraph, Node, OpType, TensorData, ValueId};
 use smallvec::{SmallVec, smallvec};
 use std::collections::HashMap;
 
@@ -115,8 +115,12 @@ impl<'g> Labels<'g> {
         let value = self.graph.value(id);
         let vector = value.shape.iter().filter(|&&extent| extent > 1).count() < 2;
         let known = self.of[id.index()].iter().any(|&a| a != WHOLE);
-        let stored = value.producer.is_none() && value.is_constant() && value.dtype.is_float();
-        if !stored || (known && !vector) {
+        let stored = value.producer.is_none() && value.is_constant();
+        // Other integers are shapes and indices, unless they are a bias.
+        let weight = value.dtype.is_float()
+            || is_quantised(value.dtype)
+            || (vector && self.graph.nodes()[node].op == OpType::DequantizeLinear);
+        if !stored || !weight || (known && !vector) {
             return;
         }
         let axes: Axes = value.shape.iter().map(|&extent| self.fresh(extent)).collect();
@@ -532,8 +536,18 @@ impl<'g> Labels<'g> {
                 one(axes)
             }
             QuantizeLinear | DequantizeLinear => {
-                let single = |i: usize| input(i).is_none_or(|id| graph.value(id).elements() == 1);
-                if single(1) && single(2) { one(x) } else { None }
+                let parameters = [input(1), input(2)].into_iter().flatten();
+                let mut several = parameters.filter(|id| graph.value(*id).elements() > 1);
+                if several.clone().next().is_some() {
+                    let at = along("axis", 1)?;
+                    // Not in blocks.
+                    let whole = |id: ValueId| graph.value(id).shape.as_slice() == [x_shape[at]];
+                    if !several.all(whole) {
+                        return None;
+                    }
+                    (1..3).for_each(|i| self.bias(input(i), x[at]));
+                }
+                one(x)
             }
             _ => None,
         }
@@ -886,6 +900,11 @@ impl<'g> Labels<'g> {
         }
         Some(x[..at].iter().copied().chain(between).chain(x[at + 1..].iter().copied()).collect())
     }
+}
+
+/// Whether weights are stored in this type of integers: of 8 bits and fewer.
+fn is_quantised(dtype: DataType) -> bool {
+    matches!(dtype, DataType::Int8 | DataType::Uint8 | DataType::Other(21 | 22))
 }
 
 /// The coarsest factors, from the outermost, of which the extents of both shapes are products of

@@ -3,8 +3,9 @@
 use super::channels::NO_UNIT;
 use super::plan::{self, Built};
 use super::{SubNetwork, SuperNetwork, edits};
-use crate::model_graph::{BuildError, ModelGraph, TensorData, ValueId};
+use crate::model_graph::{BuildError, ModelGraph, Node, OpType, TensorData, ValueId, infer};
 use crate::onnx::{self, Original, ReadError, WriteError};
+use std::collections::HashMap;
 use std::io::Write;
 
 /// Why a sub-network could not be written with its weights.
@@ -56,7 +57,8 @@ impl SuperNetwork {
     /// documentation, free dimensions, functions, and how tensors are stored.
     ///
     /// A group keeps the units whose weights have the largest L2 norm: over all stored
-    /// floating-point tensors of at least two dimensions, everything that belongs to the unit.
+    /// floating-point and quantised tensors of at least two dimensions, everything that belongs
+    /// to the unit.
     /// What the file computes is what the whole network computes with the other units' channels
     /// zero, in groups that are [exact](super::Group::exact). Smaller kernels keep the middle
     /// of the weight.
@@ -112,25 +114,23 @@ impl SuperNetwork {
     fn importance(&self, original: &mut Original) -> Result<Vec<f64>, ReadError> {
         let units = self.groups().iter().map(|g| g.units).sum();
         let mut squares = vec![0.0; units];
+        let quantised = self.quantised();
         let values = (0u32..).map(ValueId).zip(self.graph.values());
         for (axes, (id, value)) in self.channels.of.iter().zip(values) {
+            let quantisation = quantised.get(&id);
             let weight = value.producer.is_none()
                 && value.is_constant()
-                && value.dtype.is_float()
+                && (value.dtype.is_float() || quantisation.is_some())
                 && value.shape.len() > 1;
             let axes = axes.iter().map(|&a| &self.channels.axes[a as usize]).enumerate();
             let mut cut = axes.filter(|(_, units)| !units.is_empty()).peekable();
             if !weight || cut.peek().is_none() {
                 continue;
             }
-            let elements = match value.data() {
-                Some(TensorData::Floats(known)) => known.clone(),
-                Some(TensorData::Ints(_)) => continue,
-                None => match original.floats(id, value.dtype, value.elements())? {
-                    Some(elements) => elements,
-                    None => continue,
-                },
-            };
+            let Some(mut elements) = self.numbers(original, id)? else { continue };
+            if let Some(quantisation) = quantisation {
+                self.dequantise(original, quantisation, &value.shape, &mut elements)?;
+            }
             for (axis, units) in cut {
                 let inner: usize = value.shape[axis + 1..].iter().product();
                 for (i, run) in elements.chunks(inner.max(1)).enumerate() {
@@ -143,4 +143,59 @@ impl SuperNetwork {
         }
         Ok(squares)
     }
+
+    /// The elements of a stored tensor.
+    fn numbers(&self, original: &mut Original, id: ValueId) -> Result<Option<Vec<f64>>, ReadError> {
+        let value = self.graph.value(id);
+        Ok(match value.data() {
+            Some(TensorData::Floats(known)) => Some(known.clone()),
+            Some(TensorData::Ints(known)) => Some(known.iter().map(|&i| i as f64).collect()),
+            None => original.numbers(id, value.dtype, value.elements())?,
+        })
+    }
+
+    /// How integers become weights.
+    fn quantised(&self) -> HashMap<ValueId, Quantisation> {
+        let of_node = |node: &Node| {
+            let input = |i: usize| node.inputs.get(i).copied().flatten();
+            let (weight, scale, zero) = (input(0)?, input(1)?, input(2));
+            let rank = self.graph.value(weight).shape.len();
+            let axis = infer::axis(node.attributes.int("axis", 1), rank).ok()?;
+            Some((weight, Quantisation { scale, zero, axis }))
+        };
+        let nodes = self.graph.nodes().iter().filter(|n| n.op == OpType::DequantizeLinear);
+        nodes.filter_map(of_node).collect()
+    }
+
+    fn dequantise(
+        &self,
+        original: &mut Original,
+        by: &Quantisation,
+        shape: &[usize],
+        elements: &mut [f64],
+    ) -> Result<(), ReadError> {
+        let scale = self.numbers(original, by.scale)?.unwrap_or_default();
+        let zero = match by.zero {
+            Some(zero) => self.numbers(original, zero)?.unwrap_or_default(),
+            None => Vec::new(),
+        };
+        let inner: usize = shape[by.axis + 1..].iter().product();
+        for (i, run) in elements.chunks_mut(inner.max(1)).enumerate() {
+            // One for all, or one for each position along the axis.
+            let of = |list: &[f64], default: f64| match list {
+                [] => default,
+                list => list[i % shape[by.axis] % list.len()],
+            };
+            let (scale, zero) = (of(&scale, 1.0), of(&zero, 0.0));
+            run.iter_mut().for_each(|x| *x = (*x - zero) * scale);
+        }
+        Ok(())
+    }
+}
+
+/// How integers become numbers: (x - zero) · scale, along an axis.
+struct Quantisation {
+    scale: ValueId,
+    zero: Option<ValueId>,
+    axis: usize,
 }

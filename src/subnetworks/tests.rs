@@ -339,7 +339,7 @@ fn the_strongest_channels_keep_their_weights() {
         let (graph, mut file) = Original::open(path, &onnx::ReadOptions::default()).unwrap();
         let mut of_node = |node: &crate::model_graph::Node| {
             let value = graph.value(node.inputs[1].unwrap());
-            file.floats(node.inputs[1].unwrap(), value.dtype, value.elements()).unwrap().unwrap()
+            file.numbers(node.inputs[1].unwrap(), value.dtype, value.elements()).unwrap().unwrap()
         };
         graph.nodes().iter().map(&mut of_node).collect()
     };

@@ -448,3 +448,85 @@ fn sequences_of_other_sizes_are_split() {
         [1, 4]
     );
 }
+
+/// Two convolutions with 8-bit weights; a scale and a zero point for each filter.
+#[test]
+fn quantised_weights_are_cut_with_their_scales() {
+    let bytes = |name: &str, dims: &[i64], data: Vec<u8>| TensorProto {
+        name: name.into(),
+        data_type: 3,
+        dims: dims.to_vec(),
+        raw_data: data,
+        ..Default::default()
+    };
+    let dequantise = |name: &str| NodeProto {
+        attribute: vec![int("axis", 0)],
+        ..node(
+            "DequantizeLinear",
+            &[name, &format!("{name}_s"), &format!("{name}_z")],
+            &[&format!("{name}_f")],
+        )
+    };
+    let mut scales = weight("w_s", &[4]);
+    // What the integers alone say is the other way round.
+    scales.raw_data = [4.0f32, 3.0, 2.0, 1.0].iter().flat_map(|x| x.to_le_bytes()).collect();
+    let whole = model(GraphProto {
+        node: vec![
+            dequantise("w"),
+            node("Conv", &["x", "w_f"], &["a"]),
+            node("Relu", &["a"], &["r"]),
+            dequantise("v"),
+            node("Conv", &["r", "v_f"], &["y"]),
+        ],
+        input: vec![value("x", &["N", "1", "4", "4"])],
+        output: vec![value("y", &["N", "2", "4", "4"])],
+        initializer: vec![
+            bytes("w", &[4, 1, 1, 1], vec![10, 11, 12, 13]),
+            scales,
+            bytes("w_z", &[4], vec![0, 1, 2, 3]),
+            bytes("v", &[2, 4, 1, 1], (0..8).collect()),
+            weight("v_s", &[2]),
+            bytes("v_z", &[2], vec![0, 0]),
+        ],
+        ..Default::default()
+    });
+    let (half, notes) = shrink(&whole, "c0=1/2");
+    assert!(notes.is_empty());
+    let raw = |name: &str| initialiser(&half, name).raw_data.clone();
+    assert_eq!((raw("w"), raw("w_z")), (vec![10, 11], vec![0, 1]));
+    assert_eq!(elements(initialiser(&half, "w_s")), [4.0, 3.0]);
+    assert_eq!(raw("v"), [0, 1, 4, 5]);
+    assert_eq!(initialiser(&half, "v_s"), initialiser(&whole, "v_s"));
+}
+
+#[test]
+fn elements_of_four_bits_are_cut_apart() {
+    let packed = TensorProto {
+        name: "w".into(),
+        // INT4, the first element in the lower half of a byte.
+        data_type: 22,
+        dims: vec![3, 3],
+        raw_data: vec![0x21, 0x43, 0x65, 0x87, 0x09],
+        ..Default::default()
+    };
+    let whole = model(GraphProto {
+        node: vec![
+            node("MatMul", &["x", "a"], &["h"]),
+            node("Relu", &["h"], &["r"]),
+            node("DequantizeLinear", &["w", "s"], &["w_f"]),
+            node("MatMul", &["r", "w_f"], &["y"]),
+        ],
+        input: vec![value("x", &["N", "2"])],
+        output: vec![value("y", &["N", "3"])],
+        initializer: vec![
+            weight("a", &[2, 3]),
+            packed,
+            TensorProto { dims: Vec::new(), ..weight("s", &[1]) },
+        ],
+        ..Default::default()
+    });
+    // Rows 1 and 2 of 1 2 3, 4 5 6, 7 8 9: the stronger inputs.
+    let (cut, _) = shrink(&whole, "c0=3/4");
+    let cut = initialiser(&cut, "w");
+    assert_eq!((&*cut.dims, &*cut.raw_data), (&[2, 3][..], &[0x54, 0x76, 0x98][..]));
+}
