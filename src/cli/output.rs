@@ -3,6 +3,7 @@
 use super::error::Error;
 use crate::estimator::{MANIFEST, WEIGHTS, check_target};
 use crate::files::{self, Lock, Output};
+use crate::onnx::DataFile;
 use std::fs;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -10,6 +11,7 @@ use std::path::{Path, PathBuf};
 /// A file that a command writes. It appears under its name in [`finish`](Self::finish); dropped
 /// before, it changes nothing.
 pub(super) struct Target {
+    path: PathBuf,
     name: String,
     out: Output,
 }
@@ -36,14 +38,21 @@ impl Target {
     fn open(path: &Path, out: io::Result<Output>) -> Result<Self, Error> {
         let name = path.display().to_string();
         match out {
-            Ok(out) => Ok(Self { name, out }),
+            Ok(out) => Ok(Self { path: path.into(), name, out }),
             Err(e) => Err(Error::from(e).about(&name)),
         }
     }
 
+    /// The data file beside this one, which must be none of `inputs`.
+    pub fn data(&self, inputs: &[PathBuf]) -> DataTarget {
+        let mut path = self.path.as_os_str().to_os_string();
+        path.push(".data");
+        DataTarget { path: path.into(), inputs: inputs.to_vec(), target: None }
+    }
+
     /// Puts the file in its place.
     pub fn finish(self) -> Result<(), Error> {
-        let Self { name, out } = self;
+        let Self { name, out, .. } = self;
         out.finish().map_err(|e| Error::from(e).about(&name))
     }
 }
@@ -61,6 +70,47 @@ impl Write for Target {
 impl Target {
     fn about(&self, error: io::Error) -> io::Error {
         io::Error::new(error.kind(), format!("{}: {error}", self.name))
+    }
+}
+
+/// The data file beside an ONNX file, which there is only if something is written to it.
+pub(super) struct DataTarget {
+    path: PathBuf,
+    inputs: Vec<PathBuf>,
+    target: Option<Target>,
+}
+
+impl DataTarget {
+    /// To write to it.
+    pub fn file(&mut self) -> DataFile<'_> {
+        let name = self.path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        DataFile { name, out: self }
+    }
+
+    /// Puts the file in its place, if there is one.
+    pub fn finish(self) -> Result<(), Error> {
+        self.target.map_or(Ok(()), Target::finish)
+    }
+}
+
+impl Write for DataTarget {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let target = match self.target.take() {
+            Some(target) => target,
+            None => {
+                let name = self.path.display().to_string();
+                if self.inputs.iter().any(|input| files::same(input, &self.path)) {
+                    let what = format!("{name}: the weights would be written onto what is read");
+                    return Err(io::Error::other(what));
+                }
+                Target { path: self.path.clone(), out: Output::create(&self.path)?, name }
+            }
+        };
+        self.target.insert(target).write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.target.as_mut().map_or(Ok(()), Target::flush)
     }
 }
 

@@ -18,7 +18,7 @@ use std::path::PathBuf;
 /// share of a group that is kept, the branches that are left out, kernels, activations. A group
 /// keeps the channels whose weights have the largest norm. Everything else stays as it is in the
 /// file: names, documentation, free dimensions, functions. Weights in external data come to stand
-/// inside the new file.
+/// inside the new file, or beside it in FILE.data where that would be longer than 2 GiB.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example:\n  \
     gennape shrink resnet18.onnx --keep c0=3/4,c5=1/2,-b2,k4=1 -o small.onnx")]
@@ -62,7 +62,10 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Error> {
     let mut inputs = original.files().map_err(ShrinkError::from)?;
     inputs.push(path.into());
     let mut out = Target::new(&arguments.output, &inputs)?;
-    let Shrunk { graph, weights, cuts, notes } = space.shrink(&sub, &mut original, &mut out)?;
+    let mut data = out.data(&inputs);
+    let shrunk = space.shrink(&sub, &mut original, &mut out, Some(data.file()))?;
+    let Shrunk { graph, weights, cuts, notes } = shrunk;
+    data.finish()?;
     out.finish()?;
     notes.iter().for_each(|text| note(text));
     if !weights {

@@ -6,7 +6,7 @@
 //!
 //! Calls of local functions and branches of If stay what they are, unless something inside must
 //! change: then the body takes the node's place, since a function may be called from elsewhere
-//! too. External data comes to stand inside the new file.
+//! too. External data comes to stand inside the new file, as far as it fits.
 
 mod nodes;
 mod shapes;
@@ -15,9 +15,9 @@ mod tests;
 
 use super::error::{ReadError, WriteError};
 use super::origins::{Body, ContextId, MAIN, Place, Slot};
-use super::rope::{Cut, Elements, Rope, cut_data, cut_shape};
+use super::rope::{Cut, DataFile, Elements, Rope, cut_data, cut_shape};
 use super::stored::{Key, Original};
-use super::write::{self, MAX_MESSAGE, encode};
+use super::write::{self, encode};
 use crate::model_graph::{
     Attribute, DataType, ModelGraph, OpType, Shape, TensorData, Value, ValueId,
 };
@@ -100,13 +100,13 @@ const GRAPH_VALUE_INFO: u32 = 13;
 const GRAPH_ANNOTATION: u32 = 14;
 const GRAPH_SPARSE: u32 = 15;
 const FUNCTION_VALUE_INFO: u32 = 12;
-const TENSOR_RAW_DATA: u32 = 9;
 
 /// The first IR version in which initialisers need not be inputs too.
 const FREE_INITIALISERS: u64 = 4;
 
 /// Writes the file that `graph` was read from with `edits`, and returns what somebody should know
-/// of the way it was done.
+/// of the way it was done. Weights stand inside the new file, unless it would be longer than
+/// `limit` bytes; then they go to `data`.
 ///
 /// # Errors
 /// When weights cannot be read, writing fails, or the file holds something that cannot be edited.
@@ -114,18 +114,26 @@ pub(crate) fn write_edited(
     original: &mut Original,
     graph: &ModelGraph,
     edits: &Edits,
+    limit: u64,
     out: impl Write,
+    data: Option<DataFile>,
 ) -> Result<Vec<String>, WriteError> {
-    let (rope, notes) = Editor::new(original, graph, edits)?.edit()?;
-    if rope.size() >= MAX_MESSAGE {
-        let what = format!(
-            "{} bytes are more than the 2 GiB that a file without external data holds",
-            rope.size()
-        );
+    let (mut rope, mut notes) = Editor::new(original, graph, edits, None)?.edit()?;
+    let mut nothing = std::io::sink();
+    let mut beside: &mut dyn Write = &mut nothing;
+    if rope.size() > limit
+        && let Some(DataFile { name, out }) = data
+    {
+        (rope, notes) = Editor::new(original, graph, edits, Some(&name))?.edit()?;
+        notes.push(format!("more than 2 GiB do not fit in one file: most weights are in '{name}'"));
+        beside = out;
+    }
+    if rope.size() > limit {
+        let what = format!("{} bytes are more than the 2 GiB that a file can hold", rope.size());
         return Err(WriteError::Unrepresentable(what));
     }
     let mut out = BufWriter::new(out);
-    rope.write(original, &mut out)?;
+    rope.write(original, &mut out, beside)?;
     out.flush()?;
     Ok(notes)
 }
@@ -159,6 +167,8 @@ struct Editor<'a> {
     original: &'a Original,
     graph: &'a ModelGraph,
     edits: &'a Edits,
+    /// The file that weights go to, unless they stay inside.
+    beside: Option<&'a str>,
     ir_version: u64,
     /// Bodies that take the place of their node.
     expanded: HashSet<ContextId>,
@@ -184,6 +194,7 @@ impl<'a> Editor<'a> {
         original: &'a Original,
         graph: &'a ModelGraph,
         edits: &'a Edits,
+        beside: Option<&'a str>,
     ) -> Result<Self, WriteError> {
         let all = original.whole();
         let origins = &original.origins;
@@ -196,6 +207,7 @@ impl<'a> Editor<'a> {
             original,
             graph,
             edits,
+            beside,
             ir_version: ir.map_or(0, |f| f.value),
             expanded: HashSet::new(),
             nodes: origins.nodes.iter().enumerate().map(|(i, place)| (*place, i)).collect(),
@@ -576,7 +588,7 @@ impl<'a> Editor<'a> {
                 shape: value.shape.clone(),
                 cut: cut.clone(),
             };
-            rope.elements(TENSOR_RAW_DATA, elements)?;
+            rope.elements(elements, self.beside)?;
         }
         Ok(rope)
     }

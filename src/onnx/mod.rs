@@ -60,8 +60,10 @@ mod write;
 
 pub(crate) use edit::{Content, Edits, More, NodeEdit, Operand, Replacement, write_edited};
 pub use error::{ErrorKind, ReadError, WriteError};
+pub use rope::DataFile;
 pub(crate) use rope::{Cut, cut_data, cut_shape};
 pub use stored::Original;
+pub(crate) use write::MAX_MESSAGE;
 pub use write::{Weights, write};
 
 use crate::model_graph::ModelGraph;

@@ -7,7 +7,7 @@ use super::wire::push_varint;
 use super::write::bits;
 use crate::model_graph::{DataType, Shape, TensorData};
 use smallvec::SmallVec;
-use std::io::Write;
+use std::io::{self, Read, Write};
 use std::ops::Range;
 use std::rc::Rc;
 
@@ -75,8 +75,17 @@ impl Elements {
     }
 
     fn bytes(&self, original: &mut Original) -> Result<Vec<u8>, WriteError> {
+        let bytes = self.all(original)?;
+        match Some(bytes.len() as u64) == self.size() {
+            true => Ok(bytes),
+            // The lengths around it are written already.
+            false => Err(io::Error::other("a tensor has another number of elements").into()),
+        }
+    }
+
+    fn all(&self, original: &mut Original) -> Result<Vec<u8>, WriteError> {
         let elements = self.shape.iter().map(|&d| d as u64).product();
-        let lost = |what: String| WriteError::Io(std::io::Error::other(what));
+        let lost = |what: String| WriteError::Io(io::Error::other(what));
         let read = |e: ReadError| WriteError::Weights(Box::new(e));
         let all = original.elements(self.tensor.clone(), self.dtype, elements).map_err(read)?;
         let all = all.ok_or_else(|| lost("the elements of a tensor are not there".into()))?;
@@ -117,6 +126,44 @@ enum Piece {
     Copy(Range<usize>),
     Bytes(Vec<u8>),
     Elements(Rc<Elements>),
+    /// Where elements lie that are written to the data file.
+    Offset(Rc<Elements>),
+}
+
+/// A file beside the model, for elements that do not fit in it.
+pub struct DataFile<'a> {
+    /// Its name,
+    pub name: String,
+    /// and where its content goes, which is written to only if there is any.
+    pub out: &'a mut dyn Write,
+}
+
+/// Where elements may begin in a data file, so that runtimes can map them.
+const ALIGNMENT: u64 = 4096;
+/// Fewer bytes of elements stay in the model.
+const SMALL: u64 = 1024;
+/// Field numbers of `onnx.proto`.
+const TENSOR_RAW_DATA: u32 = 9;
+const TENSOR_EXTERNAL_DATA: u32 = 13;
+const TENSOR_DATA_LOCATION: u32 = 14;
+
+/// An entry of external data.
+fn entry(key: &str, value: &str) -> Rope {
+    let mut rope = Rope::default();
+    rope.text(1, key);
+    rope.text(2, value);
+    rope
+}
+
+/// The entry of an offset, of the same length for all: where elements will lie shows only when
+/// they are written.
+fn offset(offset: u64) -> Vec<u8> {
+    let mut rope = Rope::default();
+    rope.message(TENSOR_EXTERNAL_DATA, entry("offset", &format!("{offset:020}")));
+    rope.pieces
+        .into_iter()
+        .flat_map(|p| if let Piece::Bytes(b) = p { b } else { Vec::new() })
+        .collect()
 }
 
 /// A message in pieces.
@@ -176,19 +223,38 @@ impl Rope {
         self.append(message);
     }
 
-    /// Appends a field that holds elements.
+    /// Appends the elements of a tensor, or that they lie in the file called `beside`.
     ///
     /// # Errors
     /// When their type has no fixed size.
-    pub fn elements(&mut self, number: u32, elements: Elements) -> Result<(), WriteError> {
+    pub fn elements(&mut self, elements: Elements, beside: Option<&str>) -> Result<(), WriteError> {
         let size = elements.size().ok_or_else(|| {
             let what = format!("elements of type {:?} cannot be moved", elements.dtype);
             WriteError::Unrepresentable(what)
         })?;
-        self.start(number, size);
-        self.size += size;
-        self.pieces.push(Piece::Elements(Rc::new(elements)));
+        match beside.filter(|_| size >= SMALL) {
+            None => {
+                self.start(TENSOR_RAW_DATA, size);
+                self.push(Piece::Elements(Rc::new(elements)));
+            }
+            Some(name) => {
+                self.message(TENSOR_EXTERNAL_DATA, entry("location", name));
+                self.message(TENSOR_EXTERNAL_DATA, entry("length", &size.to_string()));
+                self.number(TENSOR_DATA_LOCATION, 1);
+                self.push(Piece::Offset(Rc::new(elements)));
+            }
+        }
         Ok(())
+    }
+
+    fn push(&mut self, piece: Piece) {
+        self.size += match &piece {
+            Piece::Copy(range) => range.len() as u64,
+            Piece::Bytes(bytes) => bytes.len() as u64,
+            Piece::Elements(elements) => elements.size().unwrap_or(0),
+            Piece::Offset(_) => offset(0).len() as u64,
+        };
+        self.pieces.push(piece);
     }
 
     /// Appends another.
@@ -197,33 +263,38 @@ impl Rope {
             match piece {
                 Piece::Copy(range) => self.copy(range),
                 Piece::Bytes(bytes) => self.bytes(&bytes),
-                Piece::Elements(elements) => {
-                    self.size += elements.size().unwrap_or(0);
-                    self.pieces.push(Piece::Elements(elements));
-                }
+                other => self.push(other),
             }
         }
     }
 
-    /// Writes it.
+    /// Writes it, and the elements that lie beside it to `data`.
     ///
     /// # Errors
     /// When elements cannot be read, or writing fails.
-    pub fn write(&self, original: &mut Original, out: &mut impl Write) -> Result<(), WriteError> {
+    pub fn write(
+        &self,
+        original: &mut Original,
+        out: &mut impl Write,
+        data: &mut dyn Write,
+    ) -> Result<(), WriteError> {
+        let mut end = 0u64;
         for piece in &self.pieces {
             match piece {
                 Piece::Copy(range) => original.copy(range.clone(), out)?,
                 Piece::Bytes(bytes) => out.write_all(bytes)?,
-                Piece::Elements(elements) => {
+                Piece::Elements(elements) => out.write_all(&elements.bytes(original)?)?,
+                Piece::Offset(elements) => {
                     let bytes = elements.bytes(original)?;
-                    if Some(bytes.len() as u64) != elements.size() {
-                        let what = format!("a tensor has {} bytes of elements", bytes.len());
-                        return Err(std::io::Error::other(what).into());
-                    }
-                    out.write_all(&bytes)?;
+                    let gap = end.next_multiple_of(ALIGNMENT) - end;
+                    io::copy(&mut io::repeat(0).take(gap), data)?;
+                    data.write_all(&bytes)?;
+                    out.write_all(&offset(end + gap))?;
+                    end += gap + bytes.len() as u64;
                 }
             }
         }
+        data.flush()?;
         Ok(())
     }
 }

@@ -92,7 +92,7 @@ const ATTRIBUTE_TENSOR: u32 = 5;
 const TENSOR_RAW_DATA: u32 = 9;
 
 /// protobuf's limit.
-pub(super) const MAX_MESSAGE: u64 = 1 << 31;
+pub(crate) const MAX_MESSAGE: u64 = 1 << 31;
 
 pub(super) fn encode(message: &impl Message) -> Result<Vec<u8>, WriteError> {
     message.write_to_bytes().map_err(|e| WriteError::Unrepresentable(e.to_string()))

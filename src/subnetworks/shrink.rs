@@ -4,7 +4,7 @@ use super::channels::NO_UNIT;
 use super::plan::{self, Built};
 use super::{SubNetwork, SuperNetwork, edits};
 use crate::model_graph::{BuildError, ModelGraph, Node, OpType, TensorData, ValueId, infer};
-use crate::onnx::{self, Original, ReadError, WriteError};
+use crate::onnx::{self, DataFile, Original, ReadError, WriteError};
 use std::collections::HashMap;
 use std::io::Write;
 
@@ -54,7 +54,8 @@ pub struct CutTensor {
 impl SuperNetwork {
     /// Writes the file that the whole network was read from as the network that `sub` describes,
     /// with what is left of its weights. What `sub` does not change stays as it is: names,
-    /// documentation, free dimensions, functions, and how tensors are stored.
+    /// documentation, free dimensions, functions, and how tensors are stored. Only external data
+    /// comes to stand inside the new file, or in `data` where that would be longer than 2 GiB.
     ///
     /// A group keeps the units whose weights have the largest L2 norm: over all stored
     /// floating-point and quantised tensors of at least two dimensions, everything that belongs
@@ -71,6 +72,7 @@ impl SuperNetwork {
         sub: &SubNetwork,
         original: &mut Original,
         out: impl Write,
+        data: Option<DataFile>,
     ) -> Result<Shrunk, ShrinkError> {
         if !original.matches(&self.graph) {
             return Err(ShrinkError::Changed);
@@ -81,7 +83,8 @@ impl SuperNetwork {
         let (plan, units) = (self.plan(&options), self.units(&options, importance.as_deref()));
         let built = plan::build(self, &plan, &units)?;
         let edits = edits::edits(self, &plan, &units, &built);
-        let notes = onnx::write_edited(original, &self.graph, &edits, out)?;
+        let limit = onnx::MAX_MESSAGE - 1;
+        let notes = onnx::write_edited(original, &self.graph, &edits, limit, out, data)?;
         let Built { graph, cuts, .. } = built;
         let cuts = cuts.into_iter().flat_map(|(id, cut)| {
             let value = self.graph.value(id);

@@ -360,7 +360,7 @@ fn the_strongest_channels_keep_their_weights() {
     let space = SuperNetwork::new(graph);
     let sub = space.parse("c0=1/2").unwrap();
     let out = std::fs::File::create(&small).unwrap();
-    let shrunk = space.shrink(&sub, &mut file, out).unwrap();
+    let shrunk = space.shrink(&sub, &mut file, out, None).unwrap();
     assert!(shrunk.weights);
     assert_eq!(shrunk.cuts.len(), 1);
     assert_eq!((shrunk.cuts[0].axis, &shrunk.cuts[0].kept), (1, &kept));

@@ -36,7 +36,7 @@ fn keeps_its_promises(path: &Path, samples: usize) {
             // edited one.
             let (mut file, mut edited) = (Vec::new(), Vec::new());
             onnx::write(&built, &mut file, Weights::Stripped).unwrap();
-            space.shrink(&sub, &mut original, &mut edited).unwrap();
+            space.shrink(&sub, &mut original, &mut edited, None).unwrap();
             for file in [file, edited] {
                 let again = onnx::read_bytes(&file, "again", &ReadOptions::default()).unwrap();
                 let again = lower(&again).unwrap();

@@ -233,7 +233,9 @@ fn subnetworks(
     let parse = |text: &str| Ok(space.parse(text)?);
     let write = |candidate: &SubNetwork, mut out: Target| {
         let (_, mut original) = open(source)?;
-        space.shrink(candidate, &mut original, &mut out)?;
+        let mut data = out.data(&[]);
+        space.shrink(candidate, &mut original, &mut out, Some(data.file()))?;
+        data.finish()?;
         out.finish()
     };
     Job { space: &space, parse: &parse, write: &write }.run(arguments, settings, estimator)

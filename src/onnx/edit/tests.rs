@@ -1,8 +1,9 @@
 //! Files with sub-networks, message by message.
 
+use super::{Content, Edits, write_edited};
 use crate::lower::lower;
 use crate::onnx::tests::{branch, call, int, ints, model, node, value};
-use crate::onnx::{Original, ReadOptions, read_bytes};
+use crate::onnx::{DataFile, Original, ReadOptions, read_bytes};
 use crate::subnetworks::SuperNetwork;
 use onnx_protobuf::attribute_proto::AttributeType;
 use onnx_protobuf::tensor_proto::DataLocation;
@@ -49,7 +50,7 @@ fn shrink_file(path: &Path, options: &ReadOptions, text: &str) -> (Vec<u8>, Vec<
     let space = SuperNetwork::new(graph);
     let sub = space.parse(text).unwrap();
     let mut out = Vec::new();
-    let shrunk = space.shrink(&sub, &mut original, &mut out).unwrap();
+    let shrunk = space.shrink(&sub, &mut original, &mut out, None).unwrap();
     let again = read_bytes(&out, "again", options).unwrap();
     let (built, written) = (lower(&shrunk.graph).unwrap(), lower(&again).unwrap());
     assert_eq!(built.fingerprint(), written.fingerprint(), "{}: {text}", path.display());
@@ -410,6 +411,65 @@ fn weights_in_other_files_come_to_stand_inside() {
         let written = ModelProto::parse_from_bytes(&bytes).unwrap();
         assert!(written == shrink(&whole, text).0, "{text}");
     }
+}
+
+#[test]
+fn weights_that_do_not_fit_go_to_a_file_beside() {
+    let mut whole = documented();
+    let graph = whole.graph.as_mut().unwrap();
+    (graph.input[0], graph.initializer[0]) =
+        (value("x", &["N", "512", "4", "4"]), weight("w1", &[4, 512, 1, 1]));
+    // What is moved is what lies in another file, or is cut.
+    let folder = Folder::new();
+    let path = folder.write("model.onnx", &whole.write_to_bytes().unwrap());
+    let (graph, mut original) = Original::open(&path, &ReadOptions::default()).unwrap();
+    let cut = std::iter::once(Some([1, 3].into())).chain([None, None, None]).collect();
+    let w1 = graph.values().iter().position(|v| &*v.name == "w1").unwrap();
+    let w1 = crate::model_graph::ValueId(w1 as u32);
+    let mut edits = Edits::default();
+    edits.stored.insert(w1, Content::Cut { of: w1, cut });
+    let (mut small, mut data) = (Vec::new(), Vec::new());
+    let name = "small.onnx.data".to_string();
+    let beside = DataFile { name: name.clone(), out: &mut data };
+    write_edited(&mut original, &graph, &edits, 4000, &mut small, Some(beside)).unwrap();
+    let written = ModelProto::parse_from_bytes(&small).unwrap();
+    let w1 = initialiser(&written, "w1");
+    assert_eq!((&*w1.dims, w1.raw_data.len()), (&[2, 512, 1, 1][..], 0));
+    assert_eq!(w1.data_location, DataLocation::EXTERNAL.into());
+    let given = |key: &str| &w1.external_data.iter().find(|e| e.key == key).unwrap().value;
+    assert_eq!((given("location"), given("offset").parse()), (&name, Ok(0)));
+    assert_eq!(given("length").parse(), Ok(data.len()));
+    let expected = (512..1024).chain(1536..2048).flat_map(|i| (i as f32).to_le_bytes());
+    assert!(data == expected.collect::<Vec<u8>>());
+    // Without such a file it is an error.
+    let refused = write_edited(&mut original, &graph, &edits, 4000, &mut small, None);
+    assert!(refused.unwrap_err().to_string().contains("2 GiB"));
+}
+
+#[test]
+fn absent_weights_are_an_error_that_names_the_file() {
+    let mut outside = documented();
+    for tensor in &mut outside.graph.as_mut().unwrap().initializer {
+        tensor.external_data = vec![entry("location", "absent.bin")];
+        tensor.data_location = DataLocation::EXTERNAL.into();
+        tensor.raw_data.clear();
+    }
+    let folder = Folder::new();
+    let path = folder.write("model.onnx", &outside.write_to_bytes().unwrap());
+    let refused = |graph: crate::model_graph::ModelGraph, mut original: Original| {
+        let space = SuperNetwork::new(graph);
+        let sub = space.parse("c0=1/2").unwrap();
+        let mut out = Vec::new();
+        let error = space.shrink(&sub, &mut original, &mut out, None).unwrap_err();
+        (error.to_string(), out)
+    };
+    // Whoever finds it first.
+    let (error, out) = match Original::open(&path, &ReadOptions::default()) {
+        Ok((graph, original)) => refused(graph, original),
+        Err(error) => (error.to_string(), Vec::new()),
+    };
+    assert!(error.contains("absent.bin"), "{error}");
+    assert!(out.is_empty());
 }
 
 #[test]
