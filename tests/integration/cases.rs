@@ -9,26 +9,6 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-/// What is known not to hold yet.
-const NOT_YET: [&str; 12] = [
-    "a_sequence_first_gru_free_batch",
-    "a03",
-    "f_",
-    "i_",
-    "i1",
-    "j_answer",
-    "j_not_found",
-    "j_page",
-    "j",
-    "n",
-    "addchain",
-    "cos_add",
-];
-
-fn not_yet(name: &str) -> bool {
-    NOT_YET.iter().any(|start| name.starts_with(start))
-}
-
 /// Runs every row of `expected.csv` in `folder` and says what is wrong.
 fn wrong(folder: &Path, scratch: &Path) -> Vec<String> {
     let mut table = csv::Reader::from_path(folder.join("expected.csv")).unwrap();
@@ -37,9 +17,6 @@ fn wrong(folder: &Path, scratch: &Path) -> Vec<String> {
     for (i, row) in table.records().enumerate() {
         let row = row.unwrap();
         let cell = |name: &str| header.iter().position(|h| h == name).and_then(|c| row.get(c));
-        if not_yet(cell("arguments").unwrap()) {
-            continue;
-        }
         let scratch = scratch.join(i.to_string());
         let (onto, into) = (scratch.join("small.onnx"), scratch.join("found"));
         fs::create_dir_all(&scratch).unwrap();
@@ -58,7 +35,7 @@ fn wrong(folder: &Path, scratch: &Path) -> Vec<String> {
         let (said, says) = (&outcome.stderr, cell("says").unwrap());
         let right = if says.is_empty() {
             let json: serde_json::Value = serde_json::from_str(&outcome.stdout).unwrap_or_default();
-            let is = |name| cell(name).unwrap() == json["results"][0][name].to_string();
+            let is = |name| cell(name).unwrap().parse().ok() == json["results"][0][name].as_u64();
             outcome.code == Some(0) && is("parameters") && is("macs")
         } else {
             outcome.code == Some(1) && said.contains(says)
@@ -92,7 +69,7 @@ fn every_case_that_is_there_is_as_expected() {
 }
 
 /// Bounds for a build without optimisation on a busy machine; optimised it takes a second.
-const SECONDS: u64 = if cfg!(debug_assertions) { 30 } else { 5 };
+const SECONDS: u64 = if cfg!(debug_assertions) { 60 } else { 5 };
 /// Of addresses, of which threads' stacks and maps of files take many.
 const KILOBYTES: u64 = 4 << 20;
 
@@ -102,10 +79,10 @@ const KILOBYTES: u64 = 4 << 20;
 fn hostile_files_get_an_answer_or_an_error() {
     let Some(hostile) = data("hostile") else { return };
     let files = fs::read_dir(&hostile).unwrap().map(|e| e.unwrap().path());
-    let name = |path: &Path| path.file_name().unwrap().to_string_lossy().into_owned();
-    let files: Vec<PathBuf> = files
-        .filter(|p| p.extension().is_some_and(|e| e == "onnx") && !not_yet(&name(p)))
-        .collect();
+    // Nested sums are not linear yet.
+    let linear = |path: &PathBuf| !path.ends_with("addchain_30000.onnx");
+    let onnx = |path: &PathBuf| path.extension().is_some_and(|e| e == "onnx");
+    let files: Vec<PathBuf> = files.filter(onnx).filter(linear).collect();
     assert!(!files.is_empty());
     let output = folder("hostile").join("small.onnx");
     let output = output.to_str().unwrap();
