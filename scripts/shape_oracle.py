@@ -518,6 +518,80 @@ MODELS = {
             qm = QLinearMatMul(q, scale, zero, m, scale, zero, one, zero)
             dynamic, dynamic_scale, dynamic_zero = DynamicQuantizeLinear(x)
         }""",
+    # ONNX Runtime's own operators.
+    "fused_17": """
+        (float[2,5,8] x, float[1,4,5,6] map, int32[2,5] ids, float[4,3,8] turned,
+         float[2,5,12] q, float[2,7,12] k, float[2,7,9] v, float[2,3,5,4] past,
+         int64[2,5] positions, float[2,3,7,4] keys) => ()
+        <float[8,36] w, float[36] b, float[8] eight, float[30,8] words, float[9,8] places,
+         float[2,8] segments, float[8,4,3,3] kernel, float[8,6] m, float[6] six, float[33] shifts,
+         float[16,2] table, float[1,8,5,6] sum, int32[2] lengths = {4,4}, int32 total = {5},
+         float[10,8] rows, float[3,8,6] batches, float[8,48] m48, float[8,24] m24, int32 axis = {1}>
+        {
+            attention, present = com.microsoft.Attention<num_heads=3>(x, w, b)
+            sizes = com.microsoft.Attention<num_heads=2, qkv_hidden_sizes=[14,14,8]>(x, w, b)
+            heads = com.microsoft.MultiHeadAttention<num_heads=3>(q, k, v, shifts)
+            cross = com.microsoft.MultiHeadAttention<num_heads=3>(q, keys, keys)
+            later, later_keys, later_values = com.microsoft.MultiHeadAttention<num_heads=3>(
+                q, q, q, "", "", "", past, past)
+            x48 = com.microsoft.FusedMatMul(x, m48)
+            x24 = com.microsoft.FusedMatMul(x, m24)
+            group, group_keys, group_values = com.microsoft.GroupQueryAttention<
+                num_heads=6, kv_num_heads=3, do_rotary=0>(x48, x24, x24, "", "", lengths, total)
+            rotated = com.microsoft.RotaryEmbedding(past, positions, table, table)
+            normed, mean, deviation, added = com.microsoft.SkipLayerNormalization(
+                x, x, eight, eight, eight)
+            simple = com.microsoft.SkipSimplifiedLayerNormalization(x, x, eight)
+            embedded, lengths_out = com.microsoft.EmbedLayerNormalization(
+                ids, ids, words, places, segments, eight, eight)
+            conv = com.microsoft.FusedConv<pads=[1,1,1,1], activation="Relu">(
+                map, kernel, eight, sum)
+            gemm = com.microsoft.FusedGemm<transB=1, activation="Relu">(rows, words)
+            product = com.microsoft.FusedMatMul<transA=1>(x, x)
+            batched = com.microsoft.FusedMatMul<transBatchA=1>(turned, batches)
+            gelu = com.microsoft.Gelu(x)
+            bias_gelu = com.microsoft.BiasGelu(x, eight)
+            fast = com.microsoft.FastGelu(x, eight)
+            quick = com.microsoft.QuickGelu(x)
+            expanded = com.microsoft.ExpandDims(x, axis)
+            triangle = com.microsoft.Trilu(x)
+        }""",
+    "fused_quantised_17": """
+        (uint8[1,4,6,7] x, uint8[2,8] rows, float[2,5,32] y, float[5,2,8] steps,
+         uint8[2,5,8] tokens) => ()
+        <float scale = {0.1}, uint8 zero = {3}, int8 none = {0}, int8[8,6] m, int32[6] six,
+         float[6] shift, uint8[6,2,8] bits, float[12] scales, int8[1,8,24] w, int8[1,6,24] r,
+         float[1,48] b, float[1] s = {0.1}, int8[1] z = {0},
+         int8[8,36] projection, float[36] projected>
+        {
+            sum = com.microsoft.QLinearAdd(x, scale, zero, x, scale, zero, scale, zero)
+            mul = com.microsoft.QLinearMul(x, scale, zero, x, scale, zero, scale, zero)
+            joined = com.microsoft.QLinearConcat<axis=1>(
+                scale, zero, x, scale, zero, x, scale, zero)
+            pooled = com.microsoft.QLinearAveragePool<kernel_shape=[2,2], strides=[2,2]>(
+                x, scale, zero, scale, zero)
+            last = com.microsoft.QLinearAveragePool<kernel_shape=[2,3], channels_last=1>(
+                x, scale, zero, scale, zero)
+            all = com.microsoft.QLinearGlobalAveragePool(x, scale, zero, scale, zero)
+            all_last = com.microsoft.QLinearGlobalAveragePool<channels_last=1>(
+                x, scale, zero, scale, zero)
+            leaky = com.microsoft.QLinearLeakyRelu(x, scale, zero, scale, zero)
+            gate = com.microsoft.QLinearSigmoid(x, scale, zero, scale, zero)
+            softmax = com.microsoft.QLinearSoftmax<axis=-1, opset=13>(x, scale, zero, scale, zero)
+            gemm = com.microsoft.QGemm(rows, scale, zero, m, scale, none, six, scale, zero)
+            gemm_floats = com.microsoft.QGemm(rows, scale, zero, m, scale, none, six)
+            floats = DequantizeLinear(tokens, scale, zero)
+            product = com.microsoft.DynamicQuantizeMatMul(floats, m, scale, none, shift)
+            float_product = com.microsoft.MatMulIntegerToFloat(
+                tokens, m, scale, scale, zero, none, shift)
+            bits_product = com.microsoft.MatMulNBits<K=32, N=6, bits=4, block_size=16>(
+                y, bits, scales)
+            hidden, h, c = com.microsoft.DynamicQuantizeLSTM<hidden_size=6>(
+                steps, w, r, b, "", "", "", "", s, z, s, z)
+            attention = com.microsoft.QAttention<num_heads=3>(
+                tokens, projection, projected, scale, scale, "", zero, none)
+            map = com.microsoft.NhwcMaxPool<kernel_shape=[2,2], strides=[2,2]>(x)
+        }""",
     # Control flow and generators.
     "if_11": """
         (float[2,1,3] x) => ()
@@ -561,7 +635,8 @@ def parse(name: str) -> ModelProto:
     opset = int(name.rpartition("_")[2])
     ir_version = helper.find_min_ir_version_for([helper.make_opsetid("", opset)])
     # IR version 4 is the first where stored tensors need not be inputs as well.
-    header = f'<ir_version: {max(ir_version, 4)}, opset_import: ["": {opset}]> {name} '
+    domains = f'"": {opset}' + (', "com.microsoft": 1' if "com.microsoft" in MODELS[name] else "")
+    header = f"<ir_version: {max(ir_version, 4)}, opset_import: [{domains}]> {name} "
     model = onnx.parser.parse_model(header + MODELS[name])
     stored = {tensor.name for tensor in model.graph.initializer}
     for value in model.graph.value_info:
