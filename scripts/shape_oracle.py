@@ -592,6 +592,26 @@ MODELS = {
                 tokens, projection, projected, scale, scale, "", zero, none)
             map = com.microsoft.NhwcMaxPool<kernel_shape=[2,2], strides=[2,2]>(x)
         }""",
+    "seldom_20": """
+        (float[1,4,6,7] x, float[2,2,3] theta, float[1,12,12] columns, float[2,3,3] square,
+         float[5,2,3] steps, float[1,4,3,4] small, int64[1,4,3,4] places) => ()
+        <int64[4] size = {2,4,5,6}, int64[2] crop = {4,9}, int64[2] image = {4,6},
+         int64[2] block = {2,3}, float[3,5] rois,
+         int64 length = {8}, int64[2] lengths = {3,5}, float low = {20.0}, float high = {900.0},
+         int64 bands = {5}, int64 points = {16}, int64 rate = {2000}>
+        {
+            grid = AffineGrid(theta, size)
+            cropped = CenterCropPad<axes=[2,3]>(x, crop)
+            joined = Col2Im(columns, image, block)
+            determinant = Det(square)
+            hann = HannWindow(length)
+            hamming = HammingWindow(length)
+            blackman = BlackmanWindow(length)
+            mel = MelWeightMatrix(bands, points, rate, low, high)
+            regions = MaxRoiPool<pooled_shape=[2,3]>(x, rois)
+            unpooled = MaxUnpool<kernel_shape=[2,3], strides=[2,2]>(small, places)
+            reversed = ReverseSequence(steps, lengths)
+        }""",
     # Control flow and generators.
     "if_11": """
         (float[2,1,3] x) => ()

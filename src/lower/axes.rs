@@ -248,7 +248,10 @@ impl AxesMap {
                 let first = channels_first(value.shape.clone());
                 last_again(positional(&x[0], &first))
             }
-            Conv | ConvTranspose | GridSample | RoiAlign => positional(&x[0], shape),
+            Conv | ConvTranspose | DeformConv | GridSample | RoiAlign | MaxRoiPool => {
+                positional(&x[0], shape)
+            }
+            AffineGrid => usual(shape),
             DepthToSpace | SpaceToDepth => depth_space(x, node).unwrap_or_else(|| usual(shape)),
             Reshape | Flatten | Squeeze | Unsqueeze => {
                 regrouped(x, shape).unwrap_or_else(|| usual(shape))

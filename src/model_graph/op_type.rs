@@ -73,7 +73,12 @@ const MANY: usize = usize::MAX;
 // Each with its least and most inputs, and its most outputs.
 op_types! {
     "" {
-        Abs(1, 1, 1), Acos(1, 1, 1), Acosh(1, 1, 1), Add(2, 2, 1), And(2, 2, 1), ArgMax(1, 1, 1),
+        Abs(1, 1, 1), Acos(1, 1, 1), Acosh(1, 1, 1), Add(2, 2, 1), AffineGrid(2, 2, 1),
+        And(2, 2, 1), ArgMax(1, 1, 1), Bernoulli(1, 1, 1), BlackmanWindow(1, 1, 1),
+        CenterCropPad(2, 2, 1), Col2Im(3, 3, 1), CumProd(2, 2, 1), DeformConv(3, 5, 1),
+        Det(1, 1, 1), HammingWindow(1, 1, 1), HannWindow(1, 1, 1), MaxRoiPool(2, 2, 1),
+        MaxUnpool(2, 3, 1), MelWeightMatrix(5, 5, 1), Multinomial(1, 1, 1),
+        ReverseSequence(2, 2, 1), Scatter(3, 3, 1), TensorScatter(2, 3, 1),
         ArgMin(1, 1, 1), Asin(1, 1, 1), Asinh(1, 1, 1), Atan(1, 1, 1), Atanh(1, 1, 1),
         Attention(3, 7, 4), AveragePool(1, 1, 1), BatchNormalization(5, 5, 5), BitShift(2, 2, 1),
         BitwiseAnd(2, 2, 1), BitwiseNot(1, 1, 1), BitwiseOr(2, 2, 1), BitwiseXor(2, 2, 1),

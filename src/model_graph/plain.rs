@@ -25,6 +25,8 @@ fn plain(op: &OpType) -> Option<(OpType, Operands)> {
     use OpType::*;
     use Operands::{At, Triples};
     Some(match op {
+        // Its name before operator set 11.
+        Scatter => (ScatterElements, At(&[0, 1, 2])),
         ConvInteger => (Conv, At(&[0, 1])),
         QLinearConv | MsQLinearConv => (Conv, At(&[0, 3, 8])),
         // Input 3 is added before the activation.

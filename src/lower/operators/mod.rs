@@ -236,10 +236,12 @@ impl<'a> Drafter<'a> {
             | Expand
             | QuantizeLinear
             | DequantizeLinear
-            | DynamicQuantizeLinear => self.pass(node),
+            | DynamicQuantizeLinear
+            | ReverseSequence => self.pass(node),
 
             Conv | NhwcConv | NhwcFusedConv => self.conv(node),
             ConvTranspose => self.conv_transpose(node),
+            DeformConv => self.deform_conv(node),
             MaxPool | NhwcMaxPool => self.pool(node, O::MaxPool, O::GlobalMaxPool),
             AveragePool | LpPool => self.pool(node, O::AveragePool, O::GlobalAveragePool),
             GlobalAveragePool | GlobalLpPool => self.reduce(node, O::GlobalAveragePool),
@@ -340,7 +342,8 @@ impl<'a> Drafter<'a> {
                 let operation = node.op.name().bytes().map(i64::from).collect();
                 self.atom(node, O::Trigonometric).key = operation;
             }
-            CumSum => self.plain(node, O::CumSum),
+            CumSum | CumProd => self.plain(node, O::CumSum),
+            Det => self.plain(node, O::ReduceProd),
 
             Concat => self.concat(node),
             Split => self.split(node),
@@ -350,21 +353,27 @@ impl<'a> Drafter<'a> {
             | Unique => {
                 self.keyed_by_constants(node, O::Gather);
             }
-            ScatterElements | ScatterND => self.keyed_by_constants(node, O::Scatter),
+            ScatterElements | ScatterND | TensorScatter | Col2Im | MaxUnpool => {
+                self.keyed_by_constants(node, O::Scatter)
+            }
             Trilu => {
                 let upper = node.attributes.int("upper", 1);
                 self.atom(node, O::Select).key = smallvec![upper];
             }
             Pad => self.pad(node),
+            CenterCropPad => self.center_crop_pad(node),
             Tile => self.resizing(node, O::Tile),
             Resize | Upsample => self.resizing(node, O::Resize),
-            GridSample | RoiAlign => self.plain(node, O::GridSample),
+            GridSample | RoiAlign | MaxRoiPool => self.plain(node, O::GridSample),
+            AffineGrid => self.affine_grid(node),
 
-            RandomNormal | RandomNormalLike | RandomUniform | RandomUniformLike => {
+            RandomNormal | RandomNormalLike | RandomUniform | RandomUniformLike | Bernoulli
+            | Multinomial => {
                 self.atom(node, O::Random);
             }
             // Never computed: their outputs are constants.
-            Constant | ConstantOfShape | Shape | Size | Range | EyeLike => {}
+            Constant | ConstantOfShape | Shape | Size | Range | EyeLike | BlackmanWindow
+            | HammingWindow | HannWindow | MelWeightMatrix => {}
             // Plain operators stand for these.
             ConvInteger
             | DecoderMaskedMultiHeadAttention
@@ -402,6 +411,7 @@ impl<'a> Drafter<'a> {
             | QLinearSigmoid
             | QLinearSoftmax
             | QLinearWhere
+            | Scatter
             | TransposeMatMul => {}
             Unknown { .. } => self.plain(node, O::Unknown),
         }

@@ -96,6 +96,21 @@ impl Drafter<'_> {
         new.window.padded = zeros;
     }
 
+    /// Axes are cut or padded on both sides.
+    pub(super) fn center_crop_pad(&mut self, node: &Node) {
+        let (Some(x), Some(y)) = (self.value(node, 0), node.outputs.first().copied().flatten())
+        else {
+            return;
+        };
+        let shape = &self.graph.value(y).shape;
+        if x.shape == *shape {
+            return self.pass(node);
+        }
+        let crops = x.shape.iter().zip(shape).all(|(from, to)| to <= from);
+        let key = shape.iter().map(|&d| d as i64).collect();
+        self.atom(node, if crops { Operation::Slice } else { Operation::Pad }).key = key;
+    }
+
     pub(super) fn resizing(&mut self, node: &Node, operation: Operation) {
         if self.largest(node) == self.extent(self.output(node)) {
             return self.pass(node);

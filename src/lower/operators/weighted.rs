@@ -59,6 +59,28 @@ impl Drafter<'_> {
         self.activation(node);
     }
 
+    /// A convolution that reads at computed offsets, whose interpolation is not counted.
+    pub(super) fn deform_conv(&mut self, node: &Node) {
+        let (Some(x), Some(w)) = (self.value(node, 0), self.value(node, 1)) else { return };
+        let depthwise = w.shape[1] == 1 && x.shape[1] > 1;
+        let per_output: u64 = w.shape[1..].iter().fold(1, |p: u64, &d| p.saturating_mul(d as u64));
+        let mut window = self.window(node, &w.shape[2..], x.shape.len() - 2);
+        window.groups = u32::try_from(node.attributes.int("group", 1)).unwrap_or(1);
+        let input = self.mapped(node, &x.shape);
+        let bias = self.has_trained(node, 3);
+        let operation = if depthwise { Operation::DepthwiseConv } else { Operation::Conv };
+        let new = self.atom(node, operation);
+        (new.window, new.bias, new.input) = (window, bias, input);
+        new.macs = new.output.elements().saturating_mul(per_output);
+    }
+
+    /// A small matrix times the places of all points.
+    pub(super) fn affine_grid(&mut self, node: &Node) {
+        let depth = self.value(node, 0).and_then(|theta| theta.shape.last().copied()).unwrap_or(1);
+        let new = self.atom(node, Operation::MatMul);
+        new.macs = new.output.elements().saturating_mul(depth as u64);
+    }
+
     /// Whether input `index` is a trained factor or shift.
     pub(super) fn has_trained(&self, node: &Node, index: usize) -> bool {
         self.id(node, index)

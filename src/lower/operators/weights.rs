@@ -23,6 +23,7 @@ pub(super) fn places(op: &OpType) -> Option<Places> {
     use OpType::*;
     let (weights, learned): (&[usize], &[usize]) = match op {
         Conv | ConvTranspose | NhwcConv | NhwcFusedConv => (&[1], &[2]),
+        DeformConv => (&[1], &[3]),
         MatMul | FusedMatMul => (&[0, 1], &[2]),
         Gemm => (&[0, 1], &[2]),
         // The rest are initial states.

@@ -297,3 +297,63 @@ pub(super) fn roi_align(ctx: &Context) -> Result<Facts> {
     }
     one(x.dtype, smallvec![rois.shape[0], x.shape[1], height, width])
 }
+
+/// A convolution whose window reads at computed offsets: inputs are map, weight, offset, bias and
+/// mask.
+pub(super) fn deform_conv(ctx: &Context) -> Result<Facts> {
+    let (x, offset) = (ctx.ranked(0, 4)?, ctx.ranked(2, 4)?);
+    let inputs = [ctx.optional(0), ctx.optional(1), ctx.optional(3)];
+    let facts = conv(&Context { op: &OpType::Conv, inputs: &inputs, ..*ctx })?;
+    let groups = dim(ctx.attributes.int("offset_group", 1))?;
+    let points = groups.checked_mul(super::product(&ctx.input(1)?.shape[2..])?);
+    let map = facts.first().map_or(&[][..], |f| &f.shape[2..]);
+    let fits = |value: &crate::model_graph::Value, per_point: usize| {
+        let channels = points.and_then(|p| p.checked_mul(per_point));
+        value.shape.len() == 4
+            && value.shape[0] == x.shape[0]
+            && Some(value.shape[1]) == channels
+            && value.shape[2..] == *map
+    };
+    let masked = ctx.optional(4).is_none_or(|mask| fits(mask, 1));
+    if groups == 0 || x.shape[1] % groups != 0 || !fits(offset, 2) || !masked {
+        return invalid(format!("an offset of {}", DisplayShape(&offset.shape)));
+    }
+    Ok(facts)
+}
+
+/// Puts maxima back where they were.
+pub(super) fn max_unpool(ctx: &Context) -> Result<Facts> {
+    let x = ctx.input(0)?;
+    if ctx.input(1)?.shape != x.shape {
+        return invalid("as many places as maxima are needed");
+    }
+    let (batch, channels, spatial) = map(&x.shape)?;
+    let Some(kernel) = ctx.attributes.ints("kernel_shape").filter(|k| k.len() == spatial.len())
+    else {
+        return invalid("attribute 'kernel_shape' does not fit");
+    };
+    if let Some(sizes) = ctx.ints(2)? {
+        return match sizes.len() == x.shape.len() {
+            true => one(x.dtype, sizes.iter().map(|&d| dim(d)).collect::<Result<_>>()?),
+            false => invalid(format!("an output of {} dimensions", sizes.len())),
+        };
+    }
+    let windows = Windows::new(ctx, Ints::from_slice(kernel))?;
+    let mut out: Shape = smallvec![batch, channels];
+    for (i, &extent) in spatial.iter().enumerate() {
+        let pads = windows.pads[i].saturating_add(windows.pads[i + kernel.len()]);
+        let steps = signed(extent).saturating_sub(1).saturating_mul(windows.stride[i]);
+        out.push(dim(steps.saturating_add(windows.kernel[i]).saturating_sub(pads))?);
+    }
+    one(x.dtype, out)
+}
+
+pub(super) fn max_roi_pool(ctx: &Context) -> Result<Facts> {
+    let (x, rois) = (ctx.ranked(0, 4)?, ctx.ranked(1, 2)?);
+    match ctx.attributes.ints("pooled_shape") {
+        Some(&[height, width]) if height > 0 && width > 0 && rois.shape[1] == 5 => {
+            one(x.dtype, smallvec![rois.shape[0], x.shape[1], dim(height)?, dim(width)?])
+        }
+        _ => invalid("attribute 'pooled_shape' does not fit"),
+    }
+}

@@ -80,3 +80,43 @@ pub(super) fn random(ctx: &Context) -> Result<Facts> {
     };
     one(DataType::Float, dims.iter().map(|&d| dim(d)).collect::<Result<_>>()?)
 }
+
+/// Samples of each row.
+pub(super) fn multinomial(ctx: &Context) -> Result<Facts> {
+    let x = ctx.ranked(0, 2)?;
+    let samples = dim(ctx.attributes.int("sample_size", 1))?;
+    one(DataType::Int32, smallvec![x.shape[0], samples])
+}
+
+/// Where each point of a map comes from, `[batch, height, width, 2]` or one dimension more.
+pub(super) fn affine_grid(ctx: &Context) -> Result<Facts> {
+    let theta = ctx.ranked(0, 3)?;
+    let Some(size) = ctx.ints(1)? else { return invalid("the size is missing") };
+    let size: Shape = size.iter().map(|&d| dim(d)).collect::<Result<_>>()?;
+    match size.as_slice() {
+        [batch, _, map @ ..]
+            if theta.shape.as_slice() == [*batch, map.len(), map.len() + 1] && map.len() > 1 =>
+        {
+            let shape = [*batch].into_iter().chain(map.iter().copied()).chain([map.len()]);
+            one(theta.dtype, shape.collect())
+        }
+        _ => invalid(format!("a grid of {size:?}")),
+    }
+}
+
+fn number(ctx: &Context, i: usize) -> Result<usize> {
+    match ctx.ints(i)?.and_then(|v| v.first()) {
+        Some(&n) => dim(n),
+        None => invalid(format!("input {i} is missing")),
+    }
+}
+
+pub(super) fn window(ctx: &Context) -> Result<Facts> {
+    one(DataType::Float, smallvec![number(ctx, 0)?])
+}
+
+/// Frequencies by bands.
+pub(super) fn mel_weight_matrix(ctx: &Context) -> Result<Facts> {
+    let (bands, length) = (number(ctx, 0)?, number(ctx, 1)?);
+    one(DataType::Float, smallvec![length / 2 + 1, bands])
+}

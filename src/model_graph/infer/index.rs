@@ -148,3 +148,24 @@ pub(super) fn boxes_at_most(ctx: &Context, most: Option<i64>) -> Result<Facts> {
     let rows = super::product(&[scores.shape[0], scores.shape[1], each.min(boxes.shape[1])])?;
     one(DataType::Int64, smallvec![rows, 3])
 }
+
+/// The first steps of each sequence in reverse.
+pub(super) fn reverse_sequence(ctx: &Context) -> Result<Facts> {
+    let x = ctx.input(0)?;
+    let (batch, time) = (ctx.attributes.int("batch_axis", 1), ctx.attributes.int("time_axis", 0));
+    let (batch, _) = (axis(batch, x.shape.len())?, axis(time, x.shape.len())?);
+    ctx.vector(1, x.shape[batch])?;
+    ctx.like_first()
+}
+
+/// Writes new tokens into a cache.
+pub(super) fn tensor_scatter(ctx: &Context) -> Result<Facts> {
+    let x = ctx.input(0)?;
+    let update = ctx.ranked(1, x.shape.len())?;
+    let along = axis(ctx.attributes.int("axis", -2), x.shape.len())?;
+    let fits = |(i, (u, d)): (usize, (&usize, &usize))| u == d || (i == along && u < d);
+    match update.shape.iter().zip(&x.shape).enumerate().all(fits) {
+        true => ctx.like_first(),
+        false => invalid(format!("an update of {}", DisplayShape(&update.shape))),
+    }
+}

@@ -350,3 +350,39 @@ pub(super) fn resize(ctx: &Context) -> Result<Facts> {
     }
     one(x.dtype, out)
 }
+
+pub(super) fn center_crop_pad(ctx: &Context) -> Result<Facts> {
+    let x = ctx.input(0)?;
+    let Some(sizes) = ctx.ints(1)? else { return invalid("the target shape is missing") };
+    let axes: SmallVec<[usize; 5]> = match ctx.attributes.ints("axes") {
+        Some(axes) => axes.iter().map(|&a| axis(a, x.shape.len())).collect::<Result<_>>()?,
+        None => (0..x.shape.len()).collect(),
+    };
+    if sizes.len() != axes.len() {
+        return invalid(format!("{} sizes for {} axes", sizes.len(), axes.len()));
+    }
+    let mut out = x.shape.clone();
+    for (&a, &size) in axes.iter().zip(sizes) {
+        out[a] = dim(size)?;
+    }
+    one(x.dtype, out)
+}
+
+/// Puts blocks, `[batch, channels * block, blocks]`, together to an image.
+pub(super) fn col2im(ctx: &Context) -> Result<Facts> {
+    let x = ctx.ranked(0, 3)?;
+    let (Some(image), Some(block)) = (ctx.ints(1)?, ctx.ints(2)?) else {
+        return invalid("the image's or the block's shape is missing");
+    };
+    let sizes = |list: &[i64]| list.iter().map(|&d| dim(d)).collect::<Result<Shape>>();
+    let (image, block) = (sizes(image)?, sizes(block)?);
+    let area = product(&block)?;
+    if image.len() != block.len() || image.is_empty() || area == 0 || x.shape[1] % area != 0 {
+        return invalid(format!(
+            "blocks of {} do not fit {}",
+            DisplayShape(&block),
+            DisplayShape(&x.shape)
+        ));
+    }
+    one(x.dtype, [x.shape[0], x.shape[1] / area].into_iter().chain(image).collect())
+}

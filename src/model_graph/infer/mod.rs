@@ -350,7 +350,8 @@ fn is_constant(ctx: &Context) -> bool {
         // Only the shape, or the type, of the rest matters.
         Shape | Size | EyeLike => true,
         CastLike => ctx.optional(0).is_some_and(Value::is_constant),
-        RandomNormal | RandomNormalLike | RandomUniform | RandomUniformLike => false,
+        RandomNormal | RandomNormalLike | RandomUniform | RandomUniformLike | Bernoulli
+        | Multinomial => false,
         Unknown { .. } => false,
         _ => ctx.inputs.iter().flatten().all(|v| v.is_constant()),
     }
@@ -379,7 +380,7 @@ fn dispatch(ctx: &Context) -> Result<Facts> {
             (1..3).try_for_each(|i| ctx.number(i))?;
             ctx.like_first()
         }
-        CumSum => {
+        CumSum | CumProd => {
             ctx.number(1)?;
             ctx.like_first()
         }
@@ -408,6 +409,16 @@ fn dispatch(ctx: &Context) -> Result<Facts> {
         EmbedLayerNormalization => norm::embed_layer_norm(ctx),
         SkipLayerNormalization | SkipSimplifiedLayerNormalization => norm::skip_layer_norm(ctx),
         Dropout => elementwise::dropout(ctx),
+        Bernoulli => ctx.like_first(),
+        Multinomial => generate::multinomial(ctx),
+        AffineGrid => generate::affine_grid(ctx),
+        BlackmanWindow | HammingWindow | HannWindow => generate::window(ctx),
+        MelWeightMatrix => generate::mel_weight_matrix(ctx),
+        Det => reduce::determinant(ctx),
+        ReverseSequence => index::reverse_sequence(ctx),
+        TensorScatter => index::tensor_scatter(ctx),
+        CenterCropPad => layout::center_crop_pad(ctx),
+        Col2Im => layout::col2im(ctx),
         Add | Sub | Mul | Div | Pow | Mod | BitShift | BitwiseAnd | BitwiseOr | BitwiseXor => {
             elementwise::binary(ctx, None)
         }
@@ -425,6 +436,9 @@ fn dispatch(ctx: &Context) -> Result<Facts> {
         ConvTranspose => conv_pool::conv_transpose(ctx),
         MaxPool | NhwcMaxPool | AveragePool | LpPool => conv_pool::pool(ctx),
         GlobalAveragePool | GlobalMaxPool | GlobalLpPool => conv_pool::global_pool(ctx),
+        DeformConv => conv_pool::deform_conv(ctx),
+        MaxUnpool => conv_pool::max_unpool(ctx),
+        MaxRoiPool => conv_pool::max_roi_pool(ctx),
         GridSample => conv_pool::grid_sample(ctx),
         RoiAlign => conv_pool::roi_align(ctx),
 
@@ -512,6 +526,7 @@ fn dispatch(ctx: &Context) -> Result<Facts> {
         | QLinearSigmoid
         | QLinearSoftmax
         | QLinearWhere
+        | Scatter
         | TransposeMatMul => invalid("has no rule of its own"),
         Unknown { .. } => declared(ctx, String::new()).or_else(|_| {
             // Let in on request: all that can be said is that most operators keep their shape.

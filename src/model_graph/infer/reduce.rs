@@ -65,3 +65,12 @@ pub(super) fn top_k_at_most(ctx: &Context, most: Option<i64>) -> Result<Facts> {
     }
     Ok(smallvec![Fact::new(x.dtype, shape.clone()), Fact::new(DataType::Int64, shape)])
 }
+
+/// Of each matrix.
+pub(super) fn determinant(ctx: &Context) -> Result<Facts> {
+    let x = ctx.input(0)?;
+    match x.shape.as_slice() {
+        [outer @ .., rows, columns] if rows == columns => one(x.dtype, Shape::from_slice(outer)),
+        _ => invalid("the matrices are not square"),
+    }
+}
