@@ -66,7 +66,7 @@ fn regular(metadata: &std::fs::Metadata) -> Result<(), ReadError> {
         let what = "it is no regular file, but a pipe, a socket or a device";
         return Err(Reason::Unsupported {
             what: what.into(),
-            hint: Some("copy the network into a file, or give - to read standard input".into()),
+            hint: Some("copy the network into a file".into()),
         }
         .into());
     }
