@@ -21,8 +21,8 @@ pub(super) struct External {
     files: HashMap<PathBuf, Result<u64, String>>,
     /// The last file opened: a model usually has one.
     open: Option<(PathBuf, File)>,
-    /// Why elements are not there, each once.
-    faults: Vec<String>,
+    /// Tensors whose elements are not there, and why, each reason once.
+    faults: Vec<(String, String)>,
     known_elements: u64,
 }
 
@@ -109,8 +109,16 @@ impl External {
     }
 
     /// Why elements of tensors are not there.
-    pub fn faults(&self) -> &[String] {
-        &self.faults
+    pub fn faults(&self) -> impl Iterator<Item = &str> {
+        self.faults.iter().map(|(_, why)| why.as_str())
+    }
+
+    /// An error that names the file if elements were not there.
+    ///
+    /// # Errors
+    /// See above.
+    pub fn complete(&self) -> Result<(), ReadError> {
+        self.faults.first().map_or(Ok(()), |(tensor, why)| Err(problem(tensor, why)))
     }
 
     /// Whether the tensor's bytes are there; if not, that is noted.
@@ -119,22 +127,23 @@ impl External {
     /// When a link leads out of the model's folder, or to what is no file.
     pub fn look(&mut self, tensor: &str, location: &Location) -> Result<bool, ReadError> {
         if self.folder.is_none() {
-            self.fault(format!("'{}' (not beside standard input)", location.path.display()));
+            let why = format!("'{}' (not beside standard input)", location.path.display());
+            self.fault(tensor, why);
             return Ok(false);
         }
         match self.there(tensor, location)? {
             Ok(()) => Ok(true),
             Err(why) => {
-                self.fault(why);
+                self.fault(tensor, why);
                 Ok(false)
             }
         }
     }
 
-    fn fault(&mut self, why: String) {
+    fn fault(&mut self, tensor: &str, why: String) {
         // A long list says no more than a short one.
-        if self.faults.len() < 32 && !self.faults.contains(&why) {
-            self.faults.push(why);
+        if self.faults.len() < 32 && !self.faults.iter().any(|(_, other)| *other == why) {
+            self.faults.push((tensor.into(), why));
         }
     }
 

@@ -89,7 +89,7 @@ pub struct ReadOptions {
 /// See [`ErrorKind`].
 pub fn read(path: &Path, options: &ReadOptions) -> Result<ModelGraph, ReadError> {
     let slim = wire::slim(&mut Source::open(path)?)?;
-    Ok(build(slim, &name(path), External::new(Some(path)), options)?.0)
+    Ok(build(slim, &name(path), &mut External::new(Some(path)), options)?.0)
 }
 
 /// What the network in a file is called.
@@ -107,17 +107,18 @@ pub fn read_bytes(
     name: &str,
     options: &ReadOptions,
 ) -> Result<ModelGraph, ReadError> {
-    Ok(build(wire::slim(&mut Source::memory(bytes))?, name, External::new(None), options)?.0)
+    Ok(build(wire::slim(&mut Source::memory(bytes))?, name, &mut External::new(None), options)?.0)
 }
 
 fn build(
     slim: Vec<u8>,
     name: &str,
-    mut external: External,
+    external: &mut External,
     options: &ReadOptions,
 ) -> Result<(ModelGraph, Origins), ReadError> {
-    let mut model = decode::decode(&slim, &mut external)?;
+    let mut model = decode::decode(&slim, external)?;
     drop(slim);
     sort::sort(&mut model)?;
-    import::import(&model, name, options, external.faults())
+    let faults: Vec<String> = external.faults().map(String::from).collect();
+    import::import(&model, name, options, &faults)
 }

@@ -36,13 +36,13 @@ impl Original {
     pub fn open(path: &Path, options: &ReadOptions) -> Result<(ModelGraph, Self), ReadError> {
         let content = Source::open(path)?.into_bytes()?;
         let slim = wire::slim(&mut Source::memory(&content))?;
-        let external = || External::new(Some(path));
-        let (graph, origins) = super::build(slim, &super::name(path), external(), options)?;
+        let mut external = External::new(Some(path));
+        let (graph, origins) = super::build(slim, &super::name(path), &mut external, options)?;
         whole(&graph, &origins)?;
         let contents = contents(&content, &origins)?;
         let digest = digest(&graph);
         let folder = external::folder(path).to_path_buf();
-        Ok((graph, Self { content, origins, contents, external: external(), digest, folder }))
+        Ok((graph, Self { content, origins, contents, external, digest, folder }))
     }
 
     /// The files beside the model that its tensors lie in, whether or not they are there.
@@ -52,6 +52,14 @@ impl Original {
     pub fn files(&self) -> Result<Vec<PathBuf>, ReadError> {
         let locations = wire::locations(&self.content)?;
         Ok(locations.into_iter().map(|location| self.folder.join(location)).collect())
+    }
+
+    /// An error that names the file unless all external data is there.
+    ///
+    /// # Errors
+    /// See above.
+    pub fn complete(&self) -> Result<(), ReadError> {
+        self.external.complete()
     }
 
     /// Whether `graph` is the network in this file.

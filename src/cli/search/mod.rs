@@ -220,7 +220,10 @@ fn subnetworks(
     source: &Source,
     estimator: &Estimator,
 ) -> Result<(), Error> {
-    let (path, whole) = (source.path.display().to_string(), open(source)?.0);
+    let path = source.path.display().to_string();
+    let (whole, original) = open(source)?;
+    // Weights that are not there are told of before the search, not after.
+    original.complete().map_err(|e| Failure::from_error(&e).about(&path))?;
     if lower(&whole)?.fingerprint().to_string() != source.fingerprint {
         let what = format!("{path} is not the network that the search began with");
         return Err(Error::user(what).hint("begin a new search with -o"));
