@@ -180,6 +180,8 @@ struct Editor<'a> {
     items: Vec<Item>,
     held: Vec<Held>,
     infos: Vec<Info>,
+    /// Weights that were given as inputs and have no use any more.
+    dropped: HashSet<String>,
     /// Names that are taken,
     taken: HashSet<String>,
     /// and the next number to tell names apart.
@@ -216,6 +218,7 @@ impl<'a> Editor<'a> {
             items: Vec::new(),
             held: Vec::new(),
             infos: Vec::new(),
+            dropped: HashSet::new(),
             taken: HashSet::new(),
             number: 0,
             names: HashMap::new(),
@@ -233,6 +236,8 @@ impl<'a> Editor<'a> {
             needed.extend(item.place.filter(|_| is_needed));
         }
         let used = self.used(&outputs)?;
+        let given: HashSet<String> =
+            self.given().filter(|name| used.contains(*name)).map(str::to_string).collect();
         let idle: HashSet<String> = self.held.iter().map(|h| h.name.to_string()).collect();
         let idle: HashSet<String> = idle.difference(&used).cloned().collect();
 
@@ -255,10 +260,21 @@ impl<'a> Editor<'a> {
         self.edit_nodes()?;
         self.sweep(&outputs);
         let used = self.used(&outputs)?;
+        self.dropped = given.difference(&used).cloned().collect();
         self.held.retain(|h| used.contains(&*h.name) || idle.contains(&*h.name));
         let rope = self.model(&defined)?;
         self.tell();
         Ok((rope, self.notes))
+    }
+
+    /// Names of the weights that are given as inputs.
+    fn given(&self) -> impl Iterator<Item = &str> {
+        let stored = &self.original.origins.stored;
+        let values = (0u32..).map(ValueId).zip(self.graph.values());
+        let given = values.filter(|(id, value)| {
+            value.producer.is_none() && value.is_constant() && !stored.contains_key(id)
+        });
+        given.map(|(_, value)| &*value.name)
     }
 
     /// Expands a body, and those around it.
@@ -717,7 +733,8 @@ impl<'a> Editor<'a> {
                     (GRAPH_INPUT | GRAPH_OUTPUT, Some(content)) => {
                         let name = self.original.text(content.clone(), 1)?;
                         let input = field.number == GRAPH_INPUT;
-                        if !(input && !inputs.contains(&*name) && gone(&name)) {
+                        let useless = gone(&name) || self.dropped.contains(&name);
+                        if !(input && !inputs.contains(&*name) && useless) {
                             rope.message(field.number, self.info(content, &name, None)?);
                         }
                     }

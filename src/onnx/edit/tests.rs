@@ -377,6 +377,16 @@ fn an_output_keeps_its_name_without_the_branch_that_made_it() {
     let ops: Vec<&str> = cut.graph.node.iter().map(|n| &*n.op_type).collect();
     assert_eq!(ops, ["Conv", "Identity"]);
     assert_eq!(cut.graph.initializer.len(), 1);
+
+    // Weights that are given as inputs: what nothing uses need not be given.
+    let mut given = whole.clone();
+    let graph = given.graph.as_mut().unwrap();
+    graph.input.push(value("w1", &["4", "3", "1", "1"]));
+    graph.input.push(value("w2", &["4", "4", "1", "1"]));
+    graph.initializer.clear();
+    let (cut, _) = shrink(&given, "-b0");
+    let inputs: Vec<&str> = cut.graph.input.iter().map(|i| &*i.name).collect();
+    assert_eq!(inputs, ["x", "w1"]);
 }
 
 #[test]
