@@ -80,18 +80,16 @@ impl Batch {
         let mut several = false;
         for choice in choices(&inputs, &ranked) {
             let Some(places) = follow(graph, &choice) else { continue };
+            if choice.size == 1 {
+                // Costs are those of one input.
+                return one;
+            }
             several |= found.is_some();
             found = Some(Self { size: choice.size, places, doubt: false });
         }
         let single = |&i: &usize| candidates(inputs[i]).any(|axis| inputs[i].shape[axis] == 1);
         match found {
-            Some(batch) if !several => {
-                if batch.size == 1 {
-                    one
-                } else {
-                    batch
-                }
-            }
+            Some(batch) if !several => batch,
             // An axis of one element may be the batch; costs are right either way.
             None if ranked.iter().all(single) => one,
             _ => Self { doubt: true, ..one },

@@ -47,6 +47,10 @@ fn shorten(message: &str) -> String {
     short
 }
 
+/// What to do about a file whose weights are not even inputs with a shape.
+pub(super) const LOST_WEIGHTS: &str = "a file exported with dynamo=True and export_params=False has lost its weights' shapes: export \
+     with export_params=True, or with dynamo=False";
+
 /// What sort of problem a [`ReadError`] is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]

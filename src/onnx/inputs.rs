@@ -2,7 +2,7 @@
 
 use super::ReadOptions;
 use super::decode::{Dim, Info, check_elements};
-use super::error::{ReadError, Reason, enumerate, enumerate_with, limit};
+use super::error::{LOST_WEIGHTS, ReadError, Reason, enumerate, enumerate_with, limit};
 use super::limits::{MAX_DIMENSION, MAX_RANK};
 use crate::model_graph::{DataType, DisplayShape, Shape};
 use std::collections::{HashMap, HashSet};
@@ -281,11 +281,7 @@ fn no_tensor(input: &Info, inputs: usize) -> ReadError {
     let what =
         format!("the file does not say that input '{}' is a tensor, and of what type", input.name);
     // What PyTorch's exporter leaves of weights that it does not store.
-    let hint = (inputs > 1).then(|| {
-        "a file exported with dynamo=True and export_params=False has lost its weights' shapes: \
-         export with export_params=True, or with dynamo=False"
-            .to_string()
-    });
+    let hint = (inputs > 1).then(|| LOST_WEIGHTS.to_string());
     Reason::Unsupported { what, hint }.into()
 }
 

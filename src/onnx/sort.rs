@@ -1,7 +1,7 @@
 //! Topological order. Files should come sorted, but not all do.
 
 use super::decode::{Argument, Body, Function, Graph, Info, Model, Node};
-use super::error::{ReadError, invalid};
+use super::error::{LOST_WEIGHTS, ReadError, Reason, invalid};
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap, HashSet};
 
@@ -22,7 +22,19 @@ pub(super) fn sort(model: &mut Model) -> Result<(), ReadError> {
     if model.graph.outputs.is_empty() {
         return Err(invalid("the graph has no outputs"));
     }
-    complete(order_graph(&mut model.graph, "the graph")?)
+    let bare = model.graph.constants.is_empty();
+    let free = order_graph(&mut model.graph, "the graph")?;
+    match free.first() {
+        // Newer exporters leave out the inputs too.
+        Some((name, user)) if bare && free.len() > 1 => Err(Reason::Unsupported {
+            what: format!(
+                "{user} uses '{name}', which nothing produces, and no weights are stored"
+            ),
+            hint: Some(LOST_WEIGHTS.into()),
+        }
+        .into()),
+        _ => complete(free),
+    }
 }
 
 /// Names used in a scope and not defined there, with the node that uses them.

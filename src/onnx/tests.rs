@@ -365,6 +365,25 @@ fn all_unknown_operators_are_listed() {
     assert!(graph.nodes()[0].op.is_unknown());
 }
 
+/// As PyTorch's newer exporter writes a network without its parameters: not even as inputs.
+#[test]
+fn weights_that_a_file_has_lost_are_told_with_what_to_do() {
+    let nodes = vec![
+        node("Conv", &["x", "conv.weight", "conv.bias"], &["a"]),
+        node("Conv", &["a", "head.weight"], &["y"]),
+    ];
+    let graph = GraphProto {
+        node: nodes,
+        input: vec![value("x", &["1", "3", "8", "8"])],
+        output: vec![value("y", &[])],
+        ..Default::default()
+    };
+    let error = read_model(&model(graph)).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unsupported);
+    assert!(error.to_string().contains("'conv.weight'"), "{error}");
+    assert!(error.hint().is_some_and(|hint| hint.contains("export_params=True")));
+}
+
 #[test]
 fn messages_stay_short_whatever_the_file_says() {
     let long = "q".repeat(1 << 20);
