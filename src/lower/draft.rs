@@ -83,6 +83,22 @@ impl Node {
     }
 }
 
+/// A key of two words that stands for a longer one.
+///
+/// Of keys that grow from node to node (a part of a part of a part), or that many nodes copy from
+/// one long list.
+pub(super) fn digest(key: impl Iterator<Item = i64>) -> SmallVec<[i64; 4]> {
+    let mut hasher = blake3::Hasher::new();
+    key.for_each(|word| {
+        hasher.update(&word.to_le_bytes());
+    });
+    let hash = hasher.finalize();
+    hash.as_bytes()[..16]
+        .chunks_exact(8)
+        .map(|word| word.iter().fold(0, |all, &byte| all << 8 | i64::from(byte)))
+        .collect()
+}
+
 /// What a rule does to the node it matched.
 #[expect(clippy::large_enum_variant, reason = "applied at once, never stored")]
 pub(super) enum Patch {
@@ -181,6 +197,10 @@ impl Draft {
     }
 
     /// Applies the rules to every node, first to last, until none matches.
+    ///
+    /// A rule looks at what comes before its node, which is in its final form by then, so a second
+    /// round only meets what hung on the number of readers; no rule's effect on that number makes
+    /// another match that frees readers in turn, so the rounds are few however long the network.
     pub(super) fn rewrite(&mut self, rules: &[Rule]) {
         loop {
             let mut changed = false;
@@ -199,6 +219,41 @@ impl Draft {
             if !changed {
                 return;
             }
+        }
+    }
+
+    /// (a + b) + c is a + b + c: sums take in the sums that they alone read, to any depth.
+    ///
+    /// From the outermost sum inwards, so that every operand moves once. Inwards out, each sum
+    /// would copy all that the sums inside of it hold, and a chain of them grows quadratically.
+    pub(super) fn flatten_sums(&mut self) {
+        let mut taken = vec![false; self.nodes.len()];
+        for index in (0..self.nodes.len()).rev() {
+            self.resolve_inputs(index);
+            let sum = self.nodes[index].is(Operation::Add);
+            if !sum || taken[index] || self.uses[index] == 0 {
+                continue;
+            }
+            let inner =
+                |draft: &Self, i: Index| draft.only_use(i).is_some_and(|n| n.is(Operation::Add));
+            let mut operands = SmallVec::new();
+            // The first operand on top.
+            let mut waiting = std::mem::take(&mut self.nodes[index].inputs);
+            waiting.reverse();
+            while let Some(i) = waiting.pop() {
+                if !inner(self, i) {
+                    operands.push(i);
+                    continue;
+                }
+                taken[i] = true;
+                self.uses[i] = 0;
+                self.resolve_inputs(i);
+                let parameters = self.nodes[i].parameters;
+                let own = &mut self.nodes[index].parameters;
+                *own = own.saturating_add(parameters);
+                waiting.extend(std::mem::take(&mut self.nodes[i].inputs).into_iter().rev());
+            }
+            self.nodes[index].inputs = operands;
         }
     }
 

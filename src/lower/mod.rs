@@ -8,7 +8,7 @@
 //!
 //! 1. `axes`: what every axis of every tensor means, followed through all layout changes;
 //! 2. `operators`: a draft with one node per operator that computes;
-//! 3. `rules`: named rewrites of the draft, until none applies;
+//! 3. `rules`: named rewrites of the draft, until none applies, and nested sums made one;
 //! 4. what remains alive becomes the [`ComputationGraph`].
 
 mod axes;
@@ -45,6 +45,7 @@ pub fn lower(graph: &ModelGraph) -> Result<ComputationGraph, LowerError> {
     for stage in rules::STAGES {
         draft.rewrite(stage);
     }
+    draft.flatten_sums();
     draft.merge_identical();
     Ok(finish(draft)?.with_dependence(dependence::depends_on_input(graph)))
 }
@@ -240,6 +241,43 @@ mod tests {
     #[test]
     fn order_does_not_matter() {
         assert_eq!(branches(false), branches(true));
+    }
+
+    /// Whatever the brackets and the order, a sum is one node.
+    #[test]
+    fn sums_in_any_brackets_are_one_sum() {
+        use rand::{Rng, SeedableRng, rngs::StdRng};
+        let with_brackets = |seed: u64| {
+            let mut rng = StdRng::seed_from_u64(seed);
+            let graph = network(4, |b, x| {
+                let mut terms: Vec<ValueId> =
+                    (1..=9).map(|width| conv(b, x, 2 * width, false)).collect();
+                terms = terms.into_iter().map(|term| conv(b, term, 4, false)).collect();
+                while terms.len() > 1 {
+                    let count = rng.gen_range(2..=3.min(terms.len()));
+                    let some: Vec<ValueId> = (0..count)
+                        .map(|_| terms.swap_remove(rng.gen_range(0..terms.len())))
+                        .collect();
+                    terms.push(node(b, OpType::Sum, NONE, &some));
+                }
+                terms[0]
+            });
+            assert_eq!(operations(&graph).iter().filter(|o| **o == Operation::Add).count(), 1);
+            graph.fingerprint()
+        };
+        assert!((1..8).all(|seed| with_brackets(seed) == with_brackets(0)));
+    }
+
+    /// A sum that something else reads too stays a sum of its own.
+    #[test]
+    fn a_sum_that_is_read_twice_is_computed_once() {
+        let graph = network(4, |b, x| {
+            let y = node(b, OpType::Sigmoid, NONE, &[x]);
+            let inner = node(b, OpType::Add, NONE, &[x, y]);
+            let z = node(b, OpType::Tanh, NONE, &[inner]);
+            node(b, OpType::Add, NONE, &[inner, z])
+        });
+        assert_eq!(operations(&graph).iter().filter(|o| **o == Operation::Add).count(), 2);
     }
 
     #[test]

@@ -3,7 +3,7 @@
 //! Each rule recognises one way of writing something and says what it is. None of them looks at
 //! the elements of a weight, so they work on networks stored without weights.
 
-use super::draft::{Bound, Draft, Index, Node, Op, Patch, Rule};
+use super::draft::{Bound, Draft, Index, Node, Op, Patch, Rule, digest};
 use crate::graph::Operation;
 use smallvec::SmallVec;
 
@@ -26,7 +26,6 @@ pub(super) const STAGES: [&[Rule]; 2] = [
         softplus_with_threshold,
         slice_of_slice,
         slices_put_back,
-        nested_sum,
         padding,
         relu_twice,
     ],
@@ -193,7 +192,6 @@ fn absorbing(first: &Node, affine: &Node) -> Node {
         parameters: first.parameters.saturating_add(added),
         folded: first.folded.saturating_add(affine.folded)
             + affine.parameters.saturating_sub(added),
-        key: first.key.iter().chain(&affine.key).copied().collect(),
         ..first.clone()
     }
 }
@@ -390,7 +388,7 @@ fn slice_of_slice(draft: &Draft, index: Index) -> Option<Patch> {
         Patch::Become(Node {
             inputs: outer.inputs.clone(),
             input: outer.input,
-            key: outer.key.iter().chain(&[i64::MIN]).chain(&node.key).copied().collect(),
+            key: digest(outer.key.iter().chain(&[i64::MIN]).chain(&node.key).copied()),
             ..node.clone()
         })
     })
@@ -405,37 +403,22 @@ fn slices_put_back(draft: &Draft, index: Index) -> Option<Patch> {
     }
     let mut whole = None;
     let mut elements = 0u64;
-    for (k, &i) in node.inputs.iter().enumerate() {
+    for &i in &node.inputs {
         let slice = draft.node(i);
         let from = slice.is(Operation::Slice).then(|| only_input(slice))??;
-        if *whole.get_or_insert(from) != from || node.inputs[..k].contains(&i) {
+        if *whole.get_or_insert(from) != from {
             return None;
         }
         elements = elements.saturating_add(slice.output.elements());
     }
     let whole = whole?;
+    let mut parts = node.inputs.clone();
+    parts.sort_unstable();
+    if parts.windows(2).any(|pair| pair[0] == pair[1]) {
+        return None;
+    }
     let extent = draft.node(whole).output;
     (extent == node.output && extent.elements() == elements).then_some(Patch::Bypass(whole))
-}
-
-/// (a + b) + c is a + b + c.
-fn nested_sum(draft: &Draft, index: Index) -> Option<Patch> {
-    let node = draft.node(index);
-    if !node.is(Operation::Add) {
-        return None;
-    }
-    let is_sum = |&i: &Index| draft.only_use(i).is_some_and(|n| n.is(Operation::Add));
-    if !node.inputs.iter().any(is_sum) {
-        return None;
-    }
-    let mut inputs = SmallVec::new();
-    for &i in &node.inputs {
-        match is_sum(&i) {
-            true => inputs.extend_from_slice(&draft.node(i).inputs),
-            false => inputs.push(i),
-        }
-    }
-    Some(Patch::Become(Node { inputs, ..node.clone() }))
 }
 
 /// Zero padding before a window is the window's own.

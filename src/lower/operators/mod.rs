@@ -16,6 +16,7 @@ use super::draft::{Draft, Index, Node as Draftee, Op};
 use crate::graph::{Extent, Operation};
 use crate::model_graph::{ModelGraph, Node, OpType, Origin, Value, ValueId};
 use smallvec::{SmallVec, smallvec};
+use std::collections::HashMap;
 use weights::Views;
 
 /// The draft of `graph`, before any rule has run.
@@ -29,6 +30,7 @@ pub(super) fn draft(graph: &ModelGraph) -> Draft {
         source: vec![None; values],
         counted: vec![false; values],
         left: vec![None; values],
+        lists: HashMap::new(),
     };
     for &id in graph.inputs() {
         let extent = drafter.extent(id);
@@ -61,6 +63,8 @@ struct Drafter<'a> {
     counted: Vec<bool>,
     /// Elements of stored tensors that have not been counted, once some have.
     left: Vec<Option<u64>>,
+    /// Digests of lists of positions, which many nodes may share.
+    lists: HashMap<ValueId, SmallVec<[i64; 4]>>,
 }
 
 impl<'a> Drafter<'a> {

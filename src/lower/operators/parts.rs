@@ -1,6 +1,6 @@
 //! Operators that cut, join or extend tensors.
 
-use super::super::draft::{Node as Draftee, Op};
+use super::super::draft::{Node as Draftee, Op, digest};
 use super::Drafter;
 use crate::graph::Operation;
 use crate::model_graph::infer::{self, layout};
@@ -74,7 +74,13 @@ impl Drafter<'_> {
         }
         let mut key: SmallVec<[i64; 4]> = smallvec![axis as i64];
         match index.data() {
-            Some(TensorData::Ints(list)) => key.extend_from_slice(list),
+            Some(TensorData::Ints(list)) => {
+                let known = self.id(node, 1).map(|id| {
+                    let of_list = || digest(list.iter().copied());
+                    self.lists.entry(id).or_insert_with(of_list).clone()
+                });
+                key.extend(known.unwrap_or_default());
+            }
             _ => key.extend(self.id(node, 1).map(|id| id.index() as i64)),
         }
         let fewer = fixed && index.elements() < extent;
