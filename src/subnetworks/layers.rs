@@ -30,7 +30,11 @@ pub(super) fn find(graph: &ModelGraph, live: &[bool], channels: &Channels) -> Ve
         }
     }
     // An output must stay what it is.
-    graph.outputs().iter().for_each(|id| uses[id.index()] += 2);
+    let mut output = vec![false; graph.values().len()];
+    for id in graph.outputs() {
+        output[id.index()] = true;
+        uses[id.index()] += 2;
+    }
     let of_node = |node: &Node| {
         let instead = node.inputs.first().copied().flatten()?;
         let weight = node.inputs.get(1).copied().flatten()?;
@@ -54,7 +58,7 @@ pub(super) fn find(graph: &ModelGraph, live: &[bool], channels: &Channels) -> Ve
                 _ => break,
             }
         }
-        let skippable = uses[tensor.index()] > 0 && !graph.outputs().contains(&tensor);
+        let skippable = uses[tensor.index()] > 0 && !output[tensor.index()];
         let ties = if skippable { ties(channels, instead, tensor) } else { None };
         ties.map(|ties| Layer { tensor, instead, nodes, ties })
     };

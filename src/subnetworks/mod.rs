@@ -52,6 +52,7 @@ use channels::Channels;
 use plan::Plan;
 use rand::Rng;
 use smallvec::SmallVec;
+use std::collections::HashMap;
 use std::fmt;
 use std::ops::Range;
 
@@ -280,6 +281,15 @@ impl SuperNetwork {
         SubNetwork(self.changes(&options))
     }
 
+    /// Number of the first branch of each junction, and of all branches.
+    fn first_branches(&self) -> Vec<usize> {
+        let mut first = vec![0];
+        for branches in &self.junctions {
+            first.push(first[first.len() - 1] + branches.len());
+        }
+        first
+    }
+
     fn changes(&self, options: &[usize]) -> Vec<Change> {
         let [widths, junctions, layers, kernels, activations] = self.layout();
         let chosen = |range: Range<usize>| {
@@ -289,9 +299,9 @@ impl SuperNetwork {
             group,
             share: self.shares(group)[option],
         };
-        let without = |(junction, option): (usize, usize)| {
-            let before: usize = self.junctions[..junction].iter().map(Vec::len).sum();
-            Change::Without { branch: before + option - 1 }
+        let first = self.first_branches();
+        let without = |(junction, option): (usize, usize)| Change::Without {
+            branch: first[junction] + option - 1,
         };
         let kernel = |(site, option): (usize, usize)| Change::Kernel {
             site,
@@ -317,6 +327,7 @@ impl SuperNetwork {
     fn options(&self, sub: &SubNetwork) -> Result<Vec<usize>, ParseError> {
         let [widths, junctions, layers, kernels, activations] = self.layout();
         let mut options = vec![0; activations.end];
+        let first = self.first_branches();
         for change in &sub.0 {
             let fail = |reason: String| ParseError { part: change.to_string(), reason };
             let most = |what: &str, count: usize| match count {
@@ -333,15 +344,12 @@ impl SuperNetwork {
                     (widths.start + group, shares.iter().position(same).unwrap_or(0))
                 }
                 Change::Without { branch } => {
-                    let mut rest = branch;
-                    let found = self.junctions.iter().position(|branches| {
-                        let here = rest < branches.len();
-                        rest -= if here { 0 } else { branches.len() };
-                        here
-                    });
-                    let total = self.branches().count();
-                    let junction = found.ok_or_else(|| most("branches", total))?;
-                    (junctions.start + junction, 1 + rest)
+                    // Every junction has branches.
+                    let junction = first.partition_point(|&f| f <= branch) - 1;
+                    if junction == self.junctions.len() {
+                        return Err(most("branches", first[junction]));
+                    }
+                    (junctions.start + junction, 1 + branch - first[junction])
                 }
                 Change::Skip { layer } => match layer < layers.len() {
                     true => (layers.start + layer, 1),
@@ -494,16 +502,18 @@ impl SuperNetwork {
     fn plan(&self, options: &[usize]) -> Plan {
         let [_, junctions, layers, kernels, activations] = self.layout();
         let mut plan = Plan::default();
+        let mut instead = HashMap::new();
         for (branches, &option) in self.junctions.iter().zip(&options[junctions]) {
             if let Some(branch) = option.checked_sub(1).and_then(|i| branches.get(i)) {
-                plan.instead.insert(branch.result, branch.instead);
+                instead.insert(branch.result, branch.instead);
             }
         }
         for (layer, &option) in self.layers.iter().zip(&options[layers]) {
             if option > 0 {
-                plan.instead.insert(layer.tensor, layer.instead);
+                instead.insert(layer.tensor, layer.instead);
             }
         }
+        plan.replace(instead);
         for (kernel, &option) in self.kernels.iter().zip(&options[kernels]) {
             if option > 0 {
                 plan.kernels.insert(kernel.node, kernel.extent - 2 * option);

@@ -19,6 +19,8 @@ use std::rc::Rc;
 pub(super) struct Plan {
     /// Tensors that others take the place of.
     pub instead: HashMap<ValueId, ValueId>,
+    /// What stands where they stood in the end.
+    resolved: HashMap<ValueId, ValueId>,
     /// Largest kernel of convolutions, by node.
     pub kernels: HashMap<usize, usize>,
     /// Functions of the activations, by node, with their operand.
@@ -26,13 +28,21 @@ pub(super) struct Plan {
 }
 
 impl Plan {
-    /// The tensor that stands where `id` stood.
-    pub fn resolve(&self, mut id: ValueId) -> ValueId {
-        // Replacements come before what they replace, so this ends.
-        while let Some(&other) = self.instead.get(&id) {
-            id = other;
+    /// Lets others take the place of tensors.
+    pub fn replace(&mut self, instead: HashMap<ValueId, ValueId>) {
+        // Replacements come before what they replace, so their own are known.
+        let mut order: Vec<ValueId> = instead.keys().copied().collect();
+        order.sort_unstable();
+        for id in order {
+            let resolved = self.resolve(instead[&id]);
+            self.resolved.insert(id, resolved);
         }
-        id
+        self.instead = instead;
+    }
+
+    /// The tensor that stands where `id` stood.
+    pub fn resolve(&self, id: ValueId) -> ValueId {
+        self.resolved.get(&id).copied().unwrap_or(id)
     }
 
     /// What node `index` reads.

@@ -30,7 +30,7 @@ pub(super) type Axes = SmallVec<[AxisId; 4]>;
 
 /// Longer axes are never cut: they are vocabularies and maps flattened to one dimension.
 const MAX_EXTENT: usize = 1 << 17;
-/// Labels that are written or made equal before the network is given up as too large.
+/// Labels that are written, read or made equal before the network is given up as too large.
 const MAX_WORK: usize = 1 << 26;
 /// Times that labels flow through a network until every Reshape has found its carrier.
 const MAX_PASSES: usize = 6;
@@ -182,7 +182,6 @@ impl<'g> Labels<'g> {
     }
 
     fn unite(&mut self, a: Label, b: Label) {
-        self.work = self.work.saturating_add(1);
         let (a, b) = (self.find(a), self.find(b));
         // The lower becomes the root, so `FIXED` stays one.
         let (root, child) = (a.min(b), a.max(b));
@@ -190,9 +189,17 @@ impl<'g> Labels<'g> {
         self.approximate[root as usize] |= self.approximate[child as usize];
     }
 
+    /// How many labels along the axis to read: all of them, or none once there was too much to do.
+    fn read(&mut self, axis: AxisId) -> usize {
+        let extent = self.axes[axis as usize].len();
+        self.work = self.work.saturating_add(extent);
+        if self.exhausted() { 0 } else { extent }
+    }
+
     fn each(&mut self, axis: AxisId, mut f: impl FnMut(&mut Self, Label)) {
+        let read = self.read(axis);
         let labels = std::mem::take(&mut self.axes[axis as usize]);
-        labels.iter().for_each(|&label| f(self, label));
+        labels.iter().take(read).for_each(|&label| f(self, label));
         self.axes[axis as usize] = labels;
     }
 
@@ -225,7 +232,7 @@ impl<'g> Labels<'g> {
             self.fix(b);
             return WHOLE;
         }
-        for i in 0..x {
+        for i in 0..self.read(a) {
             let (p, q) = (self.axes[a as usize][i], self.axes[b as usize][i]);
             self.unite(p, q);
         }
@@ -496,7 +503,7 @@ impl<'g> Labels<'g> {
                     self.join_runs(channels, area);
                     self.derived(to, &[channels], |axes, i| axes[channels as usize][i * area])
                 } else {
-                    for i in 0..self.axes[channels as usize].len() {
+                    for i in 0..self.read(channels) {
                         let labels = &self.axes[channels as usize];
                         let (first, label) = (labels[i % to], labels[i]);
                         self.unite(first, label);
@@ -780,7 +787,7 @@ impl<'g> Labels<'g> {
         let carrier = self.carriers.get(&key).copied().unwrap_or(0).min(factors.len() - 1);
         let extent = factors[carrier];
         let inner: usize = factors[carrier + 1..].iter().product();
-        for i in 0..self.axes[axis as usize].len() {
+        for i in 0..self.read(axis) {
             let labels = &self.axes[axis as usize];
             let (first, label) = (labels[i / inner % extent * inner], labels[i]);
             self.unite(first, label);
@@ -816,7 +823,8 @@ impl<'g> Labels<'g> {
             .collect();
         let sources: SmallVec<[AxisId; 4]> = pieces.iter().map(|p| p.0).collect();
         let mut places = Vec::new();
-        if shape[at] <= MAX_EXTENT && sources.iter().any(|&a| a != WHOLE) {
+        let cut = sources.iter().any(|&a| a != WHOLE);
+        if cut && shape[at] <= MAX_EXTENT && !self.exhausted() {
             self.work = self.work.saturating_add(shape[at]);
             for &(axis, extent) in &pieces {
                 places.extend((0..extent).map(|i| (axis, i)));
@@ -838,6 +846,7 @@ impl<'g> Labels<'g> {
             let mut piece = x.clone();
             piece[at] = match axis {
                 WHOLE => WHOLE,
+                _ if self.exhausted() => WHOLE,
                 _ => self.picked(axis, (start..start + size).collect()),
             };
             start += size;
@@ -867,7 +876,7 @@ impl<'g> Labels<'g> {
         for (i, (&axis, range)) in x.iter().zip(&ranges).enumerate() {
             out.push(if axis == WHOLE || (range.step == 1 && range.count == shape[i]) {
                 axis
-            } else if range.step == 1 {
+            } else if range.step == 1 && !self.exhausted() {
                 let start = usize::try_from(range.start).ok()?;
                 self.picked(axis, (start..start + range.count).collect())
             } else {
@@ -885,7 +894,9 @@ impl<'g> Labels<'g> {
         let axis = x[at];
         let mut between = self.of[id.index()].clone();
         match index.data() {
-            Some(TensorData::Ints(list)) if axis != WHOLE && index.shape.len() < 2 => {
+            Some(TensorData::Ints(list))
+                if axis != WHOLE && index.shape.len() < 2 && !self.exhausted() =>
+            {
                 let extent = self.axes[axis as usize].len();
                 let wrap = |&i: &i64| {
                     let wrapped =

@@ -372,3 +372,49 @@ fn the_strongest_channels_keep_their_weights() {
     assert_eq!(new[1], old[1].chunks(4096).flat_map(of_filter).collect::<Vec<_>>());
     std::fs::remove_dir_all(&folder).unwrap();
 }
+
+/// Nodes that the outputs need, when one operand of one node is cut off.
+fn needed(graph: &ModelGraph, cut: Option<(ValueId, ValueId)>) -> usize {
+    let mut needed = vec![false; graph.nodes().len()];
+    let mut waiting = graph.outputs().to_vec();
+    while let Some(id) = waiting.pop() {
+        let Some(node) = graph.value(id).producer.map(|p| p.index()) else { continue };
+        if std::mem::replace(&mut needed[node], true) {
+            continue;
+        }
+        let inputs = graph.nodes()[node].inputs.iter().flatten().copied();
+        waiting.extend(inputs.filter(|&input| cut != Some((id, input))));
+    }
+    needed.iter().filter(|needed| **needed).count()
+}
+
+/// The nodes of a branch, by cutting it off in networks of random shape.
+#[test]
+fn a_branch_has_the_nodes_that_nothing_else_needs() {
+    let mut branches = 0;
+    for seed in 0..60 {
+        let mut rng = ChaCha8Rng::seed_from_u64(seed);
+        let mut net = Net::new();
+        let mut tensors = vec![net.input(&[1, 4, 4, 4])];
+        for _ in 0..30 {
+            // Mostly of the latest tensors, or few would be needed.
+            let last = tensors.len() - 1;
+            let [a, b] = [(); 2].map(|()| tensors[last - rng.gen_range(0..=last.min(4))]);
+            tensors.push(match rng.gen_range(0..4) {
+                0 => net.conv(a, 4, 1, 1),
+                1 => net.plain(OpType::Relu, &[a]),
+                2 => net.plain(OpType::Mul, &[a, b]),
+                _ => net.plain(OpType::Add, &[a, b]),
+            });
+        }
+        net.0.output(tensors[15]);
+        let space = net.space(tensors[30]);
+        let all = needed(space.graph(), None);
+        for branch in space.branches() {
+            let without = needed(space.graph(), Some((branch.result, branch.tensor)));
+            assert_eq!(branch.nodes, all - without, "seed {seed}: {branch:?}");
+            branches += 1;
+        }
+    }
+    assert!(branches > 60, "{branches}");
+}
