@@ -2,7 +2,7 @@
 
 use super::error::{ReadError, Reason, invalid, limit};
 use super::external::{External, Location};
-use super::limits::{MAX_ATTRIBUTES, MAX_DIMENSION, MAX_ELEMENTS, MAX_FLOATS, MAX_RANK, MIN_OPSET};
+use super::limits::{MAX_DIMENSION, MAX_ELEMENTS, MAX_FLOATS, MAX_RANK, MIN_OPSET};
 use crate::model_graph::{Attribute, DataType, OpType, Shape, TensorData};
 use onnx_protobuf::attribute_proto::AttributeType;
 use onnx_protobuf::tensor_proto::DataLocation;
@@ -256,10 +256,6 @@ impl Decoder<'_> {
         &mut self,
         protos: Vec<AttributeProto>,
     ) -> Result<Vec<(String, Argument)>, ReadError> {
-        if protos.len() > MAX_ATTRIBUTES {
-            let what = format!("a node has {} attributes", protos.len());
-            return Err(limit(what, MAX_ATTRIBUTES as u64));
-        }
         let mut arguments = Vec::with_capacity(protos.len());
         for mut proto in protos {
             let name = std::mem::take(&mut proto.name);
@@ -465,6 +461,10 @@ fn elements(proto: &TensorProto, dtype: DataType, shape: &[usize]) -> Option<Ten
     let count = count(shape);
     if count > kept(dtype) {
         return None;
+    }
+    // Nothing can be missing or in excess.
+    if count == 0 {
+        return from_raw(&[], dtype, 0);
     }
     if !proto.raw_data.is_empty() {
         return from_raw(&proto.raw_data, dtype, count);

@@ -6,9 +6,14 @@
 
 use super::error::{ReadError, Reason, limit};
 use super::foreign;
-use super::limits::{MAX_FLOATS, MAX_LIST, MAX_NESTING, MAX_NODES, MAX_STRUCTURE};
+use super::limits::{MAX_ATTRIBUTES, MAX_FLOATS, MAX_LIST, MAX_NESTING, MAX_NODES, MAX_STRUCTURE};
 use super::source::Source;
 use crate::model_graph::{DataType, TensorData};
+use onnx_protobuf::{
+    AttributeProto, FunctionProto, GraphProto, ModelProto, NodeProto, OperatorSetIdProto,
+    SparseTensorProto, StringStringEntryProto, TensorProto, TensorShapeProto, TypeProto,
+    ValueInfoProto, tensor_shape_proto, type_proto,
+};
 use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::ops::Range;
@@ -51,6 +56,27 @@ enum Treatment {
 }
 
 impl Message {
+    /// Bytes that a decoded message takes, without what its fields point to.
+    fn size(self) -> u64 {
+        let size = match self {
+            Self::Model => size_of::<ModelProto>(),
+            Self::Opset => size_of::<OperatorSetIdProto>(),
+            Self::Graph => size_of::<GraphProto>(),
+            Self::Function => size_of::<FunctionProto>(),
+            Self::Node => size_of::<NodeProto>(),
+            Self::Attribute => size_of::<AttributeProto>(),
+            Self::Tensor | Self::SparseValues => size_of::<TensorProto>(),
+            Self::SparseTensor => size_of::<SparseTensorProto>(),
+            Self::Entry => size_of::<StringStringEntryProto>(),
+            Self::ValueInfo => size_of::<ValueInfoProto>(),
+            Self::Type => size_of::<TypeProto>(),
+            Self::TensorType => size_of::<type_proto::Tensor>(),
+            Self::TensorShape => size_of::<TensorShapeProto>(),
+            Self::Dimension => size_of::<tensor_shape_proto::Dimension>(),
+        };
+        size as u64
+    }
+
     fn name(self) -> &'static str {
         match self {
             Self::Model => "model",
@@ -519,8 +545,6 @@ struct Slimmer<'s, 'a> {
     structure: u64,
 }
 
-/// Size of the largest generated message type, which attributes are, rounded up.
-const MESSAGE_SIZE: u64 = 512;
 /// Size of an owned string without its text.
 const STRING_SIZE: u64 = 24;
 
@@ -546,7 +570,7 @@ impl Slimmer<'_, '_> {
             let what = format!("messages are nested too deeply at byte {}", range.start);
             return Err(limit(what, MAX_NESTING as u64));
         }
-        self.spend(MESSAGE_SIZE)?;
+        self.spend(message.size())?;
         match message {
             Message::Graph => self.graph_seen = true,
             Message::Node => {
@@ -561,7 +585,8 @@ impl Slimmer<'_, '_> {
             Message::Tensor => self.payload_wanted(range.clone())?,
             _ => 0,
         };
-        let mut pos = range.start;
+        let (start, mut attributes) = (range.start, 0);
+        let mut pos = start;
         while let Some(field) = (Cursor { source: self.source, pos, end: range.end }).field()? {
             pos = field.end;
             let copied = field.start..field.end;
@@ -593,6 +618,14 @@ impl Slimmer<'_, '_> {
                 (Treatment::Payload, _) if size > payload => continue,
                 (Treatment::Payload, _) => self.spend(8 * size)?,
                 (Treatment::Message(inner), Wire::Bytes(range)) => {
+                    attributes += usize::from(inner == Message::Attribute);
+                    if attributes > MAX_ATTRIBUTES {
+                        let what = format!(
+                            "the {} at byte {start} has too many attributes",
+                            message.name()
+                        );
+                        return Err(limit(what, MAX_ATTRIBUTES as u64));
+                    }
                     self.nested(field.number, inner, range, depth)?;
                     continue;
                 }

@@ -162,19 +162,20 @@ fn message(graph: &ModelGraph, names: &[String]) -> Result<GraphProto, WriteErro
     let info = |id: usize| -> Option<ValueInfoProto> {
         Some(value_info(names.get(id)?, graph.values().get(id)?))
     };
-    let mut outputs = HashSet::new();
+    let outputs: HashSet<ValueId> = graph.outputs().iter().copied().collect();
+    // A name may stand there only once.
+    let mut first = HashSet::new();
     Ok(GraphProto {
         name: graph.name().into(),
         node: nodes.map(|(n, name)| node(names, n, name)).collect::<Result<_, _>>()?,
         input: graph.inputs().iter().filter_map(|id| info(id.index())).collect(),
-        // A name may stand there only once.
-        output: (graph.outputs().iter().filter(|id| outputs.insert(**id)))
+        output: (graph.outputs().iter().filter(|id| first.insert(**id)))
             .filter_map(|id| info(id.index()))
             .collect(),
         // Without it, nobody could tell what unknown operators compute.
         value_info: (graph.nodes().iter().filter(|n| n.op.is_unknown()))
             .flat_map(|n| n.outputs.iter().flatten())
-            .filter(|id| !graph.outputs().contains(id))
+            .filter(|id| !outputs.contains(id))
             .filter_map(|id| info(id.index()))
             .collect(),
         ..Default::default()

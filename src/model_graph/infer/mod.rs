@@ -157,8 +157,11 @@ impl<'a> Context<'a> {
         let Some(value) = self.optional(index) else { return Ok(None) };
         match value.data() {
             Some(TensorData::Ints(v)) => Ok(Some(v)),
-            Some(TensorData::Floats(_)) => invalid(format!("input {index} must hold integers")),
-            None => Err(InferError::DataDependent(format!(
+            // Also where its elements are left out: they may come back when it is written.
+            _ if value.is_constant() && value.dtype.is_float() => {
+                invalid(format!("input {index} must hold integers"))
+            }
+            _ => Err(InferError::DataDependent(format!(
                 "the output's shape depends on the elements of input {index}{}, which are not known",
                 if value.name.is_empty() { String::new() } else { format!(" '{}'", value.name) }
             ))),
