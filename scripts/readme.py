@@ -123,6 +123,28 @@ def speed() -> str:
     return "\n".join(rows)
 
 
+def growth() -> str:
+    """Time and memory of whole processes by the number of nodes; see benches/growth."""
+    report = json.loads((ROOT / "benches/growth.json").read_text())
+    nodes = report["sizes"][-1]
+    lines = [
+        f"| {nodes:,} nodes | command | time | of processors | a node | grows as | memory | a node | grows as |",
+        "| --- | --- | --- | --- | --- | --- | --- | --- | --- |",
+    ]
+    last = None
+    for row in report["rows"]:
+        time, memory = row["processor_seconds"], row["megabytes"]
+        shape = f"{row['shape']}, {row['bytes'] / 1e6:.0f} MB" if row["shape"] != last else ""
+        last = row["shape"]
+        lines.append(
+            f"| {shape} | `{row['command']}` | {row['wall_seconds'][-1]:.1f} s | {time['values'][-1]:.1f} s "
+            f"| {time['values'][-1] / nodes * 1e6:.1f} µs | n^{time['exponent']:.2f} "
+            f"| {memory['values'][-1]:,.0f} MB | {memory['values'][-1] / nodes * 1e6:,.0f} bytes "
+            f"| n^{memory['exponent']:.2f} |"
+        )
+    return "\n".join(lines)
+
+
 def evaluation() -> str:
     return "\n".join(output("evaluate --report models/evaluation.json --format markdown"))
 
@@ -312,6 +334,7 @@ SECTIONS = {
     "ablation": ablation,
     "search-benchmark": search_benchmark,
     "speed": speed,
+    "growth": growth,
 }
 
 

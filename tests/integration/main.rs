@@ -6,6 +6,7 @@ mod data;
 mod evaluate;
 mod exports;
 mod finetune;
+mod growth;
 mod kills;
 mod malformed;
 mod operators;

@@ -1,0 +1,145 @@
+//! Time in proportion to the size of a network, whatever its shape.
+
+#[path = "../../benches/growth/shapes.rs"]
+mod shapes;
+
+use gennape::lower::lower;
+use gennape::model_graph::{Attribute, Attributes, Builder, DataType, ModelGraph, OpType, ValueId};
+use gennape::subnetworks::SuperNetwork;
+use shapes::Shape;
+use std::time::{Duration, Instant};
+
+const NONE: Attributes = Attributes::new();
+
+fn input(b: &mut Builder, width: usize) -> ValueId {
+    b.input("x", DataType::Float, &[1, 4, 4, width])
+}
+
+fn weight(b: &mut Builder) -> ValueId {
+    b.weight(&[4, 4, 1, 1])
+}
+
+fn node(b: &mut Builder, op: OpType, inputs: &[ValueId]) -> ValueId {
+    b.node(op, NONE, inputs).unwrap()
+}
+
+/// A bias after a bias, and so on.
+fn biases(nodes: usize) -> ModelGraph {
+    let mut b = Builder::new("biases", 17);
+    let x = input(&mut b, 4);
+    let bias = b.weight(&[1, 4, 1, 1]);
+    let y = (0..nodes).fold(x, |x, _| node(&mut b, OpType::Add, &[x, bias]));
+    b.output(y);
+    b.finish()
+}
+
+/// A part of a part, and so on.
+fn parts(nodes: usize) -> ModelGraph {
+    let mut b = Builder::new("parts", 17);
+    let x = input(&mut b, nodes + 4);
+    let ends = [1, i64::MAX, 3].map(|at| b.int_vector(&[at]));
+    let y = (0..nodes).fold(x, |x, _| {
+        let inputs: Vec<ValueId> = [x].into_iter().chain(ends).collect();
+        node(&mut b, OpType::Slice, &inputs)
+    });
+    b.output(y);
+    b.finish()
+}
+
+/// Branches within branches: each sum could go without all that comes before it.
+fn branches(nodes: usize) -> ModelGraph {
+    let mut b = Builder::new("branches", 17);
+    let x = input(&mut b, 4);
+    let weight = weight(&mut b);
+    let y = (0..nodes / 2).fold(x, |y, _| {
+        let y = node(&mut b, OpType::Conv, &[y, weight]);
+        node(&mut b, OpType::Add, &[x, y])
+    });
+    b.output(y);
+    b.finish()
+}
+
+/// An output after every block, which all blocks before it may leave to the input.
+fn outputs(nodes: usize) -> ModelGraph {
+    let mut b = Builder::new("outputs", 17);
+    let mut x = input(&mut b, 4);
+    let weight = weight(&mut b);
+    for _ in 0..nodes / 3 {
+        let y = node(&mut b, OpType::Conv, &[x, weight]);
+        x = node(&mut b, OpType::Add, &[x, y]);
+        let z = node(&mut b, OpType::Sigmoid, &[x]);
+        b.output(z);
+    }
+    b.finish()
+}
+
+/// The same positions taken from a tensor again and again.
+fn gathers(nodes: usize) -> ModelGraph {
+    let mut b = Builder::new("gathers", 17);
+    let x = input(&mut b, 2 * nodes);
+    let positions: Vec<i64> = (0..nodes as i64).map(|i| 2 * i).collect();
+    let positions = b.int_vector(&positions);
+    for _ in 0..nodes {
+        let axis = NONE.with("axis", Attribute::Int(3));
+        let y = b.node(OpType::Gather, axis, &[x, positions]).unwrap();
+        let z = node(&mut b, OpType::Relu, &[y]);
+        b.output(z);
+    }
+    b.finish()
+}
+
+/// What `predict`, `space` and `shrink` do, without reading and writing files.
+fn work(network: ModelGraph) -> Duration {
+    let start = Instant::now();
+    let whole = lower(&network).unwrap();
+    whole.fingerprint();
+    let space = SuperNetwork::new(network);
+    for sub in [space.parse("whole").unwrap(), space.smallest()] {
+        assert_eq!(space.parse(&sub.to_string()).unwrap(), sub);
+        lower(&space.build(&sub).unwrap()).unwrap();
+    }
+    start.elapsed()
+}
+
+fn assert_linear(name: &str, network: impl Fn(usize) -> ModelGraph) {
+    const SMALL: usize = 1500;
+    const TIMES: usize = 8;
+    // What else the machine does may double a run, but not the better of two.
+    let time = |nodes| (0..2).map(|_| work(network(nodes))).min().unwrap();
+    let (small, large) = (time(SMALL), time(TIMES * SMALL));
+    let ratio = large.as_secs_f64() / small.as_secs_f64();
+    assert!(
+        ratio < 3.0 * TIMES as f64,
+        "{name}: {small:?} and {large:?} for {TIMES} times as many"
+    );
+}
+
+#[test]
+fn the_six_shapes_of_the_benchmark_take_time_in_proportion() {
+    for shape in Shape::ALL {
+        assert_linear(shape.name(), |nodes| shape.network(nodes));
+    }
+}
+
+#[test]
+fn chains_of_what_is_folded_take_time_in_proportion() {
+    assert_linear("biases", biases);
+    assert_linear("parts", parts);
+    assert_linear("gathers", gathers);
+}
+
+#[test]
+fn choices_that_hang_on_each_other_take_time_in_proportion() {
+    assert_linear("branches", branches);
+    assert_linear("outputs", outputs);
+}
+
+/// Copies of what is inside would take gigabytes.
+#[test]
+fn sums_nested_forty_thousand_deep_are_one() {
+    let network = Shape::NestedSums.network(80_000);
+    let graph = lower(&network).unwrap();
+    // The activations are one, computed again and again.
+    assert_eq!(graph.len(), 3);
+    assert_eq!(graph.edges().len(), 1 + 40_001);
+}
