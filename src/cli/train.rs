@@ -10,7 +10,6 @@ use crate::estimator::{Manifest, Recipe};
 use crate::train::{self, Options};
 use clap::ValueEnum;
 use std::collections::HashSet;
-use std::io::Write;
 use std::path::{Path, PathBuf};
 
 /// Train an estimator on labelled sets of architectures.
