@@ -6,10 +6,8 @@
 //! ```
 //!
 //! writes `benches/growth.json`, from which `scripts/readme.py` makes a table. Exponents are slopes of
-//! a line through the logarithms of size and of what is measured (least squares). Time is fitted as
-//! processor time, which other programs on the machine hardly change, over the sizes that take at
-//! least [`FITTED_SECONDS`]; memory less that of a network of a single block, over the sizes that
-//! take at least twice as much.
+//! a line through the logarithms of size and of what is measured (least squares), over the sizes
+//! that take at least [`FITTED_SECONDS`] of processor time.
 
 mod shapes;
 
@@ -56,10 +54,10 @@ struct Growth {
 }
 
 impl Growth {
-    /// The growth of these values beyond `start_up`, from `least` on.
-    fn new(values: Vec<f64>, start_up: f64, least: f64) -> Self {
-        let points = SIZES.iter().zip(&values).filter(|(_, value)| **value >= least);
-        let points = points.map(|(&size, value)| ((size as f64).ln(), (value - start_up).ln()));
+    /// The growth of these values over the sizes that are large enough to tell.
+    fn new(values: Vec<f64>, fitted: &[bool]) -> Self {
+        let points = SIZES.iter().zip(&values).zip(fitted).filter(|(_, fitted)| **fitted);
+        let points = points.map(|((&size, value), _)| ((size as f64).ln(), value.ln()));
         Self { exponent: slope(&points.collect::<Vec<_>>()), values }
     }
 }
@@ -159,32 +157,29 @@ fn main() -> Result<(), Box<dyn Error>> {
     let mut rows = Vec::new();
     for shape in Shape::ALL {
         let mut files = Vec::new();
-        for nodes in [4].into_iter().chain(SIZES) {
+        for nodes in SIZES {
             let file = folder.join(format!("{nodes}.onnx"));
             write(&shape.network(nodes), File::create(&file)?, Weights::Stripped)?;
             files.push((nodes, file));
         }
-        let bytes = fs::metadata(&files[SIZES.len()].1)?.len();
+        let bytes = fs::metadata(&files[SIZES.len() - 1].1)?.len();
         for command in COMMANDS {
             let mut measured = Vec::new();
             for (nodes, file) in &files {
                 measured.push(measure(command, file, *nodes)?);
             }
-            let (start, grown) = measured.split_first().ok_or("no sizes")?;
-            let all = |of: fn(&Taken) -> f64| grown.iter().map(of).collect::<Vec<f64>>();
+            let all = |of: fn(&Taken) -> f64| measured.iter().map(of).collect::<Vec<f64>>();
+            let fitted: Vec<bool> =
+                measured.iter().map(|t| t.processor_seconds >= FITTED_SECONDS).collect();
             let row = Row {
                 shape: shape.name(),
                 command,
                 bytes,
                 wall_seconds: all(|t| t.wall_seconds),
-                processor_seconds: Growth::new(all(|t| t.processor_seconds), 0.0, FITTED_SECONDS),
-                megabytes: Growth::new(
-                    all(|t| t.megabytes),
-                    start.megabytes,
-                    2.0 * start.megabytes,
-                ),
+                processor_seconds: Growth::new(all(|t| t.processor_seconds), &fitted),
+                megabytes: Growth::new(all(|t| t.megabytes), &fitted),
             };
-            let last = grown.last().ok_or("no sizes")?;
+            let last = measured.last().ok_or("no sizes")?;
             eprintln!(
                 "{:17} {command:8} {:6.2} s, of processors {:6.2} s ~ n^{:.2}; {:6.0} MB ~ n^{:.2}",
                 row.shape,
