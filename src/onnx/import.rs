@@ -429,7 +429,7 @@ impl<'m> Importer<'m> {
         declared: &[Option<(DataType, Shape)>],
     ) -> Result<Option<SmallVec<[Option<ValueId>; 1]>>, ReadError> {
         // More than the bytes of an index: inference takes time over each input.
-        self.spend(128 * inputs.len())?;
+        self.spend(64 * inputs.len())?;
         let name = self.name(prefix, &node.name)?;
         let outputs: SmallVec<[Option<&str>; 1]> = outputs.iter().map(Option::as_deref).collect();
         let built = self.builder.named_node(&name, op, attributes, inputs, &outputs, declared);
