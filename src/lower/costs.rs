@@ -357,7 +357,7 @@ fn weights_count_whatever_their_type_and_size() {
     assert_eq!(gemm.fingerprint(), sum.fingerprint());
 }
 
-/// Runtimes pass over an attribute that the operator does not have.
+/// An attribute that the operator does not have, which ONNX Runtime refuses, means nothing here.
 #[test]
 fn what_rounds_pooling_up_rounds_no_convolution() {
     let macs = |ceil: i64| {
