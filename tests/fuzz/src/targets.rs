@@ -6,7 +6,7 @@ use gennape::benchmarks::nasbench101::official;
 use gennape::estimator::{Estimate, Estimator};
 use gennape::graph::ComputationGraph;
 use gennape::lower::lower;
-use gennape::onnx::{self, ReadOptions, StoredTensors, Weights};
+use gennape::onnx::{self, Original, ReadOptions, Weights};
 use gennape::spaces::Space;
 use gennape::subnetworks::{SubNetwork, SuperNetwork};
 use rand::{Rng, SeedableRng};
@@ -224,9 +224,9 @@ impl Reading {
         options: &ReadOptions,
     ) -> Option<Finding> {
         fs::write(&self.file, input).expect("the scratch file can be written");
-        let mut stored = StoredTensors::open(&self.file).ok()?;
+        let (_, mut original) = Original::open(&self.file, options).ok()?;
         let mut out = Bounded(Vec::new());
-        let shrunk = space.shrink(sub, &mut stored, &mut out).ok()?;
+        let shrunk = space.shrink(sub, &mut original, &mut out, None).ok()?;
         enter("read what was shrunk");
         differs("shrunk", &out.0, &lower(&shrunk.graph).ok()?, options)
     }
