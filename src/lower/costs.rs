@@ -356,18 +356,3 @@ fn weights_count_whatever_their_type_and_size() {
     assert_eq!((gemm.parameters(), sum.parameters()), (9, 9));
     assert_eq!(gemm.fingerprint(), sum.fingerprint());
 }
-
-/// An attribute that the operator does not have, which ONNX Runtime refuses, means nothing here.
-#[test]
-fn what_rounds_pooling_up_rounds_no_convolution() {
-    let macs = |ceil: i64| {
-        let graph = network(&[&[1, 3, 8, 8]], |b, x| {
-            let w = b.weight(&[4, 3, 3, 3]);
-            let attributes =
-                NONE.with("strides", ints(&[2, 2])).with("ceil_mode", Attribute::Int(ceil));
-            node(b, OpType::Conv, attributes, &[x[0], w])
-        });
-        cost(&graph).macs()
-    };
-    assert_eq!([macs(0), macs(1)], [3 * 3 * 4 * 27; 2]);
-}

@@ -3,6 +3,7 @@
 use super::tensor::{DataType, Shape, TensorData};
 use smallvec::SmallVec;
 use std::borrow::Cow;
+use std::fmt;
 
 /// The value of one attribute.
 #[derive(Debug, Clone, PartialEq)]
@@ -20,6 +21,47 @@ pub enum Attribute {
         shape: Shape,
         data: Option<TensorData>,
     },
+}
+
+/// The type of an attribute's value, named as the variants of [`Attribute`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    Int,
+    Float,
+    String,
+    Ints,
+    Floats,
+    Strings,
+    Tensor,
+}
+
+impl Attribute {
+    pub(super) fn kind(&self) -> Kind {
+        match self {
+            Self::Int(_) => Kind::Int,
+            Self::Float(_) => Kind::Float,
+            Self::String(_) => Kind::String,
+            Self::Ints(_) => Kind::Ints,
+            Self::Floats(_) => Kind::Floats,
+            Self::Strings(_) => Kind::Strings,
+            Self::Tensor { .. } => Kind::Tensor,
+        }
+    }
+}
+
+/// As messages call it.
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Int => "an integer",
+            Self::Float => "a number",
+            Self::String => "a string",
+            Self::Ints => "a list of integers",
+            Self::Floats => "a list of numbers",
+            Self::Strings => "a list of strings",
+            Self::Tensor => "a tensor",
+        })
+    }
 }
 
 /// A node's attributes by name; few enough that a list beats a map.

@@ -1,5 +1,8 @@
 //! ONNX operators that the project understands.
 
+mod attributes;
+
+use super::attribute::Attribute;
 use std::fmt;
 
 /// Name of an operator: the variant's, unless another is given.
@@ -154,6 +157,27 @@ impl OpType {
         };
         Self::find(own, name)
             .unwrap_or_else(|| Self::Unknown { domain: domain.into(), name: name.into() })
+    }
+
+    /// What is wrong with an attribute that a file gives the operator: that the operator has none of
+    /// this name, or one of another type. Rules must never heed what runtimes refuse.
+    pub(crate) fn attribute_fault(&self, name: &str, value: &Attribute) -> Option<String> {
+        // ONNX's checker lets these pass: they are tools' own.
+        if name.starts_with("__") {
+            return None;
+        }
+        let own = attributes::of(self)?;
+        let Some((_, kind)) = own.iter().find(|(n, _)| *n == name) else {
+            let names: Vec<&str> = own.iter().map(|(n, _)| *n).collect();
+            return Some(match names.as_slice() {
+                [] => format!("there is no attribute '{name}'; the operator has none"),
+                names => {
+                    format!("there is no attribute '{name}'; the operator has {}", names.join(", "))
+                }
+            });
+        };
+        (value.kind() != *kind)
+            .then(|| format!("attribute '{name}' is {} instead of {kind}", value.kind()))
     }
 
     /// Whether the operator is outside the list the project understands.

@@ -71,6 +71,8 @@ pub(super) enum Argument {
     Graph(Box<Graph>),
     /// An attribute of the function that the node is in.
     Reference(String),
+    /// A kind of attribute that no operator in the vocabulary has.
+    Other,
 }
 
 pub(super) struct Tensor {
@@ -259,20 +261,17 @@ impl Decoder<'_> {
         let mut arguments = Vec::with_capacity(protos.len());
         for mut proto in protos {
             let name = std::mem::take(&mut proto.name);
-            if let Some(argument) = self.argument(proto)? {
-                arguments.push((name, argument));
-            }
+            arguments.push((name, self.argument(proto)?));
         }
         Ok(arguments)
     }
 
-    /// `None` for kinds of attribute that no operator in the vocabulary has.
-    fn argument(&mut self, proto: AttributeProto) -> Result<Option<Argument>, ReadError> {
+    fn argument(&mut self, proto: AttributeProto) -> Result<Argument, ReadError> {
         if !proto.ref_attr_name.is_empty() {
-            return Ok(Some(Argument::Reference(proto.ref_attr_name)));
+            return Ok(Argument::Reference(proto.ref_attr_name));
         }
         let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned().into_boxed_str();
-        Ok(Some(match attribute_type(&proto) {
+        Ok(match attribute_type(&proto) {
             AttributeType::FLOAT => Argument::Plain(Attribute::Float(proto.f)),
             AttributeType::INT => Argument::Plain(Attribute::Int(proto.i)),
             AttributeType::STRING => Argument::Plain(Attribute::String(text(proto.s))),
@@ -294,8 +293,8 @@ impl Decoder<'_> {
                 let graph = self.graph(proto.g.into_option().unwrap_or_default())?;
                 Argument::Graph(Box::new(graph))
             }
-            _ => return Ok(None),
-        }))
+            _ => Argument::Other,
+        })
     }
 
     fn tensor(&mut self, proto: TensorProto) -> Result<Tensor, ReadError> {

@@ -391,9 +391,16 @@ impl<'m> Importer<'m> {
             names.iter().map(|name| if name.is_empty() { None } else { scope.get(name) }).collect();
         let mut attributes = Attributes::new();
         for (name, argument) in &node.arguments {
-            if let Some(Argument::Plain(attribute)) = resolve(argument, arguments) {
-                self.spend(size(attribute))?;
-                attributes.insert(name.clone(), attribute.clone());
+            match resolve(argument, arguments) {
+                Some(Argument::Plain(attribute)) => {
+                    self.spend(size(attribute))?;
+                    attributes.insert(name.clone(), attribute.clone());
+                }
+                Some(_) if !op.is_unknown() => {
+                    let what = format!("{} has no graph or type '{name}'", node.label());
+                    return Err(invalid(what));
+                }
+                _ => {}
             }
         }
         let mut outputs: SmallVec<[Option<String>; 1]> = SmallVec::new();
@@ -474,10 +481,15 @@ impl<'m> Importer<'m> {
         prefix: &str,
         arguments: &Arguments<'m>,
     ) -> Result<(), ReadError> {
-        let value = node.arguments.iter().find_map(|(_, a)| match resolve(a, arguments)? {
-            Argument::Plain(attribute) => Some(attribute),
-            _ => None,
-        });
+        let mut value = None;
+        for (name, argument) in &node.arguments {
+            if let Some(Argument::Plain(attribute)) = resolve(argument, arguments) {
+                if let Some(fault) = OpType::Constant.attribute_fault(name, attribute) {
+                    return Err(invalid(format!("{}: {fault}", node.label())));
+                }
+                value.get_or_insert(attribute);
+            }
+        }
         let (Some(value), Some(output)) = (value, node.outputs.first()) else {
             return Err(invalid(format!("{} has no value or no output", node.label())));
         };

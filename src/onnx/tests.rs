@@ -63,6 +63,10 @@ fn kind(number: i32) -> EnumOrUnknown<AttributeType> {
     EnumOrUnknown::from_i32(number)
 }
 
+fn with(node: NodeProto, attribute: AttributeProto) -> NodeProto {
+    NodeProto { attribute: vec![attribute], ..node }
+}
+
 pub(super) fn branch(name: &str, nodes: Vec<NodeProto>, output: &str) -> AttributeProto {
     let graph = GraphProto { node: nodes, output: vec![value(output, &[])], ..Default::default() };
     AttributeProto {
@@ -397,6 +401,7 @@ fn messages_stay_short_whatever_the_file_says() {
         (of(vec![node(&long, &["x"], &["y"])]), "1 unknown operator: qqq"),
         (of(vec![node("Relu", &[&long], &["y"])]), "which nothing produces"),
         (of(twice), "defines 'y' again"),
+        (of(vec![with(node("Relu", &["x"], &["y"]), int(&long, 1))]), "no attribute 'qqq"),
         (GraphProto { output: vec![value("y0", &[])], ..of(many) }, "and 4990 more"),
         (open, "and 4990 more"),
     ] {
@@ -404,6 +409,42 @@ fn messages_stay_short_whatever_the_file_says() {
         assert!(error.to_string().contains(part), "{error}");
         let length = error.to_string().len() + error.hint().unwrap_or_default().len();
         assert!(length < 5000, "{length}");
+    }
+}
+
+/// As ONNX Runtime does. Whatever was heeded or passed over would be a guess.
+#[test]
+fn attributes_that_an_operator_does_not_have_are_refused() {
+    let named = |op: &str| NodeProto { name: "odd".into(), ..node(op, &["x", "x"], &["y"]) };
+    let float = AttributeProto { f: 1.0, type_: kind(1), ..int("axis", 0) };
+    let list = AttributeProto { type_: kind(7), ints: vec![3], ..int("value_ints", 0) };
+    let constant =
+        |a: AttributeProto| NodeProto { input: vec![], attribute: vec![a], ..named("Constant") };
+    for (nodes, says) in [
+        (
+            vec![with(named("MatMul"), int("transA", 1))],
+            "node 'odd' (MatMul): there is no attribute 'transA'; the operator has none",
+        ),
+        (
+            vec![with(named("Concat"), int("axes", 1))],
+            "node 'odd' (Concat): there is no attribute 'axes'; the operator has axis",
+        ),
+        (
+            vec![with(named("Concat"), float)],
+            "node 'odd' (Concat): attribute 'axis' is a number instead of an integer",
+        ),
+        (
+            vec![with(named("Add"), branch("axis", vec![], "x"))],
+            "node 'odd' (Add) has no graph or type 'axis'",
+        ),
+        (
+            vec![constant(AttributeProto { name: "values".into(), ..list.clone() })],
+            "node 'odd' (Constant): there is no attribute 'values'; the operator has sparse_value",
+        ),
+    ] {
+        let graph = GraphProto { node: nodes, ..Default::default() };
+        let error = read_model(&model(graph)).unwrap_err().to_string();
+        assert!(error.contains(says), "{error}");
     }
 }
 

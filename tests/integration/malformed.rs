@@ -540,7 +540,7 @@ fn branch_bombs_are_rejected() {
 #[test]
 fn copies_of_large_attributes_are_bounded() {
     // One megabyte of attribute, copied by each of 4,096 calls.
-    let ints = attribute("axes", 7, bytes(8, vec![1; 1 << 20]));
+    let ints = attribute("consumed_inputs", 7, bytes(8, vec![1; 1 << 20]));
     let large = function("large", &[node_in(7, "Relu", &["x"], &["y"], &[ints])]);
     let calls: Bytes = (0..4096).flat_map(|i| call_in(1, "large", "x", &format!("y{i}"))).collect();
     let bomb = model_with(&[calls, input("x", &[1]), output("y0")], &[large]);

@@ -232,6 +232,39 @@ fn every_operator_is_used_and_survives_a_file() {
     }
 }
 
+/// As ONNX Runtime does, which lets only those through that begin with two underscores.
+#[test]
+fn attributes_that_an_operator_does_not_have_are_refused() {
+    for case in uses() {
+        let with = |name: &str, value: Attribute| {
+            let mut case = case.clone();
+            case.attributes.retain(|(n, _)| n != name);
+            case.attributes.push((name.into(), value));
+            build(&case).map(|graph| lower(&graph).unwrap().fingerprint())
+        };
+        let error = with("ceil", Attribute::Int(1)).unwrap_err();
+        assert_eq!((error.node.as_str(), &error.op), ("node", &case.op));
+        assert!(error.reason.contains("no attribute 'ceil'"), "{error}");
+        for (name, _) in &case.attributes {
+            assert!(error.reason.contains(name), "{error}");
+            let odd = Attribute::Strings(Box::new(["odd".into()]));
+            assert!(with(name, odd).unwrap_err().reason.contains("a list of strings"));
+        }
+        let fingerprint = lower(&build(&case).unwrap()).unwrap().fingerprint();
+        assert_eq!(with("__tool", Attribute::Int(1)), Ok(fingerprint));
+    }
+    for (operator, attribute) in [
+        ("Conv 1x3x8x8 w4x3x3x3 strides=[2,2]", "ceil_mode=1"),
+        ("MatMul 1x4x4 w4x4", "transA=1"),
+        ("MatMul 1x4x4 w4x4", "transBatchA=1"),
+        ("MatMulInteger 1x4x4:2 w4x4:2", "transB=1"),
+        ("Relu 1x4x4x4", "axis=1"),
+        ("Concat 1x4x4x4 1x4x4x4", "axis=1.5"),
+    ] {
+        assert!(build(&parse(&format!("{operator} {attribute}"))).is_err(), "{operator}");
+    }
+}
+
 /// Networks' inputs have no dimension of 0, which stands for a free one.
 fn any_shape(rng: &mut ChaCha8Rng) -> Vec<usize> {
     let rank = rng.gen_range(0..=6);
@@ -248,12 +281,14 @@ fn any_ints(rng: &mut ChaCha8Rng) -> Vec<i64> {
     (0..length).map(|_| any_int(rng)).collect()
 }
 
-fn any_attribute(rng: &mut ChaCha8Rng) -> Attribute {
-    match rng.gen_range(0..5) {
-        0 | 1 => Attribute::Int(any_int(rng)),
-        2 => Attribute::Ints(any_ints(rng).into()),
-        3 => Attribute::Float(*[0.0, -1.0, 1e30, 0.5].choose(rng).unwrap()),
-        _ => Attribute::String("CRD".into()),
+/// Another value, of the same type: others are refused.
+fn any_like(attribute: &Attribute, rng: &mut ChaCha8Rng) -> Attribute {
+    match attribute {
+        Attribute::Int(_) => Attribute::Int(any_int(rng)),
+        Attribute::Ints(_) => Attribute::Ints(any_ints(rng).into()),
+        Attribute::Float(_) => Attribute::Float(*[0.0, -1.0, 1e30, 0.5].choose(rng).unwrap()),
+        Attribute::String(_) => Attribute::String("CRD".into()),
+        other => other.clone(),
     }
 }
 
@@ -308,17 +343,19 @@ fn altered(case: &Use, all: &[Use], rng: &mut ChaCha8Rng) -> Use {
             4 if inputs > 0 => drop(case.inputs.pop()),
             5 => case.inputs.push(Input::Computed(any_shape(rng), DataType::Float)),
             6 | 7 if attributes > 0 => {
-                case.attributes[rng.gen_range(0..attributes)].1 = any_attribute(rng);
+                let (_, value) = &mut case.attributes[rng.gen_range(0..attributes)];
+                *value = any_like(value, rng);
             }
             8 if rng.gen_bool(0.5) => case.outputs = rng.gen_range(0..4),
             8 => case.opset = rng.gen_range(7..24),
             _ => {
-                // An attribute that some operator has.
-                let names: Vec<&String> =
-                    all.iter().flat_map(|u| u.attributes.iter().map(|(n, _)| n)).collect();
-                let name = (*names.choose(rng).unwrap()).clone();
-                case.attributes.retain(|(n, _)| *n != name);
-                case.attributes.push((name, any_attribute(rng)));
+                // An attribute that the operator has in some use.
+                let same = all.iter().filter(|u| u.op == case.op);
+                let known: Vec<_> = same.flat_map(|u| &u.attributes).collect();
+                if let Some((name, value)) = known.choose(rng) {
+                    case.attributes.retain(|(n, _)| n != name);
+                    case.attributes.push((name.clone(), any_like(value, rng)));
+                }
             }
         }
     }

@@ -54,9 +54,7 @@ impl Windows {
             pads: list("pads", 2 * rank, 0, 0)?,
             kernel,
             auto_pad,
-            // Convolutions have no such attribute; a file may give them one all the same.
-            ceil: !matches!(ctx.op, OpType::Conv | OpType::NhwcConv | OpType::NhwcFusedConv)
-                && ctx.attributes.int("ceil_mode", 0) != 0,
+            ceil: ctx.attributes.int("ceil_mode", 0) != 0,
         })
     }
 

@@ -243,6 +243,11 @@ fn broadcast(a: &[usize], b: &[usize]) -> Result<Shape> {
 /// them nor from what the file declares.
 pub fn infer(ctx: &Context) -> Result<Vec<Fact>> {
     check_arity(ctx)?;
+    for (name, value) in ctx.attributes.iter() {
+        if let Some(fault) = ctx.op.attribute_fault(name, value) {
+            return invalid(fault);
+        }
+    }
     let Some((op, inputs)) = plain::operator(ctx.op, ctx.inputs) else { return of_plain(ctx) };
     let mut facts = of_plain(&Context { op: &op, inputs: &inputs, ..*ctx })?;
     if let (Some(dtype), Some(first)) = (quantised_type(ctx), facts.first_mut()) {

@@ -1,0 +1,82 @@
+"""Writes src/model_graph/op_type/attributes.rs: the attributes of every operator that the table in
+src/model_graph/op_type.rs names, from the schemas by which onnx and ONNX Runtime check files.
+
+An operator has what it has in any version, with the type of the newest. Needs onnx, onnxruntime
+and rustfmt.
+"""
+
+import pathlib
+import re
+import subprocess
+from itertools import groupby
+
+import onnx
+from onnxruntime.capi import onnxruntime_pybind11_state as runtime
+
+SOURCE = pathlib.Path(__file__).parent.parent / "src/model_graph"
+KINDS = {
+    "INT": "Int",
+    "FLOAT": "Float",
+    "STRING": "String",
+    "INTS": "Ints",
+    "FLOATS": "Floats",
+    "STRINGS": "Strings",
+    "TENSOR": "Tensor",
+    "SPARSE_TENSOR": "Tensor",
+}
+HEAD = '''//! Which attributes operators have. Written by scripts/operator_attributes.py: do not edit.
+
+use super::OpType;
+use crate::model_graph::attribute::Kind;
+
+/// Name and kind of the operator's attributes in any version; `None` where nothing is known of it.
+pub(super) fn of(op: &OpType) -> Option<&'static [(&'static str, Kind)]> {
+    use Kind::*;
+    use OpType as O;
+    Some(match op {
+'''
+
+
+def operators():
+    """Variant, domain and name of all operators in the table."""
+    text = (SOURCE / "op_type.rs").read_text()
+    table = text[text.index("\nop_types! {") :]
+    domain = None
+    entry = r'^    "([^"]*)" \{|\b(\w+)(?: = "(\w+)")?\(\d+, \w+, \w+\)'
+    for match in re.finditer(entry, table, re.MULTILINE):
+        found, variant, name = match.groups()
+        if variant is None:
+            domain = found
+        else:
+            yield variant, domain, name or variant
+
+
+def attributes():
+    """Types of attributes by name, by domain and name of their operator."""
+    schemas = [*onnx.defs.get_all_schemas_with_history(), *runtime.get_all_operator_schema()]
+    found = {}
+    for schema in sorted(schemas, key=lambda s: s.since_version):
+        own = found.setdefault((schema.domain, schema.name), {})
+        for name, attribute in schema.attributes.items():
+            own[name] = str(attribute.type).rpartition(".")[2]
+    return found
+
+
+def main():
+    known = attributes()
+    lines = {}
+    for variant, *operator in operators():
+        own = sorted(known[tuple(operator)].items())
+        pairs = ", ".join(f'("{name}", {KINDS[kind]})' for name, kind in own)
+        lines[variant] = f"&[{pairs}]"
+    by_list = sorted(lines, key=lines.get)
+    text = HEAD
+    for pairs, variants in groupby(by_list, key=lines.get):
+        text += f"        {' | '.join(f'O::{v}' for v in sorted(variants))} => {pairs},\n"
+    text += "        O::Unknown { .. } => return None,\n    })\n}\n"
+    path = SOURCE / "op_type/attributes.rs"
+    path.write_text(text)
+    subprocess.run(["rustfmt", "--edition", "2024", path], check=True)
+
+
+main()
