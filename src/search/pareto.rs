@@ -25,12 +25,16 @@ impl Fitness {
 }
 
 /// The front that each network is on: 0 for those that none dominates, 1 for those that only
-/// front 0 dominates, and so on (non-dominated sorting, Deb et al. 2002).
+/// front 0 dominates, and so on (non-dominated sorting, Deb et al. 2002). In time and memory
+/// quadratic in those that meet the constraints; the others, of which a search may see far more,
+/// stand in a row by what they violate.
 pub fn fronts(fitness: &[Fitness]) -> Vec<usize> {
+    let (kept, mut others): (Vec<usize>, Vec<usize>) =
+        (0..fitness.len()).partition(|&i| fitness[i].violation == 0.0);
     let mut dominated: Vec<Vec<u32>> = vec![Vec::new(); fitness.len()];
     let mut dominators = vec![0usize; fitness.len()];
-    for a in 0..fitness.len() {
-        for b in a + 1..fitness.len() {
+    for (i, &a) in kept.iter().enumerate() {
+        for &b in &kept[i + 1..] {
             let (winner, loser) = match () {
                 () if fitness[a].dominates(&fitness[b]) => (a, b),
                 () if fitness[b].dominates(&fitness[a]) => (b, a),
@@ -41,7 +45,7 @@ pub fn fronts(fitness: &[Fitness]) -> Vec<usize> {
         }
     }
     let mut fronts = vec![0; fitness.len()];
-    let mut current: Vec<usize> = (0..fitness.len()).filter(|&i| dominators[i] == 0).collect();
+    let mut current: Vec<usize> = kept.into_iter().filter(|&i| dominators[i] == 0).collect();
     let mut rank = 0;
     while !current.is_empty() {
         let mut next = Vec::new();
@@ -55,6 +59,11 @@ pub fn fronts(fitness: &[Fitness]) -> Vec<usize> {
             }
         }
         (current, rank) = (next, rank + 1);
+    }
+    others.sort_by(|&a, &b| fitness[a].violation.total_cmp(&fitness[b].violation));
+    for alike in others.chunk_by(|&a, &b| fitness[a].violation == fitness[b].violation) {
+        alike.iter().for_each(|&i| fronts[i] = rank);
+        rank += 1;
     }
     fronts
 }
@@ -125,8 +134,12 @@ pub fn crowding(front: &[&Fitness]) -> Vec<f64> {
 pub fn order(fitness: &[Fitness]) -> Vec<usize> {
     let fronts = fronts(fitness);
     let mut distances = vec![0.0; fitness.len()];
-    for rank in 0..=fronts.iter().copied().max().unwrap_or(0) {
-        let members: Vec<usize> = (0..fitness.len()).filter(|&i| fronts[i] == rank).collect();
+    let mut members: Vec<Vec<usize>> = Vec::new();
+    for (i, &rank) in fronts.iter().enumerate() {
+        members.resize(members.len().max(rank + 1), Vec::new());
+        members[rank].push(i);
+    }
+    for members in members {
         let crowded = crowding(&members.iter().map(|&i| &fitness[i]).collect::<Vec<_>>());
         for (i, distance) in members.into_iter().zip(crowded) {
             distances[i] = distance;

@@ -1,7 +1,8 @@
 //! What every algorithm promises, and how well each does where the best is known.
 
 use super::algorithms::{
-    Attention, AttentiveSampling, Evolution, LocalSearch, Nsga2, PolicyGradient, RandomSearch,
+    Attention, AttentiveSampling, Evolution, Guided, LocalSearch, Nsga2, PolicyGradient,
+    RandomSearch, Surrogate,
 };
 use super::toy::{Candidate, Toy};
 use super::{
@@ -15,6 +16,7 @@ use crate::model_graph::{
 };
 use crate::spaces::nasbench_macro::{Block, Network};
 use crate::spaces::{Architecture, nasbench101, two_path};
+use ndarray::Array2;
 use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -295,6 +297,34 @@ fn searches_end_and_leave_out_what_has_no_number() {
     let record = toy("random", &none, 1, 0);
     assert_eq!(record.stop, Stop::Exhausted);
     assert!(record.candidates < 14_000, "{}", record.candidates);
+}
+
+/// Where nothing keeps the constraints, a search ends by what it asked for, and what it looks at
+/// for that must not be many times as much.
+#[test]
+fn guided_searches_give_up_in_time() {
+    struct Watched(AtomicUsize);
+    impl Surrogate for Watched {
+        fn features(&self, graphs: &[ComputationGraph]) -> Array2<f64> {
+            self.0.fetch_add(graphs.len(), Ordering::Relaxed);
+            let features = graphs.iter().map(|graph| [cost(graph), 1.0]);
+            Array2::from(features.collect::<Vec<_>>())
+        }
+
+        fn prior(&self, graphs: &[ComputationGraph]) -> Vec<f64> {
+            graphs.iter().map(cost).collect()
+        }
+    }
+    // From the outset, or after a few that do.
+    for most in [-1.0, 2.0] {
+        let problem = Problem::new().maximise("quality", quality).at_most("cost", most, cost);
+        let watched = Watched(AtomicUsize::new(0));
+        let limits = Limits { budget: 1000, seed: 0 };
+        let record = run(&Toy, &problem, &mut Guided::new(&watched, 5), limits);
+        assert_eq!(record.stop, Stop::Exhausted);
+        let (looked, asked) = (watched.0.into_inner(), record.candidates);
+        assert!(looked < 8 * asked, "{most}: {looked} for {asked}");
+    }
 }
 
 /// A space that fails over some of its candidates, and whose others sometimes let nothing pass.

@@ -130,6 +130,10 @@ fn what_cannot_be_searched_is_said_before_anything_is_written() {
         assert!(told.contains(message), "{told}");
         assert!(!Path::new(&output).exists(), "{told}");
     }
+    let many: Vec<String> = (0..33).map(|n| format!("--constraint=macs<={n}M")).collect();
+    let told = with(&many.iter().map(String::as_str).collect::<Vec<_>>());
+    assert!(told.contains("more than 32 objectives and constraints"), "{told}");
+    assert!(!Path::new(&output).exists(), "{told}");
     let output_of_policy = text(&folder.join("policy"));
     let policy = ["search", "--space", "two_path", "--algorithm", "policy-gradient", "-o"];
     let told = gennape(&[&policy[..], &[&output_of_policy]].concat()).fails().stderr;

@@ -41,6 +41,9 @@ const NAMED: [(&str, Measure); 7] = [
     ("depth", Measure::Depth),
 ];
 
+/// Most objectives and constraints in all. Every comparison of two networks takes time over each.
+const MOST_MEASURES: usize = 32;
+
 /// Most bytes of a table of latencies.
 const MOST_LATENCIES: u64 = 1 << 25;
 
@@ -233,6 +236,10 @@ pub(super) fn problem<'a>(
     estimator: &'a Estimator,
     command_limit: Duration,
 ) -> Result<Problem<'a>, Error> {
+    if objectives.len() + constraints.len() > MOST_MEASURES {
+        let what = format!("more than {MOST_MEASURES} objectives and constraints");
+        return Err(Error::user(what));
+    }
     let evaluator = |measure: &Measure| evaluator(measure, estimator, command_limit);
     let mut problem = Problem::new();
     for Objective { measure, direction } in objectives {

@@ -32,6 +32,10 @@ const PARENTS: usize = 20;
 const NEIGHBOURS: usize = 40;
 /// Random candidates that come into question beside them.
 const STRANGERS: usize = 400;
+/// Batches in a row of which nothing keeps the constraints before more is asked for at a time: a
+/// pool costs far more than a constraint, and a search gives up by the number of candidates that it
+/// asked for.
+const HOPE: u32 = 8;
 /// Standard deviations of optimism in the upper confidence bound.
 const OPTIMISM: f64 = 2.0;
 
@@ -43,6 +47,8 @@ pub struct Guided<'a, C> {
     surrogate: &'a dyn Surrogate,
     batch: usize,
     known: Vec<Known<C>>,
+    /// Batches in a row of which nothing kept the constraints.
+    idle: u32,
     /// Graphs of all candidates that were asked for.
     met: HashSet<Fingerprint>,
     /// What is added to features and what they are multiplied by.
@@ -68,7 +74,12 @@ impl<'a, C: Clone + Send + Sync> Guided<'a, C> {
     /// A search that queries `batch` true values at a time.
     pub fn new(surrogate: &'a dyn Surrogate, batch: usize) -> Self {
         let (known, met) = (Vec::new(), HashSet::new());
-        Self { surrogate, batch: batch.max(1), known, met, scale: None }
+        Self { surrogate, batch: batch.max(1), known, idle: 0, met, scale: None }
+    }
+
+    /// How many to ask for; once nothing has kept the constraints for long, twice as many each time.
+    fn due(&self) -> usize {
+        self.batch.saturating_mul(1 << self.idle.saturating_sub(HOPE).min(20))
     }
 
     /// What of these candidates is new.
@@ -122,9 +133,9 @@ impl<'a, C: Clone + Send + Sync> Guided<'a, C> {
         let mut order: Vec<usize> = (0..prior.len()).collect();
         order.sort_by(|&a, &b| prior[b].total_cmp(&prior[a]));
         let share = (PROMISING * order.len() as f64) as usize;
-        order.truncate(share.max(self.batch));
+        order.truncate(share.max(self.due()));
         order.shuffle(rng);
-        order.truncate(self.batch);
+        order.truncate(self.due());
         order
     }
 
@@ -161,7 +172,10 @@ impl<'a, C: Clone + Send + Sync> Guided<'a, C> {
             // Believed to be what is expected, which leaves all means as they are.
             posterior.add(known.len() + best);
         }
-        chosen
+        // The neighbours of the best come first in the pool.
+        let more = self.due().saturating_sub(self.batch);
+        let rest: Vec<usize> = (0..count).filter(|i| !chosen.contains(i)).take(more).collect();
+        [chosen, rest].concat()
     }
 }
 
@@ -208,6 +222,8 @@ impl<S: SearchSpace> Algorithm<S> for Guided<'_, S::Candidate> {
     }
 
     fn tell(&mut self, evaluated: &[Evaluated<S::Candidate>]) {
+        let kept = evaluated.iter().any(|e| e.fitness.violation == 0.0);
+        self.idle = if kept { 0 } else { self.idle + 1 };
         self.met.extend(evaluated.iter().filter_map(|e| e.fingerprint));
         self.known.extend(evaluated.iter().map(|e| Known {
             candidate: e.candidate.clone(),
