@@ -1,7 +1,11 @@
 //! A graph of atomic operations while it is being brought into canonical form.
 
 use crate::graph::{Extent, Operation, Window};
+use hashbrown::hash_table::Entry;
+use hashbrown::{DefaultHashBuilder, HashTable};
 use smallvec::{SmallVec, smallvec};
+use std::borrow::Cow;
+use std::hash::BuildHasher;
 
 /// Position of a node in its [`Draft`].
 pub(super) type Index = usize;
@@ -97,6 +101,59 @@ pub(super) fn digest(key: impl Iterator<Item = i64>) -> SmallVec<[i64; 4]> {
         .chunks_exact(8)
         .map(|word| word.iter().fold(0, |all, &byte| all << 8 | i64::from(byte)))
         .collect()
+}
+
+/// All that identical nodes have in common.
+#[derive(PartialEq, Eq, Hash)]
+struct Identity<'n> {
+    /// The operation, and its constant or bounds by kind and bits.
+    op: (usize, [(u8, u64); 2]),
+    inputs: Cow<'n, [Index]>,
+    key: &'n [i64],
+    output: Extent,
+    window: Window,
+}
+
+impl<'n> Identity<'n> {
+    /// `None` for nodes that are like no other.
+    fn of(node: &'n Node) -> Option<Self> {
+        let mergeable = match node.op {
+            Op::Atom(op) => {
+                !matches!(op, Operation::Input | Operation::Unknown | Operation::Random)
+                    && (node.parameters == 0 || !node.key.is_empty())
+            }
+            _ => true,
+        };
+        if !mergeable || node.inputs.is_empty() || node.scale || node.bias {
+            return None;
+        }
+        let bound = |b: Bound| match b {
+            Bound::Open => (0, 0),
+            Bound::Known(x) => (1, x.to_bits()),
+            Bound::Unknown => (2, 0),
+        };
+        let (code, numbers) = match node.op {
+            Op::Atom(op) => (op.code(), [Bound::Open; 2]),
+            // Constants of unknown value may differ.
+            Op::AddScalar(None) | Op::MulScalar(None) | Op::Power(None) => return None,
+            Op::AddScalar(Some(c)) => (1000, [Bound::Known(c), Bound::Open]),
+            Op::MulScalar(Some(c)) => (1001, [Bound::Known(c), Bound::Open]),
+            Op::Power(Some(c)) => (1002, [Bound::Known(c), Bound::Open]),
+            Op::Clip { low, high } => (1003, [low, high]),
+            Op::IsNan => (1004, [Bound::Open; 2]),
+        };
+        let mut inputs = Cow::Borrowed(&*node.inputs);
+        // Their operands may stand in any order.
+        let commutes = matches!(
+            node.op,
+            Op::Atom(Operation::Add | Operation::Mul | Operation::Maximum | Operation::Minimum)
+        );
+        if commutes && !inputs.is_sorted() {
+            inputs.to_mut().sort_unstable();
+        }
+        let op = (code, numbers.map(bound));
+        Some(Self { op, inputs, key: &node.key, output: node.output, window: node.window })
+    }
 }
 
 /// What a rule does to the node it matched.
@@ -260,53 +317,28 @@ impl Draft {
     /// Lets identical nodes be one: what an exporter or optimiser may or may not have done.
     /// Nodes with weights of their own are never identical.
     pub(super) fn merge_identical(&mut self) {
-        let mut seen = std::collections::HashMap::new();
+        let hasher = DefaultHashBuilder::default();
+        // Positions alone: a key with all that tells nodes apart would be as large as a node.
+        let mut seen: HashTable<Index> = HashTable::with_capacity(self.nodes.len());
         for index in 0..self.nodes.len() {
             if self.uses[index] == 0 {
                 continue;
             }
             self.resolve_inputs(index);
-            let node = &self.nodes[index];
-            let mergeable = match node.op {
-                Op::Atom(op) => {
-                    !matches!(op, Operation::Input | Operation::Unknown | Operation::Random)
-                        && (node.parameters == 0 || !node.key.is_empty())
+            let Some(identity) = Identity::of(&self.nodes[index]) else { continue };
+            let hash = |identity: &Identity| hasher.hash_one(identity);
+            let of = |i: &Index| Identity::of(&self.nodes[*i]);
+            let place = seen.entry(
+                hash(&identity),
+                |i| of(i).is_some_and(|other| other == identity),
+                |i| of(i).map_or(0, |other| hash(&other)),
+            );
+            match place {
+                Entry::Occupied(first) => {
+                    let first = *first.get();
+                    self.apply(index, Patch::Bypass(first));
                 }
-                _ => true,
-            };
-            if !mergeable || node.inputs.is_empty() || node.scale || node.bias {
-                continue;
-            }
-            let bits = |c: Option<f64>| c.map(f64::to_bits);
-            let bound = |b: Bound| match b {
-                Bound::Open => (0, 0),
-                Bound::Known(x) => (1, x.to_bits()),
-                Bound::Unknown => (2, 0),
-            };
-            let what = match node.op {
-                Op::Atom(op) => (op.code(), None, None),
-                // Constants of unknown value may differ.
-                Op::AddScalar(None) | Op::MulScalar(None) | Op::Power(None) => continue,
-                Op::AddScalar(c) => (1000, bits(c), None),
-                Op::MulScalar(c) => (1001, bits(c), None),
-                Op::Power(c) => (1002, bits(c), None),
-                Op::Clip { low, high } => (1003, None, Some((bound(low), bound(high)))),
-                Op::IsNan => (1004, None, None),
-            };
-            let mut inputs = node.inputs.clone();
-            if let Op::Atom(
-                Operation::Add | Operation::Mul | Operation::Maximum | Operation::Minimum,
-            ) = node.op
-            {
-                // Their operands may stand in any order.
-                inputs.sort_unstable();
-            }
-            let same = (what, inputs, node.key.clone(), node.output, node.window);
-            match seen.get(&same) {
-                Some(&first) => self.apply(index, Patch::Bypass(first)),
-                None => {
-                    seen.insert(same, index);
-                }
+                Entry::Vacant(place) => _ = place.insert(index),
             }
         }
     }
