@@ -14,6 +14,7 @@ mod shapes;
 mod tests;
 
 use super::error::{ReadError, WriteError};
+use super::names::{Name, Names, Set, Table};
 use super::origins::{Body, ContextId, MAIN, Place, Slot};
 use super::rope::{Cut, DataFile, Elements, Rope, cut_data, cut_shape};
 use super::stored::{Key, Original};
@@ -21,8 +22,9 @@ use super::write::{self, encode};
 use crate::model_graph::{
     Attribute, DataType, ModelGraph, OpType, Shape, TensorData, Value, ValueId,
 };
+use hashbrown::{HashMap, HashSet};
 use nodes::Item;
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::BTreeMap;
 use std::io::{BufWriter, Write};
 use std::ops::Range;
 
@@ -150,16 +152,39 @@ impl From<ReadError> for WriteError {
 
 /// A stored tensor of the graph.
 struct Held {
-    name: String,
+    name: Name,
     message: Rope,
     sparse: bool,
 }
 
 /// What the file says of a tensor.
 struct Info {
-    name: String,
+    name: Name,
     content: Range<usize>,
     renamed: bool,
+}
+
+/// Numbers of what comes from each place.
+struct Places(Vec<Vec<Option<usize>>>);
+
+impl Places {
+    fn get(&self, place: Place) -> Option<usize> {
+        *self.0.get(place.context as usize)?.get(place.index as usize)?
+    }
+}
+
+impl FromIterator<(Place, usize)> for Places {
+    fn from_iter<I: IntoIterator<Item = (Place, usize)>>(places: I) -> Self {
+        let mut numbers: Vec<Vec<Option<usize>>> = Vec::new();
+        for (place, number) in places {
+            let (context, index) = (place.context as usize, place.index as usize);
+            numbers.resize_with(numbers.len().max(context + 1), Vec::new);
+            let inside = &mut numbers[context];
+            inside.resize(inside.len().max(index + 1), None);
+            inside[index] = Some(number);
+        }
+        Self(numbers)
+    }
 }
 
 /// The graph of the new file under construction.
@@ -173,7 +198,7 @@ struct Editor<'a> {
     /// Bodies that take the place of their node.
     expanded: HashSet<ContextId>,
     /// Nodes of the network by their place.
-    nodes: HashMap<Place, usize>,
+    nodes: Places,
     /// Stored tensors by their place.
     slots: HashMap<Slot, ValueId>,
     functions: HashMap<Key, Range<usize>>,
@@ -181,13 +206,17 @@ struct Editor<'a> {
     held: Vec<Held>,
     infos: Vec<Info>,
     /// Weights that were given as inputs and have no use any more.
-    dropped: HashSet<String>,
-    /// Names that are taken,
-    taken: HashSet<String>,
+    dropped: Set,
+    /// All names,
+    names: Names<'a>,
+    /// those that are taken,
+    taken: Set,
     /// and the next number to tell names apart.
     number: u64,
-    names: HashMap<ValueId, String>,
-    ids: HashMap<String, ValueId>,
+    /// The names of tensors, by position,
+    named: Vec<Option<Name>>,
+    /// and the tensors of names.
+    ids: Table<ValueId>,
     notes: Vec<String>,
 }
 
@@ -212,17 +241,18 @@ impl<'a> Editor<'a> {
             beside,
             ir_version: ir.map_or(0, |f| f.value),
             expanded: HashSet::new(),
-            nodes: origins.nodes.iter().enumerate().map(|(i, place)| (*place, i)).collect(),
+            nodes: origins.nodes.iter().copied().zip(0..).collect(),
             slots: origins.stored.iter().map(|(id, slot)| (*slot, *id)).collect(),
             functions,
             items: Vec::new(),
             held: Vec::new(),
             infos: Vec::new(),
-            dropped: HashSet::new(),
-            taken: HashSet::new(),
+            dropped: Set::default(),
+            names: Names::with_capacity(graph.values().len()),
+            taken: Set::default(),
             number: 0,
-            names: HashMap::new(),
-            ids: HashMap::new(),
+            named: Vec::new(),
+            ids: Table::default(),
             notes: Vec::new(),
         })
     }
@@ -231,50 +261,49 @@ impl<'a> Editor<'a> {
         // As it is in the file, what has a use?
         self.flatten_all()?;
         let outputs = self.outputs()?;
-        let mut needed: HashSet<Place> = HashSet::new();
-        for (item, is_needed) in self.items.iter().zip(self.needed(&outputs)) {
-            needed.extend(item.place.filter(|_| is_needed));
-        }
+        // No body is expanded yet: the items are the nodes of the graph.
+        let needed = self.needed(&outputs);
         let used = self.used(&outputs)?;
-        let given: HashSet<String> =
-            self.given().filter(|name| used.contains(*name)).map(str::to_string).collect();
-        let idle: HashSet<String> = self.held.iter().map(|h| h.name.to_string()).collect();
-        let idle: HashSet<String> = idle.difference(&used).cloned().collect();
+        let given: Vec<Name> = self.given().filter(|name| used.contains(*name)).collect();
+        let idle: Set =
+            self.held.iter().map(|h| h.name).filter(|name| !used.contains(*name)).collect();
 
-        self.expand_edited();
+        let mut more = self.edited();
         // Each round expands at least one more.
         loop {
-            self.flatten_all()?;
-            let more = self.must_expand()?;
+            if !more.is_empty() {
+                more.into_iter().for_each(|context| self.expand(context));
+                self.flatten_all()?;
+            }
+            more = self.must_expand()?;
             if more.is_empty() {
                 break;
             }
-            more.into_iter().for_each(|context| self.expand(context));
         }
         let defined = self.defined();
         for item in &mut self.items {
             let in_graph = item.place.filter(|place| place.context == MAIN);
-            item.needed = in_graph.is_none_or(|place| needed.contains(&place));
+            item.needed = in_graph.is_none_or(|place| needed[place.index as usize]);
         }
         self.replace_tensors(&outputs)?;
         self.edit_nodes()?;
         self.sweep(&outputs);
         let used = self.used(&outputs)?;
-        self.dropped = given.difference(&used).cloned().collect();
-        self.held.retain(|h| used.contains(&*h.name) || idle.contains(&*h.name));
+        self.dropped = given.into_iter().filter(|name| !used.contains(*name)).collect();
+        self.held.retain(|h| used.contains(h.name) || idle.contains(h.name));
         let rope = self.model(&defined)?;
         self.tell();
         Ok((rope, self.notes))
     }
 
     /// Names of the weights that are given as inputs.
-    fn given(&self) -> impl Iterator<Item = &str> {
+    fn given(&self) -> impl Iterator<Item = Name> {
         let stored = &self.original.origins.stored;
         let values = (0u32..).map(ValueId).zip(self.graph.values());
         let given = values.filter(|(id, value)| {
             value.producer.is_none() && value.is_constant() && !stored.contains_key(id)
         });
-        given.map(|(_, value)| &*value.name)
+        given.map(|(_, value)| self.names.find(&value.name))
     }
 
     /// Expands a body, and those around it.
@@ -285,8 +314,8 @@ impl<'a> Editor<'a> {
         }
     }
 
-    /// Expands the bodies that change inside.
-    fn expand_edited(&mut self) {
+    /// Bodies that change inside.
+    fn edited(&self) -> Vec<ContextId> {
         let origins = &self.original.origins;
         let of_node = |&node: &usize| origins.nodes.get(node).map(|place| place.context);
         let of_tensor = |id: &ValueId| origins.stored.get(id).map(|slot| slot.context());
@@ -298,7 +327,8 @@ impl<'a> Editor<'a> {
                 contexts.push(id);
             }
         }
-        contexts.into_iter().for_each(|context| self.expand(context));
+        contexts.retain(|context| *context != MAIN);
+        contexts
     }
 
     /// Bodies that must be expanded because of what happens outside of them.
@@ -306,7 +336,7 @@ impl<'a> Editor<'a> {
         let origins = &self.original.origins;
         let mut contexts = Vec::new();
         let replaced = self.edits.instead.iter().flat_map(|&(a, b)| [a, b]);
-        for id in replaced.filter(|id| !self.names.contains_key(id)) {
+        for id in replaced.filter(|id| self.name(*id).is_none()) {
             let node = self.graph.value(id).producer;
             let place = node.and_then(|node| origins.nodes.get(node.index()));
             let context = place.map(|p| p.context).filter(|c| !self.expanded.contains(c));
@@ -324,8 +354,7 @@ impl<'a> Editor<'a> {
                 continue;
             };
             let other = if taken == "then_branch" { "else_branch" } else { "then_branch" };
-            let reads = item.captures.iter().chain(&item.inputs);
-            if reads.clone().any(|name| self.is_cut(name)) && !self.fits_any_shape(item, other)? {
+            if item.reads().any(|name| self.is_cut(name)) && !self.fits_any_shape(item, other)? {
                 contexts.push(*context);
             }
         }
@@ -333,30 +362,30 @@ impl<'a> Editor<'a> {
     }
 
     /// Whether a tensor lost positions.
-    fn is_cut(&self, name: &str) -> bool {
+    fn is_cut(&self, name: Name) -> bool {
         let id = self.ids.get(name);
         id.is_some_and(|id| self.edits.cuts.contains_key(id) || self.edits.stored.contains_key(id))
     }
 
     /// Names of the graph's outputs.
-    fn outputs(&self) -> Result<Vec<String>, WriteError> {
+    fn outputs(&mut self) -> Result<Vec<Name>, WriteError> {
         let mut outputs = Vec::new();
         for graph in self.original.messages(self.original.whole(), MODEL_GRAPH)? {
             for output in self.original.messages(graph, GRAPH_OUTPUT)? {
-                outputs.push(self.original.text(output, 1)?);
+                outputs.push(self.names.of(self.original.text(output, 1)?));
             }
         }
         Ok(outputs)
     }
 
     /// Which nodes the outputs depend on.
-    fn needed(&self, outputs: &[String]) -> Vec<bool> {
-        let mut producers: HashMap<&str, usize> = HashMap::with_capacity(self.items.len());
+    fn needed(&self, outputs: &[Name]) -> Vec<bool> {
+        let mut producers: Table<usize> = Table::default();
         for (i, item) in self.items.iter().enumerate() {
-            producers.extend(item.outputs.iter().map(|o| (&**o, i)));
+            item.outputs.iter().for_each(|&output| _ = producers.insert(output, i));
         }
         let mut needed = vec![false; self.items.len()];
-        let mut waiting: Vec<&str> = outputs.iter().map(String::as_str).collect();
+        let mut waiting: Vec<Name> = outputs.to_vec();
         while let Some(name) = waiting.pop() {
             let Some(&i) = producers.get(name).filter(|_| !name.is_empty()) else { continue };
             if !std::mem::replace(&mut needed[i], true) {
@@ -367,17 +396,18 @@ impl<'a> Editor<'a> {
     }
 
     /// Names of the tensors that something uses.
-    fn used(&self, outputs: &[String]) -> Result<HashSet<String>, WriteError> {
-        let mut used: HashSet<String> = outputs.iter().cloned().collect();
+    fn used(&mut self, outputs: &[Name]) -> Result<Set, WriteError> {
+        let mut used: Set = outputs.iter().copied().collect();
         for item in &self.items {
-            used.extend(item.reads().map(str::to_string));
+            used.extend(item.reads());
         }
         // What describes the quantisation of a tensor.
         for graph in self.original.messages(self.original.whole(), MODEL_GRAPH)? {
             for annotation in self.original.messages(graph, GRAPH_ANNOTATION)? {
-                if used.contains(&*self.original.text(annotation.clone(), 1)?) {
+                let name = self.names.of(self.original.text(annotation.clone(), 1)?);
+                if used.contains(name) {
                     for entry in self.original.messages(annotation, 2)? {
-                        used.insert(self.original.text(entry, 2)?);
+                        used.insert(self.names.of(self.original.text(entry, 2)?), ());
                     }
                 }
             }
@@ -386,42 +416,51 @@ impl<'a> Editor<'a> {
     }
 
     /// Names of the tensors that there are.
-    fn defined(&self) -> HashSet<String> {
+    fn defined(&self) -> Set {
         let computed = self.items.iter().flat_map(|item| &item.outputs);
-        computed.chain(self.held.iter().map(|h| &h.name)).map(|n| n.to_string()).collect()
+        computed.copied().chain(self.held.iter().map(|h| h.name)).collect()
     }
 
-    /// A name of its own.
-    fn fresh(&mut self, name: &str) -> String {
-        let mut fresh = name.to_string();
-        while fresh.is_empty() || !self.taken.insert(fresh.clone()) {
-            fresh = format!("{}_{}", if name.is_empty() { "value" } else { name }, self.number);
+    /// The name of a tensor.
+    fn name(&self, id: ValueId) -> Option<Name> {
+        self.named.get(id.index()).copied().flatten()
+    }
+
+    /// A name of its own that begins like this one.
+    fn fresh(&mut self, stem: &str) -> Name {
+        let mut fresh = self.names.of(stem.to_string().into());
+        while fresh.is_empty() || self.taken.insert(fresh, ()).is_some() {
+            let stem = if stem.is_empty() { "value" } else { stem };
+            fresh = self.names.of(format!("{stem}_{}", self.number).into());
             self.number += 1;
         }
         fresh
     }
 
+    /// [`fresh`](Self::fresh) after a name that there is.
+    fn fresh_after(&mut self, name: Name) -> Name {
+        let stem = self.names.text(name).to_string();
+        self.fresh(&stem)
+    }
+
     /// Lets everything that reads a tensor read the one that takes its place.
-    fn replace_tensors(&mut self, outputs: &[String]) -> Result<(), WriteError> {
-        let mut renamed: HashMap<String, String> = HashMap::new();
+    fn replace_tensors(&mut self, outputs: &[Name]) -> Result<(), WriteError> {
+        let mut renamed: HashMap<Name, Name> = HashMap::new();
         for &(old, new) in &self.edits.instead {
-            let (Some(old), Some(new)) = (self.names.get(&old), self.names.get(&new)) else {
-                continue;
-            };
-            let (old, new) = (old.clone(), new.clone());
+            let (Some(old), Some(new)) = (self.name(old), self.name(new)) else { continue };
             if !outputs.contains(&old) {
                 renamed.insert(old, new);
                 continue;
             }
             // An output of the network keeps its name.
-            let unused = self.fresh(&old);
+            let unused = self.fresh_after(old);
             let produces = |item: &Item| item.outputs.contains(&old);
             let Some(at) = self.items.iter().position(produces) else { continue };
             self.make_editable(at)?;
             for output in self.items[at].outputs.iter_mut().filter(|o| **o == old) {
-                *output = unused.clone();
+                *output = unused;
             }
-            let identity = Item::new("Identity", vec![new], vec![old]);
+            let identity = self.added("Identity", &[new], old);
             self.items.insert(at + 1, identity);
         }
         if renamed.is_empty() {
@@ -429,20 +468,21 @@ impl<'a> Editor<'a> {
         }
         for at in 0..self.items.len() {
             let item = &self.items[at];
-            if !item.reads().any(|name| renamed.contains_key(name)) {
+            if !item.reads().any(|name| renamed.contains_key(&name)) {
                 continue;
             }
             self.make_editable(at)?;
-            let inside = self.items[at].captures.iter().any(|n| renamed.contains_key(&**n));
+            let inside = self.items[at].captures.iter().any(|n| renamed.contains_key(n));
+            let new = |name: &str| {
+                renamed.get(&self.names.find(name)).map(|new| self.names.text(*new).to_string())
+            };
             let attributes = match inside {
-                true => Some(self.attributes_with(at, &|name| renamed.get(name).cloned())?),
+                true => Some(self.attributes_with(at, &new)?),
                 false => None,
             };
             let item = &mut self.items[at];
             for name in item.inputs.iter_mut().chain(&mut item.captures) {
-                if let Some(new) = renamed.get(&**name) {
-                    *name = new.clone();
-                }
+                *name = renamed.get(name).copied().unwrap_or(*name);
             }
             if let (Some(fields), Some(attributes)) = (&mut item.fields, attributes) {
                 fields.attributes = attributes;
@@ -453,37 +493,37 @@ impl<'a> Editor<'a> {
 
     /// Changes the nodes that change, and Constant nodes.
     fn edit_nodes(&mut self) -> Result<(), WriteError> {
-        let places = self.items.iter().enumerate().filter_map(|(i, item)| Some((item.place?, i)));
-        let places: HashMap<Place, usize> = places.collect();
+        let places = self.items.iter().zip(0..).filter_map(|(item, i)| Some((item.place?, i)));
+        let places: Places = places.collect();
         let edits = self.edits;
         for (&id, content) in &edits.stored {
             if let Some(Slot::Constant(place)) = self.original.origins.stored.get(&id)
-                && let Some(&at) = places.get(place)
+                && let Some(at) = places.get(*place)
             {
                 self.edit_constant(at, id, content)?;
             }
         }
-        let mut more: Vec<Option<String>> = vec![None; edits.more.len()];
+        let mut more: Vec<Option<Name>> = vec![None; edits.more.len()];
         let mut before: BTreeMap<usize, Vec<Item>> = BTreeMap::new();
         for (&node, edit) in &edits.nodes {
             let place = self.original.origins.nodes.get(node);
-            let at = place.and_then(|place| places.get(place)).copied();
+            let at = place.and_then(|place| places.get(*place));
             let at = at.ok_or_else(|| unrepresentable("a node that is in no graph"))?;
             self.make_editable(at)?;
             let mut first = Vec::new();
             for (input, operand) in &edit.inputs {
                 let name = match operand {
-                    Operand::More(number) => match more.get(*number).cloned().flatten() {
+                    Operand::More(number) => match more.get(*number).copied().flatten() {
                         Some(name) => name,
                         None => {
                             let name = self.add(&edits.more[*number], &mut first)?;
-                            more[*number] = Some(name.clone());
+                            more[*number] = Some(name);
                             name
                         }
                     },
                     Operand::Scaled { dtype, shape, factors, divisors } => {
-                        let now = self.items[at].inputs.get(*input).cloned().unwrap_or_default();
-                        let mut name = now;
+                        let now = self.items[at].inputs.get(*input);
+                        let mut name = now.copied().unwrap_or(Name::EMPTY);
                         let steps = [("Mul", Some(factors)), ("Div", divisors.as_ref())];
                         for (op, by) in steps.into_iter().filter_map(|(op, by)| Some((op, by?))) {
                             let content = Content::New {
@@ -492,16 +532,15 @@ impl<'a> Editor<'a> {
                                 data: by.clone(),
                             };
                             let by = self.add(&More { like: None, content }, &mut first)?;
-                            let to = self.fresh(&name);
-                            let inputs = vec![name, by];
-                            first.push(Item::new(op, inputs, vec![to.clone()]));
+                            let to = self.fresh_after(name);
+                            first.push(self.added(op, &[name, by], to));
                             name = to;
                         }
                         name
                     }
                 };
                 let inputs = &mut self.items[at].inputs;
-                inputs.resize_with(inputs.len().max(input + 1), String::new);
+                inputs.resize(inputs.len().max(input + 1), Name::EMPTY);
                 inputs[*input] = name;
             }
             for (name, value) in &edit.attributes {
@@ -523,20 +562,22 @@ impl<'a> Editor<'a> {
     }
 
     /// Adds a stored tensor and returns its name. As a Constant node it goes to `nodes`.
-    fn add(&mut self, more: &More, nodes: &mut Vec<Item>) -> Result<String, WriteError> {
+    fn add(&mut self, more: &More, nodes: &mut Vec<Item>) -> Result<Name, WriteError> {
         let like = more.like.and_then(|id| Some((id, *self.original.origins.stored.get(&id)?)));
-        let stem = like.and_then(|(id, _)| self.names.get(&id).cloned());
-        let name = self.fresh(stem.as_deref().unwrap_or("constant"));
+        let name = match like.and_then(|(id, _)| self.name(id)) {
+            Some(stem) => self.fresh_after(stem),
+            None => self.fresh("constant"),
+        };
         let initialiser = match like {
             Some((_, slot)) => matches!(slot, Slot::Initialiser(_)),
             None => !self.held.is_empty(),
         };
         if initialiser && self.ir_version >= FREE_INITIALISERS {
-            let message = self.tensor_of(&more.content, Some(&name))?;
-            self.held.push(Held { name: name.clone(), message, sparse: false });
+            let message = self.tensor_of(&more.content, Some(self.names.text(name)))?;
+            self.held.push(Held { name, message, sparse: false });
         } else {
             let message = self.tensor_of(&more.content, None)?;
-            nodes.push(Item::constant(name.clone(), message));
+            nodes.push(self.constant(name, message));
         }
         Ok(name)
     }
@@ -610,15 +651,15 @@ impl<'a> Editor<'a> {
     }
 
     /// Leaves out what nothing needs any more.
-    fn sweep(&mut self, outputs: &[String]) {
+    fn sweep(&mut self, outputs: &[Name]) {
         let needed = self.needed(outputs);
-        let mut gone: Vec<String> = Vec::new();
+        let mut gone: Vec<Name> = Vec::new();
         let mut stays: Vec<bool> = Vec::with_capacity(self.items.len());
-        let mut idle: HashMap<&str, Vec<usize>> = HashMap::new();
+        let mut idle: HashMap<Name, Vec<usize>> = HashMap::new();
         for (i, (item, needed)) in self.items.iter().zip(needed).enumerate() {
             stays.push(needed || !item.needed);
             if !needed && item.needed {
-                gone.extend(item.outputs.iter().map(|o| o.to_string()));
+                gone.extend(&item.outputs);
             } else if !needed {
                 for name in item.reads() {
                     idle.entry(name).or_default().push(i);
@@ -626,19 +667,18 @@ impl<'a> Editor<'a> {
             }
         }
         // Nodes that never had a use, and read what is no longer there or has another shape.
-        gone.extend(idle.keys().filter(|name| self.is_cut(name)).map(|n| n.to_string()));
+        gone.extend(idle.keys().filter(|name| self.is_cut(**name)));
         let mut lost = Vec::new();
         while let Some(name) = gone.pop() {
-            for &i in idle.get(name.as_str()).into_iter().flatten() {
+            for &i in idle.get(&name).into_iter().flatten() {
                 if std::mem::replace(&mut stays[i], false) {
                     lost.push(i);
-                    gone.extend(self.items[i].outputs.iter().map(|o| o.to_string()));
+                    gone.extend(&self.items[i].outputs);
                 }
             }
         }
         for i in lost {
-            let item = &self.items[i];
-            let name = item.outputs.first().map_or("", |o| &**o).to_string();
+            let name = self.items[i].outputs.first().map_or("", |o| self.names.text(*o));
             self.notes.push(format!(
                 "the node that computes '{name}', which nothing uses, is left out: what it reads was cut"
             ));
@@ -663,7 +703,7 @@ impl<'a> Editor<'a> {
             };
             match context.body {
                 Body::Model => {}
-                Body::Function => *calls.entry(text(4)).or_default() += 1,
+                Body::Function => *calls.entry(text(4).into_owned()).or_default() += 1,
                 Body::Branch(name) => branches.push(format!("'{}' ({name})", text(3))),
             }
         }
@@ -682,7 +722,7 @@ impl<'a> Editor<'a> {
     }
 
     /// The message of the model. `defined` are the tensors that there were.
-    fn model(&mut self, defined: &HashSet<String>) -> Result<Rope, WriteError> {
+    fn model(&mut self, defined: &Set) -> Result<Rope, WriteError> {
         let all = self.original.whole();
         let functions = self.functions_left()?;
         let mut graph = Some(self.graph_message(defined)?);
@@ -705,24 +745,21 @@ impl<'a> Editor<'a> {
         Ok(model)
     }
 
-    fn graph_message(&mut self, defined: &HashSet<String>) -> Result<Rope, WriteError> {
+    fn graph_message(&self, defined: &Set) -> Result<Rope, WriteError> {
         let mut rope = Rope::default();
         for item in &self.items {
             let relaxed = self.relaxed(item)?;
-            rope.message(GRAPH_NODE, relaxed.unwrap_or_else(|| item.message()));
+            rope.message(GRAPH_NODE, relaxed.unwrap_or_else(|| item.message(&self.names)));
         }
-        let now: HashSet<&str> = {
-            let computed = self.items.iter().flat_map(|item| &item.outputs);
-            computed.chain(self.held.iter().map(|h| &h.name)).map(|n| &**n).collect()
-        };
-        let gone = |name: &str| defined.contains(name) && !now.contains(name);
+        let now = self.defined();
+        let gone = |name: Name| defined.contains(name) && !now.contains(name);
         for held in &self.held {
             let number = if held.sparse { GRAPH_SPARSE } else { GRAPH_INITIALIZER };
             rope.message(number, held.message.clone());
         }
-        for info in self.infos.iter().filter(|info| !gone(&info.name)) {
-            let name = info.renamed.then_some(&*info.name);
-            rope.message(GRAPH_VALUE_INFO, self.info(info.content.clone(), &info.name, name)?);
+        for info in self.infos.iter().filter(|info| !gone(info.name)) {
+            let name = info.renamed.then_some(self.names.text(info.name));
+            rope.message(GRAPH_VALUE_INFO, self.info(info.content.clone(), info.name, name)?);
         }
         let inputs: HashSet<&str> =
             self.graph.inputs().iter().map(|id| &*self.graph.value(*id).name).collect();
@@ -731,15 +768,16 @@ impl<'a> Editor<'a> {
                 match (field.number, field.content()) {
                     (GRAPH_NODE | GRAPH_INITIALIZER | GRAPH_SPARSE | GRAPH_VALUE_INFO, _) => {}
                     (GRAPH_INPUT | GRAPH_OUTPUT, Some(content)) => {
-                        let name = self.original.text(content.clone(), 1)?;
+                        let text = self.original.text(content.clone(), 1)?;
+                        let name = self.names.find(&text);
                         let input = field.number == GRAPH_INPUT;
-                        let useless = gone(&name) || self.dropped.contains(&name);
-                        if !(input && !inputs.contains(&*name) && useless) {
-                            rope.message(field.number, self.info(content, &name, None)?);
+                        let useless = gone(name) || self.dropped.contains(name);
+                        if !(input && !inputs.contains(&*text) && useless) {
+                            rope.message(field.number, self.info(content, name, None)?);
                         }
                     }
                     (GRAPH_ANNOTATION, Some(content))
-                        if gone(&self.original.text(content.clone(), 1)?) => {}
+                        if gone(self.names.find(&self.original.text(content.clone(), 1)?)) => {}
                     _ => rope.copy(field.start..field.end),
                 }
             }

@@ -47,6 +47,7 @@ mod foreign;
 mod import;
 mod inputs;
 mod limits;
+mod names;
 mod origins;
 mod rope;
 mod sort;

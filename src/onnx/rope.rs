@@ -124,7 +124,8 @@ impl Elements {
 enum Piece {
     /// Bytes of the file.
     Copy(Range<usize>),
-    Bytes(Vec<u8>),
+    /// New bytes: between two copies, mostly a tag and a length.
+    Bytes(SmallVec<[u8; 16]>),
     Elements(Rc<Elements>),
     /// Where elements lie that are written to the data file.
     Offset(Rc<Elements>),
@@ -162,7 +163,7 @@ fn offset(offset: u64) -> Vec<u8> {
     rope.message(TENSOR_EXTERNAL_DATA, entry("offset", &format!("{offset:020}")));
     rope.pieces
         .into_iter()
-        .flat_map(|p| if let Piece::Bytes(b) = p { b } else { Vec::new() })
+        .flat_map(|p| if let Piece::Bytes(b) = p { b } else { SmallVec::new() })
         .collect()
 }
 
@@ -192,23 +193,23 @@ impl Rope {
         self.size += bytes.len() as u64;
         match self.pieces.last_mut() {
             Some(Piece::Bytes(last)) => last.extend_from_slice(bytes),
-            _ => self.pieces.push(Piece::Bytes(bytes.to_vec())),
+            _ => self.pieces.push(Piece::Bytes(SmallVec::from_slice(bytes))),
         }
     }
 
+    fn varints(&mut self, numbers: [u64; 2]) {
+        let mut bytes: SmallVec<[u8; 16]> = SmallVec::new();
+        numbers.into_iter().for_each(|number| push_varint(&mut bytes, number));
+        self.bytes(&bytes);
+    }
+
     fn start(&mut self, number: u32, length: u64) {
-        let mut start = Vec::with_capacity(8);
-        push_varint(&mut start, u64::from(number) << 3 | 2);
-        push_varint(&mut start, length);
-        self.bytes(&start);
+        self.varints([u64::from(number) << 3 | 2, length]);
     }
 
     /// Appends a field that holds a number.
     pub fn number(&mut self, number: u32, value: u64) {
-        let mut field = Vec::with_capacity(12);
-        push_varint(&mut field, u64::from(number) << 3);
-        push_varint(&mut field, value);
-        self.bytes(&field);
+        self.varints([u64::from(number) << 3, value]);
     }
 
     /// Appends a field that holds text.

@@ -9,7 +9,8 @@ use super::source::Source;
 use super::write::bits;
 use super::{ReadOptions, wire};
 use crate::model_graph::{DataType, ModelGraph, RemarkKind, TensorData, ValueId};
-use std::collections::HashMap;
+use hashbrown::HashMap;
+use std::borrow::Cow;
 use std::io::Write;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -102,13 +103,17 @@ impl Original {
     }
 
     /// The text in field `number` of a message; empty without one.
-    pub(super) fn text(&self, message: Range<usize>, number: u32) -> Result<String, ReadError> {
-        Ok(wire::text(&self.content, message, number)?.into_owned())
+    pub(super) fn text(
+        &self,
+        message: Range<usize>,
+        number: u32,
+    ) -> Result<Cow<'_, str>, ReadError> {
+        wire::text(&self.content, message, number)
     }
 
     /// The text in `range`.
-    pub(super) fn as_text(&self, range: Range<usize>) -> Result<String, ReadError> {
-        Ok(wire::as_text(&self.content, range).into_owned())
+    pub(super) fn as_text(&self, range: Range<usize>) -> Cow<'_, str> {
+        wire::as_text(&self.content, range)
     }
 
     /// See [`key`].
@@ -227,15 +232,27 @@ fn whole(graph: &ModelGraph, origins: &Origins) -> Result<(), ReadError> {
 
 /// Tells networks apart by their structure.
 fn digest(graph: &ModelGraph) -> blake3::Hash {
+    // One message for each value and node: in pieces of a few bytes, hashing is slow.
+    let mut message: Vec<u8> = Vec::new();
     let mut hasher = blake3::Hasher::new();
-    let mut add = |text: std::fmt::Arguments| {
-        hasher.update(text.to_string().as_bytes());
+    let mut add = |numbers: &mut dyn Iterator<Item = usize>, texts: &[&str]| {
+        message.clear();
+        numbers.for_each(|number| message.extend_from_slice(&number.to_le_bytes()));
+        for text in texts {
+            message.extend_from_slice(text.as_bytes());
+            message.extend_from_slice(&text.len().to_le_bytes());
+        }
+        hasher.update(&message);
     };
     for value in graph.values() {
-        add(format_args!("{} {:?} {:?};", value.name, value.dtype, value.shape));
+        let numbers = [value.dtype.to_onnx() as usize, value.shape.len()];
+        add(&mut numbers.into_iter().chain(value.shape.iter().copied()), &[&value.name]);
     }
     for node in graph.nodes() {
-        add(format_args!("{} {} {:?} {:?};", node.name, node.op, node.inputs, node.outputs));
+        let id = |id: &Option<ValueId>| id.map_or(usize::MAX, ValueId::index);
+        let numbers = [node.inputs.len(), node.outputs.len()].into_iter();
+        let ids = node.inputs.iter().chain(&node.outputs).map(id);
+        add(&mut numbers.chain(ids), &[node.op.domain(), node.op.name(), &node.name]);
     }
     hasher.finalize()
 }

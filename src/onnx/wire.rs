@@ -235,7 +235,15 @@ pub(super) fn text(
     range: Range<usize>,
     number: u32,
 ) -> Result<Cow<'_, str>, ReadError> {
-    Ok(messages(bytes, range, number)?.pop().map_or("".into(), |range| as_text(bytes, range)))
+    let mut found = 0..0;
+    let mut source = Source::memory(bytes);
+    let mut cursor = Cursor { source: &mut source, pos: range.start, end: range.end };
+    while let Some(field) = cursor.field()? {
+        if let (true, Wire::Bytes(range)) = (field.number == number, field.wire) {
+            found = range;
+        }
+    }
+    Ok(as_text(bytes, found))
 }
 
 /// The text in `range`.
@@ -694,10 +702,10 @@ impl Slimmer<'_, '_> {
 }
 
 /// Appends a number in protobuf's variable-length encoding.
-pub(super) fn push_varint(out: &mut Vec<u8>, mut value: u64) {
+pub(super) fn push_varint(out: &mut impl Extend<u8>, mut value: u64) {
     while value >= 0x80 {
-        out.push((value & 0x7f) as u8 | 0x80);
+        out.extend([(value & 0x7f) as u8 | 0x80]);
         value >>= 7;
     }
-    out.push(value as u8);
+    out.extend([value as u8]);
 }

@@ -5,12 +5,15 @@ use super::{
     Content, Editor, GRAPH_INITIALIZER, GRAPH_NODE, GRAPH_OUTPUT, GRAPH_SPARSE, GRAPH_VALUE_INFO,
     Held, Info, More, Replacement, unrepresentable,
 };
-use crate::model_graph::{Attribute, DataType, Shape, TensorData, ValueId};
+use crate::model_graph::{Attribute, DataType, OpType, Shape, TensorData, ValueId};
 use crate::onnx::error::WriteError;
+use crate::onnx::names::{Name, Names, Set, Table};
 use crate::onnx::origins::{Body, ContextId, MAIN, Place, Slot};
 use crate::onnx::rope::Rope;
 use crate::onnx::write::{self, encode};
-use std::collections::{HashMap, HashSet};
+use hashbrown::{HashMap, HashSet};
+use smallvec::{SmallVec, smallvec};
+use std::borrow::Cow;
 use std::ops::Range;
 
 /// Field numbers of `onnx.proto`.
@@ -32,10 +35,10 @@ pub(super) struct Item {
     pub place: Option<Place>,
     /// Its message in the file; empty for those that are added.
     pub message: Range<usize>,
-    pub inputs: Vec<String>,
-    pub outputs: Vec<String>,
+    pub inputs: SmallVec<[Name; 4]>,
+    pub outputs: SmallVec<[Name; 4]>,
     /// Names around it that its subgraphs use.
-    pub captures: Vec<String>,
+    pub captures: Vec<Name>,
     /// The rest, when anything changes; otherwise the message stays as it is.
     pub fields: Option<Box<Fields>>,
     /// Whether the outputs of the network depended on it in the file.
@@ -62,7 +65,7 @@ pub(super) struct Attr {
 
 /// What names mean in a body that takes the place of its node.
 pub(super) struct Scope<'s> {
-    names: HashMap<String, String>,
+    names: HashMap<Name, Name>,
     /// Of the branch of an If, what is around it.
     outer: Option<&'s Scope<'s>>,
     /// What a function was called with.
@@ -78,60 +81,41 @@ impl Scope<'_> {
     }
 
     /// The new name; `None` where names stay.
-    fn get(&self, name: &str) -> Option<String> {
-        match (self.names.get(name), self.outer) {
-            (Some(name), _) => Some(name.clone()),
+    fn get(&self, name: Name) -> Option<Name> {
+        match (self.names.get(&name), self.outer) {
+            (Some(name), _) => Some(*name),
             (None, Some(outer)) => outer.get(name),
             (None, None) if self.main || name.is_empty() => None,
             // An input that the function was called without.
-            (None, None) => Some(String::new()),
+            (None, None) => Some(Name::EMPTY),
         }
     }
 
-    fn renamed(&self, name: String) -> String {
-        self.get(&name).unwrap_or(name)
+    /// [`get`](Self::get) of a text.
+    fn text(&self, names: &Names, text: &str) -> Option<String> {
+        self.get(names.find(text)).map(|new| names.text(new).to_string())
+    }
+
+    fn renamed(&self, name: Name) -> Name {
+        self.get(name).unwrap_or(name)
     }
 }
 
 impl Item {
-    /// A node that is added.
-    pub fn new(op: &'static str, inputs: Vec<String>, outputs: Vec<String>) -> Self {
-        let name = outputs.first().cloned().unwrap_or_default();
-        let fields = Fields { name, op: op.into(), ..Fields::default() };
-        Self {
-            place: None,
-            message: 0..0,
-            inputs,
-            outputs,
-            captures: Vec::new(),
-            fields: Some(Box::new(fields)),
-            needed: true,
-        }
-    }
-
-    /// A Constant node that is added.
-    pub fn constant(name: String, tensor: Rope) -> Self {
-        let mut item = Self::new("Constant", Vec::new(), vec![name]);
-        if let Some(fields) = &mut item.fields {
-            fields.attributes.push(tensor_attribute(tensor));
-        }
-        item
-    }
-
     /// Names of the tensors that it uses.
-    pub fn reads(&self) -> impl Iterator<Item = &str> {
-        self.inputs.iter().chain(&self.captures).map(|n| &**n).filter(|n| !n.is_empty())
+    pub fn reads(&self) -> impl Iterator<Item = Name> {
+        self.inputs.iter().chain(&self.captures).copied().filter(|n| !n.is_empty())
     }
 
     /// Its message.
-    pub fn message(&self) -> Rope {
+    pub fn message(&self, names: &Names) -> Rope {
         let mut rope = Rope::default();
         let Some(fields) = &self.fields else {
             rope.copy(self.message.clone());
             return rope;
         };
-        self.inputs.iter().for_each(|name| rope.text(NODE_INPUT, name));
-        self.outputs.iter().for_each(|name| rope.text(NODE_OUTPUT, name));
+        self.inputs.iter().for_each(|name| rope.text(NODE_INPUT, names.text(*name)));
+        self.outputs.iter().for_each(|name| rope.text(NODE_OUTPUT, names.text(*name)));
         for (number, text) in
             [(NODE_NAME, &fields.name), (NODE_OP, &fields.op), (NODE_DOMAIN, &fields.domain)]
         {
@@ -166,7 +150,7 @@ fn tensor_attribute(tensor: Rope) -> Attr {
 }
 
 /// Maps names; `None` where they stay.
-type Names<'n> = &'n dyn Fn(&str) -> Option<String>;
+type Renaming<'n> = &'n dyn Fn(&str) -> Option<String>;
 
 impl<'a> Editor<'a> {
     /// The nodes and tensors of the graph, with the bodies of expanded nodes in their place.
@@ -174,36 +158,67 @@ impl<'a> Editor<'a> {
         self.items.clear();
         self.held.clear();
         self.infos.clear();
-        self.names.clear();
-        self.ids.clear();
+        self.named = vec![None; self.graph.values().len()];
+        self.ids = Table::default();
         self.taken = self.all_names()?;
         for id in self.graph.inputs() {
-            self.define(&self.graph.value(*id).name, *id);
+            self.define_input(*id);
         }
         // Weights that are given as inputs stand nowhere.
         for (id, value) in (0u32..).map(ValueId).zip(self.graph.values()) {
             let stored = self.original.origins.stored.contains_key(&id);
             if value.producer.is_none() && value.is_constant() && !stored {
-                self.define(&value.name, id);
+                self.define_input(id);
             }
         }
         self.tensors(MAIN, &Scope::main())?;
         self.flatten(MAIN, &Scope::main())
     }
 
-    fn define(&mut self, name: &str, id: ValueId) {
+    fn define(&mut self, name: Name, id: ValueId) {
         if !name.is_empty() {
-            self.names.entry(id).or_insert_with(|| name.to_string());
-            self.ids.entry(name.to_string()).or_insert(id);
+            if let Some(named) = self.named.get_mut(id.index()) {
+                named.get_or_insert(name);
+            }
+            self.ids.insert_first(name, id);
         }
     }
 
+    fn define_input(&mut self, id: ValueId) {
+        let name = self.names.of((&*self.graph.value(id).name).into());
+        self.define(name, id);
+    }
+
+    /// A node that is added.
+    pub(super) fn added(&self, op: &'static str, inputs: &[Name], output: Name) -> Item {
+        let name = self.names.text(output).to_string();
+        let fields = Fields { name, op: op.into(), ..Fields::default() };
+        Item {
+            place: None,
+            message: 0..0,
+            inputs: SmallVec::from_slice(inputs),
+            outputs: smallvec![output],
+            captures: Vec::new(),
+            fields: Some(Box::new(fields)),
+            needed: true,
+        }
+    }
+
+    /// A Constant node that is added.
+    pub(super) fn constant(&self, name: Name, tensor: Rope) -> Item {
+        let mut item = self.added("Constant", &[], name);
+        if let Some(fields) = &mut item.fields {
+            fields.attributes.push(tensor_attribute(tensor));
+        }
+        item
+    }
+
     /// Names that are taken: those of the graph, and those in the subgraphs of its nodes.
-    fn all_names(&self) -> Result<HashSet<String>, WriteError> {
-        let mut names = HashSet::new();
-        let Some(main) = self.original.contents.first() else { return Ok(names) };
+    fn all_names(&mut self) -> Result<Set, WriteError> {
+        let mut texts = Vec::new();
+        let Some(main) = self.original.contents.first() else { return Ok(Set::default()) };
         for graph in &main.messages {
-            self.defined_in(graph.clone(), &mut names)?;
+            self.defined_in(graph.clone(), &mut texts)?;
         }
         for (index, node) in (0..).zip(&main.nodes) {
             let place = Place { context: MAIN, index };
@@ -215,40 +230,36 @@ impl<'a> Editor<'a> {
             while let Some(node) = nodes.pop() {
                 for attribute in self.original.messages(node, NODE_ATTRIBUTE)? {
                     for graph in self.original.graphs(attribute)? {
-                        self.defined_in(graph.clone(), &mut names)?;
+                        self.defined_in(graph.clone(), &mut texts)?;
                         nodes.extend(self.original.messages(graph, GRAPH_NODE)?);
                     }
                 }
             }
         }
-        Ok(names)
+        Ok(texts.into_iter().map(|text| self.names.of(text)).collect())
     }
 
     /// Names that a graph defines.
     fn defined_in(
         &self,
         graph: Range<usize>,
-        names: &mut HashSet<String>,
+        names: &mut impl Extend<Cow<'a, str>>,
     ) -> Result<(), WriteError> {
         for field in self.original.fields(graph)? {
             let Some(content) = field.content() else { continue };
             match field.number {
                 GRAPH_NODE => {
                     for output in self.original.messages(content, NODE_OUTPUT)? {
-                        names.insert(self.original.as_text(output)?);
+                        names.extend([self.original.as_text(output)]);
                     }
                 }
-                GRAPH_INITIALIZER => {
-                    names.insert(self.original.text(content, TENSOR_NAME)?);
-                }
+                GRAPH_INITIALIZER => names.extend([self.original.text(content, TENSOR_NAME)?]),
                 GRAPH_SPARSE => {
                     for values in self.original.messages(content, 1)? {
-                        names.insert(self.original.text(values, TENSOR_NAME)?);
+                        names.extend([self.original.text(values, TENSOR_NAME)?]);
                     }
                 }
-                super::GRAPH_INPUT => {
-                    names.insert(self.original.text(content, 1)?);
-                }
+                super::GRAPH_INPUT => names.extend([self.original.text(content, 1)?]),
                 _ => {}
             }
         }
@@ -269,11 +280,12 @@ impl<'a> Editor<'a> {
                 true => self.original.messages(tensor.clone(), 1)?.pop().unwrap_or(0..0),
                 false => tensor.clone(),
             };
-            let name = scope.renamed(self.original.text(named, TENSOR_NAME)?);
+            let name = scope.renamed(self.names.of(self.original.text(named, TENSOR_NAME)?));
             if let Some(id) = id {
-                self.define(&name, id);
+                self.define(name, id);
             }
-            let new_name = renamed.then_some(&*name);
+            let text = self.names.text(name);
+            let new_name = renamed.then_some(text);
             let message = match id.and_then(|id| Some((id, self.edits.stored.get(&id)?))) {
                 None if sparse && !renamed => {
                     let mut rope = Rope::default();
@@ -281,7 +293,7 @@ impl<'a> Editor<'a> {
                     rope
                 }
                 _ if sparse => {
-                    return Err(unrepresentable(format!("sparse tensor '{name}' is cut")));
+                    return Err(unrepresentable(format!("sparse tensor '{text}' is cut")));
                 }
                 None => self.kept_tensor(tensor.clone(), id, new_name)?,
                 Some((_, Content::Cut { of, cut })) => {
@@ -294,7 +306,7 @@ impl<'a> Editor<'a> {
             };
             // Before this version initialisers had to be inputs, which these were not.
             if renamed && self.ir_version < super::FREE_INITIALISERS {
-                self.items.push(Item::constant(name, message));
+                self.items.push(self.constant(name, message));
             } else {
                 self.held.push(Held { name, message, sparse });
             }
@@ -305,7 +317,7 @@ impl<'a> Editor<'a> {
         };
         for message in &contents.messages {
             for content in self.original.messages(message.clone(), number)? {
-                let name = scope.renamed(self.original.text(content.clone(), 1)?);
+                let name = scope.renamed(self.names.of(self.original.text(content.clone(), 1)?));
                 self.infos.push(Info { name, content, renamed });
             }
         }
@@ -384,14 +396,22 @@ impl<'a> Editor<'a> {
         Ok(())
     }
 
-    fn item(&self, place: Place, message: Range<usize>, scope: &Scope) -> Result<Item, WriteError> {
-        let (mut inputs, mut outputs) = (Vec::new(), Vec::new());
+    fn item(
+        &mut self,
+        place: Place,
+        message: Range<usize>,
+        scope: &Scope,
+    ) -> Result<Item, WriteError> {
+        let (mut inputs, mut outputs) = (SmallVec::new(), SmallVec::new());
         let mut captures = Vec::new();
         for field in self.original.fields(message.clone())? {
             let Some(content) = field.content() else { continue };
             match field.number {
-                NODE_INPUT => inputs.push(scope.renamed(self.original.as_text(content)?)),
-                NODE_OUTPUT => outputs.push(scope.renamed(self.original.as_text(content)?)),
+                NODE_INPUT | NODE_OUTPUT => {
+                    let name = self.names.of(self.original.as_text(content));
+                    let names = if field.number == NODE_INPUT { &mut inputs } else { &mut outputs };
+                    names.push(scope.renamed(name));
+                }
                 NODE_ATTRIBUTE => {
                     for graph in self.original.graphs(content)? {
                         self.free(graph, &mut captures)?;
@@ -400,11 +420,11 @@ impl<'a> Editor<'a> {
                 _ => {}
             }
         }
-        let captures = captures.into_iter().map(|n| scope.renamed(n)).collect();
+        let captures = captures.into_iter().map(|n| scope.renamed(self.names.of(n))).collect();
         let fields = match scope.main {
             true => None,
             false => {
-                let names = |name: &str| scope.get(name);
+                let names = |name: &str| scope.text(&self.names, name);
                 Some(Box::new(self.fields_of(message.clone(), &names, scope)?))
             }
         };
@@ -415,16 +435,16 @@ impl<'a> Editor<'a> {
     fn fields_of(
         &self,
         message: Range<usize>,
-        names: Names,
+        names: Renaming,
         scope: &Scope,
     ) -> Result<Fields, WriteError> {
         let mut fields = Fields::default();
         for field in self.original.fields(message)? {
             match (field.number, field.content()) {
                 (NODE_INPUT | NODE_OUTPUT, _) => {}
-                (NODE_NAME, Some(text)) => fields.name = self.original.as_text(text)?,
-                (NODE_OP, Some(text)) => fields.op = self.original.as_text(text)?,
-                (NODE_DOMAIN, Some(text)) => fields.domain = self.original.as_text(text)?,
+                (NODE_NAME, Some(text)) => fields.name = self.original.as_text(text).into(),
+                (NODE_OP, Some(text)) => fields.op = self.original.as_text(text).into(),
+                (NODE_DOMAIN, Some(text)) => fields.domain = self.original.as_text(text).into(),
                 (NODE_ATTRIBUTE, Some(content)) => {
                     fields.attributes.extend(self.attr(content, names, scope.arguments)?);
                 }
@@ -441,10 +461,10 @@ impl<'a> Editor<'a> {
     fn attr(
         &self,
         attribute: Range<usize>,
-        names: Names,
+        names: Renaming,
         arguments: Option<&HashMap<String, Rope>>,
     ) -> Result<Option<Attr>, WriteError> {
-        let name = self.original.text(attribute.clone(), ATTRIBUTE_NAME)?;
+        let name = self.original.text(attribute.clone(), ATTRIBUTE_NAME)?.into_owned();
         let reference = self.original.text(attribute.clone(), ATTRIBUTE_REFERENCE)?;
         if let (Some(arguments), false) = (arguments, reference.is_empty()) {
             let rope = arguments.get(&*reference).cloned();
@@ -468,7 +488,7 @@ impl<'a> Editor<'a> {
     pub(super) fn graph_with(
         &self,
         graph: Range<usize>,
-        names: Names,
+        names: Renaming,
         arguments: Option<&HashMap<String, Rope>>,
         relaxed: bool,
     ) -> Result<Rope, WriteError> {
@@ -483,8 +503,9 @@ impl<'a> Editor<'a> {
                     for field in self.original.fields(node)? {
                         match (field.number, field.content()) {
                             (NODE_INPUT, Some(text)) => {
-                                let old = self.original.as_text(text)?;
-                                message.text(NODE_INPUT, &names(&old).unwrap_or(old));
+                                let old = self.original.as_text(text);
+                                let new = names(&old);
+                                message.text(NODE_INPUT, new.as_deref().unwrap_or(&old));
                             }
                             (NODE_ATTRIBUTE, Some(content)) => {
                                 if let Some(attr) = self.attr(content, &names, arguments)? {
@@ -501,7 +522,7 @@ impl<'a> Editor<'a> {
                     let new = names(&old);
                     let message = match relaxed {
                         true => self.shapeless(content, new.as_deref())?,
-                        false => self.info(content, "", new.as_deref())?,
+                        false => self.info(content, Name::EMPTY, new.as_deref())?,
                     };
                     rope.message(GRAPH_OUTPUT, message);
                 }
@@ -513,7 +534,7 @@ impl<'a> Editor<'a> {
     }
 
     /// Names from around a graph that it uses.
-    fn free(&self, graph: Range<usize>, found: &mut Vec<String>) -> Result<(), WriteError> {
+    fn free(&self, graph: Range<usize>, found: &mut Vec<Cow<'a, str>>) -> Result<(), WriteError> {
         let mut own = HashSet::new();
         self.defined_in(graph.clone(), &mut own)?;
         let mut used = Vec::new();
@@ -525,7 +546,7 @@ impl<'a> Editor<'a> {
                 for field in self.original.fields(content)? {
                     let Some(content) = field.content() else { continue };
                     match field.number {
-                        NODE_INPUT => used.push(self.original.as_text(content)?),
+                        NODE_INPUT => used.push(self.original.as_text(content)),
                         NODE_ATTRIBUTE => {
                             for graph in self.original.graphs(content)? {
                                 self.free(graph, &mut used)?;
@@ -543,19 +564,25 @@ impl<'a> Editor<'a> {
 
     /// Notes which tensors of the network the outputs of a node are.
     fn define_outputs(&mut self, place: Place, item: &Item) -> Result<(), WriteError> {
-        let op = self.original.text(item.message.clone(), NODE_OP)?;
-        let origins = &self.original.origins;
-        let ids: Vec<Option<ValueId>> = if let Some(ids) = origins.results.get(&place) {
-            ids.clone()
+        let (original, graph) = (self.original, self.graph);
+        let stored;
+        let ids: &[Option<ValueId>] = if let Some(ids) = original.origins.results.get(&place) {
+            ids
         } else if let Some(&id) = self.slots.get(&Slot::Constant(place)) {
-            vec![Some(id)]
-        } else if let Some(&node) = self.nodes.get(&place).filter(|_| op != "SplitToSequence") {
-            self.graph.nodes()[node].outputs.to_vec()
+            stored = [Some(id)];
+            &stored
+        } else if let Some(node) = self.nodes.get(place).map(|node| &graph.nodes()[node]) {
+            // What puts out a sequence became a Split, whose outputs have no names there.
+            let op = || original.text(item.message.clone(), NODE_OP);
+            if node.op == OpType::Split && op()? == "SplitToSequence" {
+                return Ok(());
+            }
+            &node.outputs
         } else {
             return Ok(());
         };
-        for (name, id) in item.outputs.iter().zip(ids) {
-            if let Some(id) = id {
+        for (&name, id) in item.outputs.iter().zip(ids) {
+            if let Some(id) = *id {
                 self.define(name, id);
             }
         }
@@ -570,11 +597,12 @@ impl<'a> Editor<'a> {
         ) else {
             return Ok(());
         };
-        let texts = |number: u32| -> Result<Vec<String>, WriteError> {
+        let original = self.original;
+        let texts = |number: u32| -> Result<Vec<Cow<'a, str>>, WriteError> {
             let mut found = Vec::new();
             for message in &contents.messages {
-                for text in self.original.messages(message.clone(), number)? {
-                    found.push(self.original.as_text(text)?);
+                for text in original.messages(message.clone(), number)? {
+                    found.push(original.as_text(text));
                 }
             }
             Ok(found)
@@ -592,7 +620,7 @@ impl<'a> Editor<'a> {
             results
         } else {
             for (name, given) in texts(4)?.into_iter().zip(&item.inputs) {
-                names.insert(name, given.to_string());
+                names.insert(self.names.of(name), *given);
             }
             let function = contents.messages.first().cloned().unwrap_or(0..0);
             for default in self.original.messages(function, 11)? {
@@ -600,7 +628,7 @@ impl<'a> Editor<'a> {
                     arguments.insert(attr.name, attr.rope);
                 }
             }
-            let names = |name: &str| scope.get(name);
+            let names = |name: &str| scope.text(&self.names, name);
             let own = self.fields_of(item.message.clone(), &names, scope)?;
             arguments.extend(own.attributes.into_iter().map(|a| (a.name, a.rope)));
             prefix = match &*own.name {
@@ -609,10 +637,13 @@ impl<'a> Editor<'a> {
             };
             texts(5)?
         };
+        let results: Vec<Name> = results.into_iter().map(|text| self.names.of(text)).collect();
+        let results: Vec<(Name, Name)> =
+            results.into_iter().zip(item.outputs.iter().copied()).collect();
         // The first output of a name gives it; what the body does not compute passes through.
-        let mut given: HashMap<&str, &str> = HashMap::new();
-        for (result, output) in results.iter().zip(&item.outputs).filter(|(_, o)| !o.is_empty()) {
-            given.entry(result).or_insert(output);
+        let mut given: HashMap<Name, Name> = HashMap::new();
+        for (result, output) in results.iter().filter(|(_, output)| !output.is_empty()) {
+            given.entry(*result).or_insert(*output);
         }
         let mut own = HashSet::new();
         match branch {
@@ -624,17 +655,18 @@ impl<'a> Editor<'a> {
             false => {
                 for node in &contents.nodes {
                     for output in self.original.messages(node.clone(), NODE_OUTPUT)? {
-                        own.insert(self.original.as_text(output)?);
+                        own.insert(self.original.as_text(output));
                     }
                 }
             }
         }
-        let mut own: Vec<String> = own.into_iter().filter(|name| !name.is_empty()).collect();
+        let mut own: Vec<Cow<str>> = own.into_iter().filter(|name| !name.is_empty()).collect();
         own.sort_unstable();
-        for name in own {
-            let new = match given.get(name.as_str()) {
-                Some(output) => output.to_string(),
-                None => self.fresh(&format!("{prefix}{name}")),
+        for text in own {
+            let name = self.names.of(text.clone());
+            let new = match given.get(&name) {
+                Some(output) => *output,
+                None => self.fresh(&format!("{prefix}{text}")),
             };
             names.insert(name, new);
         }
@@ -643,13 +675,13 @@ impl<'a> Editor<'a> {
         let inner = Scope { names, outer, arguments, prefix, main: false };
         self.tensors(context, &inner)?;
         self.flatten(context, &inner)?;
-        for (result, output) in results.iter().zip(&item.outputs).filter(|(_, o)| !o.is_empty()) {
-            let from = inner.get(result).unwrap_or_else(|| result.clone());
-            if from != **output {
-                if let Some(&id) = self.ids.get(&from) {
+        for (result, output) in results.into_iter().filter(|(_, output)| !output.is_empty()) {
+            let from = inner.renamed(result);
+            if from != output {
+                if let Some(&id) = self.ids.get(from) {
                     self.define(output, id);
                 }
-                self.items.push(Item::new("Identity", vec![from], vec![output.clone()]));
+                self.items.push(self.added("Identity", &[from], output));
             }
         }
         Ok(())
@@ -666,7 +698,11 @@ impl<'a> Editor<'a> {
     }
 
     /// The attributes of a node of the graph with other names in its subgraphs.
-    pub(super) fn attributes_with(&self, at: usize, names: Names) -> Result<Vec<Attr>, WriteError> {
+    pub(super) fn attributes_with(
+        &self,
+        at: usize,
+        names: Renaming,
+    ) -> Result<Vec<Attr>, WriteError> {
         let item = &self.items[at];
         if item.place.is_some_and(|place| place.context != MAIN) {
             return Err(unrepresentable("a subgraph in a function uses what is left out"));
@@ -762,14 +798,15 @@ impl<'a> Editor<'a> {
     ) -> Result<(), WriteError> {
         let replaced = self.edits.instead.iter().find(|(old, _)| *old == replacement.x);
         let x = replaced.map_or(replacement.x, |(_, new)| *new);
-        let x = self.names.get(&x).cloned().ok_or_else(|| {
+        let x = self.name(x).ok_or_else(|| {
             let name = &self.graph.nodes()[node].name;
             unrepresentable(format!("what node '{name}' is applied to has no name"))
         })?;
-        let mut inputs: Vec<String> = vec![x.clone()];
+        let mut inputs = smallvec![x];
         if let Some(gate) = &replacement.gate {
-            let name = self.fresh(&format!("{x}/{}", gate.name().to_lowercase()));
-            let mut item = Item::new("", inputs.clone(), vec![name.clone()]);
+            let stem = format!("{}/{}", self.names.text(x), gate.name().to_lowercase());
+            let name = self.fresh(&stem);
+            let mut item = self.added("", &[x], name);
             if let Some(fields) = &mut item.fields {
                 fields.op = gate.name().to_string();
             }

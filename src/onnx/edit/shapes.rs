@@ -3,9 +3,10 @@
 use super::nodes::Item;
 use super::{Content, Editor};
 use crate::onnx::error::WriteError;
+use crate::onnx::names::Name;
 use crate::onnx::origins::{Body, MAIN};
 use crate::onnx::rope::Rope;
-use std::collections::HashSet;
+use hashbrown::HashSet;
 use std::ops::Range;
 
 /// How many positions are left along each axis; `None` where all are.
@@ -13,7 +14,7 @@ type Extents = Vec<Option<u64>>;
 
 impl Editor<'_> {
     /// What is left along the axes of a tensor; `None` when nothing was cut.
-    fn extents(&self, name: &str) -> Option<Extents> {
+    fn extents(&self, name: Name) -> Option<Extents> {
         let id = self.ids.get(name)?;
         let cut = match self.edits.stored.get(id) {
             Some(Content::New { shape, .. }) => {
@@ -30,7 +31,7 @@ impl Editor<'_> {
     pub(super) fn info(
         &self,
         content: Range<usize>,
-        name: &str,
+        name: Name,
         new_name: Option<&str>,
     ) -> Result<Rope, WriteError> {
         let extents = self.extents(name);
@@ -120,11 +121,11 @@ impl Editor<'_> {
 
     /// A node whose subgraphs see other shapes than they say; `None` for others.
     pub(super) fn relaxed(&self, item: &Item) -> Result<Option<Rope>, WriteError> {
-        let seen = |name: &str| self.extents(name).is_some();
-        if item.captures.is_empty() && !item.outputs.iter().any(|name| seen(name)) {
+        let seen = |name: Name| self.extents(name).is_some();
+        if item.captures.is_empty() && !item.outputs.iter().any(|name| seen(*name)) {
             return Ok(None);
         }
-        let touched = item.reads().chain(item.outputs.iter().map(|n| &**n)).any(seen);
+        let touched = item.reads().chain(item.outputs.iter().copied()).any(seen);
         if !touched || item.fields.is_some() || item.place.is_none_or(|p| p.context != MAIN) {
             return Ok(None);
         }
