@@ -10,8 +10,8 @@ use crate::lower::lower;
 use crate::model_graph::ValueId;
 use crate::subnetworks::{ShrinkError, SubNetwork, SuperNetwork};
 use clap::ValueEnum;
+use hashbrown::HashMap;
 use serde::Serialize;
-use std::collections::HashMap;
 use std::io::Write as _;
 use std::path::PathBuf;
 

@@ -5,8 +5,8 @@ use super::{
     Attributes, Batch, Constant, DataType, ModelGraph, Node, NodeId, OpType, Origin, RemarkKind,
     Shape, TensorData, Value, ValueId, remark,
 };
+use hashbrown::HashSet;
 use smallvec::SmallVec;
-use std::collections::HashSet;
 use std::fmt;
 use std::sync::Arc;
 

@@ -4,6 +4,7 @@ use super::error::{ReadError, Reason, invalid, limit};
 use super::external::{External, Location};
 use super::limits::{MAX_DIMENSION, MAX_ELEMENTS, MAX_FLOATS, MAX_RANK, MIN_OPSET};
 use crate::model_graph::{Attribute, DataType, OpType, Shape, TensorData};
+use hashbrown::HashMap;
 use onnx_protobuf::attribute_proto::AttributeType;
 use onnx_protobuf::tensor_proto::DataLocation;
 use onnx_protobuf::tensor_shape_proto::dimension;
@@ -13,7 +14,6 @@ use onnx_protobuf::{
     SparseTensorProto, TensorProto, ValueInfoProto,
 };
 use smallvec::SmallVec;
-use std::collections::HashMap;
 
 /// What the file holds.
 pub(super) struct Model {

@@ -16,8 +16,9 @@ use crate::model_graph::{
     Attribute, Attributes, Builder, DataType, ModelGraph, OpType, RemarkKind, Shape, TensorData,
     Value, ValueId,
 };
+use hashbrown::{HashMap, HashSet};
 use smallvec::SmallVec;
-use std::collections::{HashMap, HashSet};
+use std::borrow::Cow;
 use std::rc::Rc;
 
 /// Builds the network that the (sorted) records describe, and tells where its parts came from. `faults` say why elements of
@@ -201,7 +202,9 @@ impl<'m> Importer<'m> {
         let settled = inputs::settle(&inputs, options)?;
         importer.symbols = settled.symbols;
 
-        let mut scope = Scope::default();
+        let outputs = graph.body.nodes.iter().map(|node| node.outputs.len());
+        let names = graph.inputs.len() + graph.constants.len() + outputs.sum::<usize>();
+        let mut scope = Scope { values: HashMap::with_capacity(names), outer: None };
         for (input, (dtype, shape)) in inputs.iter().zip(&settled.facts) {
             let id = if weights.names.contains(&input.name) {
                 importer.builder.remark(RemarkKind::Assumed, AS_WEIGHTS, &input.name);
@@ -331,9 +334,9 @@ impl<'m> Importer<'m> {
     }
 
     /// The name of a node or a value to be added.
-    fn name(&mut self, prefix: &str, name: &str) -> Result<String, ReadError> {
+    fn name<'n>(&mut self, prefix: &str, name: &'n str) -> Result<Cow<'n, str>, ReadError> {
         self.spend(size_of::<Value>() + prefix.len() + name.len())?;
-        Ok(format!("{prefix}{name}"))
+        Ok(if prefix.is_empty() { name.into() } else { format!("{prefix}{name}").into() })
     }
 
     /// Adds the nodes of `body`; their names get `prefix`.
@@ -403,7 +406,7 @@ impl<'m> Importer<'m> {
                 _ => {}
             }
         }
-        let mut outputs: SmallVec<[Option<String>; 1]> = SmallVec::new();
+        let mut outputs: SmallVec<[Option<Cow<str>>; 1]> = SmallVec::new();
         for name in &node.outputs {
             let present = !name.is_empty();
             outputs.push(if present { Some(self.name(prefix, name)?) } else { None });
@@ -432,7 +435,7 @@ impl<'m> Importer<'m> {
         op: OpType,
         attributes: Attributes,
         inputs: SmallVec<[Option<ValueId>; 3]>,
-        outputs: &[Option<String>],
+        outputs: &[Option<Cow<str>>],
         declared: &[Option<(DataType, Shape)>],
     ) -> Result<Option<SmallVec<[Option<ValueId>; 1]>>, ReadError> {
         // More than the bytes of an index: inference takes time over each input.
@@ -560,7 +563,7 @@ impl<'m> Importer<'m> {
         // The first of a name counts.
         let passed: Vec<_> = own.chain(defaults).collect();
         let own_name = if node.name.is_empty() { &function.name } else { &node.name };
-        let prefix = self.name(prefix, own_name)? + "/";
+        let prefix = self.name(prefix, own_name)?.into_owned() + "/";
         self.calls.push(key);
         let outer = self.origins.enter(node.index, Inlined::Function, None);
         self.body(&function.body, &mut inner, &prefix, &passed)?;

@@ -5,7 +5,7 @@ use super::decode::{Dim, Info, check_elements};
 use super::error::{LOST_WEIGHTS, ReadError, Reason, enumerate, enumerate_with, limit};
 use super::limits::{MAX_DIMENSION, MAX_RANK};
 use crate::model_graph::{DataType, DisplayShape, Shape};
-use std::collections::{HashMap, HashSet};
+use hashbrown::{HashMap, HashSet};
 use std::fmt::Write;
 
 /// Sizes of the symbols that stand for dimensions.

@@ -4,7 +4,7 @@
 //! others. Each such body that was inlined is a *context*; nodes go by their position in it.
 
 use crate::model_graph::ValueId;
-use std::collections::HashMap;
+use hashbrown::HashMap;
 
 /// Index of a context; 0 is the graph of the model.
 pub(super) type ContextId = u32;

@@ -2,8 +2,9 @@
 
 use super::decode::{Argument, Body, Function, Graph, Info, Model, Node};
 use super::error::{LOST_WEIGHTS, ReadError, Reason, invalid};
+use hashbrown::{HashMap, HashSet};
 use std::cmp::Reverse;
-use std::collections::{BinaryHeap, HashMap, HashSet};
+use std::collections::BinaryHeap;
 
 /// Sorts the nodes of the graph, its subgraphs and its functions, producers first and otherwise
 /// in file order, and notes what each subgraph captures.
@@ -83,6 +84,10 @@ fn order(
 ) -> Result<Free, ReadError> {
     let nodes = &mut body.nodes;
     for node in nodes.iter_mut() {
+        let is_graph = |(_, a): &(String, Argument)| matches!(a, Argument::Graph(_));
+        if !node.arguments.iter().any(is_graph) {
+            continue;
+        }
         let label = node.label();
         let mut captures = Vec::new();
         for (name, argument) in &mut node.arguments {
@@ -107,19 +112,11 @@ fn order(
     }
 
     let mut free = Free::new();
-    let mut users: Vec<Vec<usize>> = vec![Vec::new(); nodes.len()];
-    let mut waiting: Vec<usize> = vec![0; nodes.len()];
-    let mut sorted = true;
-    for (index, (node, waiting)) in nodes.iter().zip(&mut waiting).enumerate() {
+    let mut edges: Vec<(usize, usize)> = Vec::with_capacity(nodes.len());
+    for (index, node) in nodes.iter().enumerate() {
         for name in node.uses() {
             match producers.get(name) {
-                Some(&producer) => {
-                    *waiting += 1;
-                    sorted &= producer < index;
-                    if let Some(users) = users.get_mut(producer) {
-                        users.push(index);
-                    }
-                }
+                Some(&producer) => edges.push((producer, index)),
                 None if given.contains(name) => {}
                 None => free.push((name.to_string(), node.label())),
             }
@@ -130,10 +127,18 @@ fn order(
             free.push((output.to_string(), format!("the list of outputs of {place}")));
         }
     }
-    if sorted {
+    if edges.iter().all(|(producer, user)| producer < user) {
         return Ok(free);
     }
 
+    let mut users: Vec<Vec<usize>> = vec![Vec::new(); nodes.len()];
+    let mut waiting: Vec<usize> = vec![0; nodes.len()];
+    for (producer, user) in edges {
+        if let (Some(users), Some(waiting)) = (users.get_mut(producer), waiting.get_mut(user)) {
+            users.push(user);
+            *waiting += 1;
+        }
+    }
     let mut ready: BinaryHeap<Reverse<usize>> =
         waiting.iter().enumerate().filter(|(_, w)| **w == 0).map(|(i, _)| Reverse(i)).collect();
     let mut position: Vec<Option<usize>> = vec![None; nodes.len()];
@@ -155,6 +160,7 @@ fn order(
     if next < nodes.len() {
         return Err(cycle(nodes, &producers, &position));
     }
+    drop(producers);
     let mut placed: Vec<_> = position.into_iter().zip(std::mem::take(nodes)).collect();
     placed.sort_unstable_by_key(|(position, _)| *position);
     *nodes = placed.into_iter().map(|(_, node)| node).collect();

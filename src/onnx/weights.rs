@@ -8,8 +8,8 @@
 //! data first.
 
 use crate::model_graph::{DataType, ModelGraph, Node, OpType, Origin, Value, ValueId};
+use hashbrown::{HashMap, HashSet};
 use smallvec::SmallVec;
-use std::collections::{HashMap, HashSet};
 
 /// Which inputs are what.
 #[derive(Debug, Default)]

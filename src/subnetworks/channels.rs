@@ -2,7 +2,7 @@
 
 use super::propagate::{self, Axes, AxisId, Labels, WHOLE};
 use crate::model_graph::{ModelGraph, ValueId};
-use std::collections::HashMap;
+use hashbrown::HashMap;
 use std::ops::Range;
 
 /// A set of units of which any may be cut, as long as one stays. Units of a group are cut from

@@ -9,8 +9,9 @@ use super::plan::{Built, Keeping, Plan, Source, is_known};
 use super::{Activation, SuperNetwork};
 use crate::model_graph::{Constant, ModelGraph, Node, OpType, TensorData, Value, ValueId, infer};
 use crate::onnx::{Content, Cut, Edits, More, NodeEdit, Operand, Replacement, cut_shape};
+use hashbrown::{HashMap, HashSet};
 use smallvec::SmallVec;
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// What `built`, which `plan` leaves of `space` with the units in `units`, changes in the file.

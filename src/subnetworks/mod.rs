@@ -49,10 +49,10 @@ pub use shrink::{CutTensor, ShrinkError, Shrunk};
 
 use crate::model_graph::{BuildError, ModelGraph, ValueId};
 use channels::Channels;
+use hashbrown::HashMap;
 use plan::Plan;
 use rand::Rng;
 use smallvec::SmallVec;
-use std::collections::HashMap;
 use std::fmt;
 use std::ops::Range;
 

@@ -10,8 +10,8 @@ use crate::model_graph::{
     TensorData, Value, ValueId, ints,
 };
 use crate::onnx::{Cut, cut_data, cut_shape};
+use hashbrown::HashMap;
 use smallvec::{SmallVec, smallvec};
-use std::collections::HashMap;
 use std::rc::Rc;
 
 /// A choice for everything that can be chosen.

@@ -12,8 +12,8 @@
 use crate::model_graph::infer::einsum::{Label as AxisLabel, equation};
 use crate::model_graph::infer::{self, layout, reduce::reduced_axes};
 use crate::model_graph::{DataType, ModelGraph, Node, OpType, TensorData, ValueId};
+use hashbrown::HashMap;
 use smallvec::{SmallVec, smallvec};
-use std::collections::HashMap;
 
 /// The label of a position.
 type Label = u32;

@@ -5,7 +5,7 @@ use super::plan::{self, Built};
 use super::{SubNetwork, SuperNetwork, edits};
 use crate::model_graph::{BuildError, ModelGraph, Node, OpType, TensorData, ValueId, infer};
 use crate::onnx::{self, DataFile, Original, ReadError, WriteError};
-use std::collections::HashMap;
+use hashbrown::HashMap;
 use std::io::Write;
 
 /// Why a sub-network could not be written with its weights.

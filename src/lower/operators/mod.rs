@@ -15,8 +15,8 @@ use super::axes::{Axes, AxesMap, Role, extent};
 use super::draft::{Draft, Index, Node as Draftee, Op};
 use crate::graph::{Extent, Operation};
 use crate::model_graph::{ModelGraph, Node, OpType, Origin, Value, ValueId};
+use hashbrown::HashMap;
 use smallvec::{SmallVec, smallvec};
-use std::collections::HashMap;
 use weights::Views;
 
 /// The draft of `graph`, before any rule has run.

@@ -1,7 +1,7 @@
 //! Which constant inputs are weights, and which stored tensor they are.
 
 use crate::model_graph::{ModelGraph, OpType, ValueId};
-use std::collections::HashSet;
+use hashbrown::HashSet;
 
 /// Where an operator reads weights.
 pub(super) struct Places {

@@ -9,8 +9,8 @@ use crate::onnx::decode::{Argument, Graph, Node};
 use crate::onnx::error::{ReadError, invalid};
 use crate::onnx::limits::MAX_UNROLLED;
 use crate::onnx::origins::Body as Inlined;
+use hashbrown::HashMap;
 use smallvec::smallvec;
-use std::collections::HashMap;
 
 const COSTLIER: &str = "the costlier branch is counted, since the condition is known only when the \
                         network runs";
@@ -126,7 +126,7 @@ impl<'m> Importer<'m> {
             let going =
                 self.builder.constant("", DataType::Bool, &[], Some(TensorData::Ints(vec![1])));
             let given = [Binding::Tensor(index), Binding::Tensor(going)].into_iter().chain(state);
-            let prefix = self.name(prefix, &format!("{}/{turn}/", node.name))?;
+            let prefix = self.name(prefix, &format!("{}/{turn}/", node.name))?.into_owned();
             let results = self.turn(graph, given, scope, &prefix, arguments, &mut shared)?;
             let mut results = results.into_iter();
             let goes_on = match results.next() {
@@ -204,7 +204,7 @@ impl<'m> Importer<'m> {
         let mut shared = Vec::new();
         self.check_operators(&graph.body)?;
         for turn in 0..turns.times {
-            let prefix = self.name(prefix, &format!("{}/{turn}/", node.name))?;
+            let prefix = self.name(prefix, &format!("{}/{turn}/", node.name))?.into_owned();
             let mut given = state;
             for (i, &(id, axis)) in inputs.iter().enumerate() {
                 let backwards = list("scan_input_directions", i) != 0;

@@ -137,8 +137,8 @@ impl<'m> Importer<'m> {
         }
         let output = node.outputs.first().map_or("", String::as_str);
         let names = (0..sizes.len())
-            .map(|i| self.name(prefix, &format!("{output}_{i}")).map(Some))
-            .collect::<Result<Vec<_>, _>>()?;
+            .map(|i| Ok(Some(self.name(prefix, &format!("{output}_{i}"))?.into_owned().into())))
+            .collect::<Result<Vec<_>, ReadError>>()?;
         let parts = self.add(node, prefix, OpType::Split, attributes, inputs, &names, &[])?;
         Ok(parts.into_iter().flatten().flatten().collect())
     }
