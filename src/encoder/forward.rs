@@ -5,8 +5,9 @@ use crate::graph::Operation;
 use ndarray::linalg::general_mat_mul;
 use ndarray::{Array2, ArrayView2, ArrayViewMut1, ArrayViewMut2, Axis, s};
 
-/// Nodes that go through the layers together: few enough that their states stay in a core's
-/// second-level cache, many enough for the matrix products to run at full speed.
+/// Nodes that go through a layer together, of one graph or of several: few enough that their
+/// states stay in a core's second-level cache, many enough for the matrix products to run at full
+/// speed.
 const NODES_PER_BATCH: usize = 1024;
 
 /// A trained encoder: turns graphs into embeddings.
@@ -68,7 +69,7 @@ impl Adjacency {
 struct Workspace {
     /// Own state and messages of each node, `[nodes, (1 + parts) · width]`.
     states: Vec<f32>,
-    /// What a layer adds, `[nodes, width]`.
+    /// What a layer adds to some of the nodes, `[up to NODES_PER_BATCH, width]`.
     updates: Vec<f32>,
     message: Vec<f32>,
     predecessors: Adjacency,
@@ -154,7 +155,7 @@ impl Encoder {
         let stride = width * (1 + self.config.messages.parts());
         let Workspace { states, updates, message, predecessors, successors } = workspace;
         states.resize(nodes * stride, 0.0);
-        updates.resize(nodes * width, 0.0);
+        updates.resize(nodes.min(NODES_PER_BATCH) * width, 0.0);
         message.resize(width, 0.0);
 
         let edges = starts(graphs).flat_map(|(start, graph)| {
@@ -166,16 +167,22 @@ impl Encoder {
         }
 
         for (start, graph) in starts(graphs) {
-            let rows = start * width..(start + graph.nodes()) * width;
-            for (row, &code) in updates[rows.clone()].chunks_exact_mut(width).zip(&graph.operations)
-            {
-                let start = usize::from(code) * width;
-                row.copy_from_slice(&self.operations[start..start + width]);
+            for first in (0..graph.nodes()).step_by(NODES_PER_BATCH) {
+                let rows = first..graph.nodes().min(first + NODES_PER_BATCH);
+                let updates = &mut updates[..rows.len() * width];
+                let operations = &graph.operations[rows.clone()];
+                for (row, &code) in updates.chunks_exact_mut(width).zip(operations) {
+                    let start = usize::from(code) * width;
+                    row.copy_from_slice(&self.operations[start..start + width]);
+                }
+                let numeric = graph.numeric.slice(s![rows.clone(), ..]);
+                let mut products = matrix_mut(updates, width);
+                general_mat_mul(1.0, &numeric, &self.input, 1.0, &mut products);
+                let states =
+                    &mut states[(start + rows.start) * stride..(start + rows.end) * stride];
+                store(states, stride, updates, width, self.config.activation, false);
             }
-            let mut rows = matrix_mut(&mut updates[rows], width);
-            general_mat_mul(1.0, &graph.numeric, &self.input, 1.0, &mut rows);
         }
-        store(states, stride, updates, width, self.config.activation, false);
 
         for layer in &self.layers {
             match self.config.messages {
@@ -187,12 +194,15 @@ impl Encoder {
                     gather(states, stride, width, 2, successors, true, message);
                 }
             }
-            for row in updates.chunks_exact_mut(width) {
-                row.copy_from_slice(&layer.bias);
+            for states in states.chunks_mut(NODES_PER_BATCH * stride) {
+                let updates = &mut updates[..states.len() / stride * width];
+                for row in updates.chunks_exact_mut(width) {
+                    row.copy_from_slice(&layer.bias);
+                }
+                let mut rows = matrix_mut(updates, width);
+                general_mat_mul(1.0, &matrix(states, stride), &layer.weight, 1.0, &mut rows);
+                store(states, stride, updates, width, self.config.activation, self.config.residual);
             }
-            let mut rows = matrix_mut(updates, width);
-            general_mat_mul(1.0, &matrix(states, stride), &layer.weight, 1.0, &mut rows);
-            store(states, stride, updates, width, self.config.activation, self.config.residual);
         }
 
         let states = matrix(states, stride);
