@@ -356,3 +356,15 @@ fn weights_count_whatever_their_type_and_size() {
     assert_eq!((gemm.parameters(), sum.parameters()), (9, 9));
     assert_eq!(gemm.fingerprint(), sum.fingerprint());
 }
+
+#[test]
+fn an_axis_that_is_named_twice_is_one() {
+    let reduced = |axes: &[i64]| {
+        let graph = network(&[&[2, 3, 4]], |b, x| {
+            let keep = NONE.with("keepdims", Attribute::Int(0)).with("axes", ints(axes));
+            node(b, OpType::ReduceMax, keep, &[x[0]])
+        });
+        cost(&graph).fingerprint()
+    };
+    assert_eq!(reduced(&[0, 0, 0]), reduced(&[0]));
+}

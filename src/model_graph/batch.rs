@@ -513,7 +513,8 @@ impl<'a> Follower<'a> {
         if axes.contains(&place.axis) {
             return None;
         }
-        let gone = if keep { 0 } else { axes.iter().filter(|&&a| a < place.axis).count() };
+        // A file may name an axis twice.
+        let gone = if keep { 0 } else { (0..place.axis).filter(|a| axes.contains(a)).count() };
         same(Place { axis: place.axis - gone, ..place })
     }
 

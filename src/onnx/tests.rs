@@ -412,6 +412,23 @@ fn messages_stay_short_whatever_the_file_says() {
     }
 }
 
+/// Where the file alone says what shape a constant is expanded to, it may say anything.
+#[test]
+fn constants_of_a_declared_shape_are_not_computed_beyond_it() {
+    let unread =
+        TensorProto { name: "s".into(), data_type: 7, dims: vec![1], ..Default::default() };
+    for op in ["Expand", "Tile"] {
+        let graph = GraphProto {
+            node: vec![node(op, &["c", "s"], &["wide"]), node("Add", &["x", "wide"], &["y"])],
+            initializer: vec![ints("c", &[1, 2]), unread.clone()],
+            value_info: vec![value("wide", &[])],
+            ..Default::default()
+        };
+        let graph = read_model(&model(graph)).unwrap();
+        assert_eq!(output(&graph).shape.as_slice(), [1, 8]);
+    }
+}
+
 /// As ONNX Runtime does. Whatever was heeded or passed over would be a guess.
 #[test]
 fn attributes_that_an_operator_does_not_have_are_refused() {

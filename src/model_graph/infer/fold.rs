@@ -34,8 +34,9 @@ pub(super) fn fold(ctx: &Context, output: usize, fact: &Fact) -> Option<TensorDa
         }
         Expand | Tile => {
             let x = ctx.input(0).ok()?;
+            // The shape may be what the file declares.
+            let skip = fact.shape.len().checked_sub(x.shape.len())?;
             pick(x, &fact.shape, |out| {
-                let skip = out.len() - x.shape.len();
                 out[skip..].iter().zip(&x.shape).map(|(&i, &d)| i % d.max(1)).collect()
             })
         }
