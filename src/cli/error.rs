@@ -8,6 +8,7 @@ use crate::fine_tuning::FineTuneError;
 use crate::onnx::ReadError;
 use crate::search::SearchError;
 use crate::search::evaluators::LatencyError;
+use crate::subnetworks::ShrinkError;
 use crate::text::{clipped, is_printable, printable};
 use std::error::Error as StdError;
 use std::io::{self, Write};
@@ -89,6 +90,8 @@ impl Failure {
 /// What to do about an error of the library.
 fn hint(error: &(dyn StdError + 'static)) -> Option<String> {
     if let Some(error) = error.downcast_ref::<ReadError>() {
+        error.hint()
+    } else if let Some(ShrinkError::Read(error)) = error.downcast_ref() {
         error.hint()
     } else if let Some(error) = error.downcast_ref::<BenchmarkError>() {
         error.hint()
