@@ -1,9 +1,10 @@
 #!/usr/bin/env python3
-"""Fill the generated sections of README.md, or check with --check that they are current.
+"""Fill the generated sections of README.md and src/security.md, or check with --check that they are
+current. With --figures only those that need no program to run.
 
 A section stands between <!-- begin:NAME --> and <!-- end:NAME -->. What programs print comes from
-running them, figures come from models/*.json, models/*/manifest.json and
-benches/*.json.
+running them, figures come from models/*.json, models/*/manifest.json, benches/*.json and
+tests/fuzz/figures.json.
 """
 
 import json
@@ -14,7 +15,6 @@ import tempfile
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-README = ROOT / "README.md"
 PROGRAM = "cargo run --release --"
 
 
@@ -323,42 +323,87 @@ def search_benchmark() -> str:
     return "\n".join(lines)
 
 
-SECTIONS = {
-    "predict": predict,
-    "profile": profile,
-    "search": search,
-    "shrink": shrink,
-    "accuracy": accuracy,
-    "settings": settings,
-    "evaluation": evaluation,
-    "ablation": ablation,
-    "search-benchmark": search_benchmark,
-    "speed": speed,
-    "growth": growth,
+def fuzzing() -> str:
+    """What the runs of the fuzzer came to; see tests/fuzz."""
+    report = json.loads((ROOT / "tests/fuzz/figures.json").read_text())
+    lines = [
+        "| target | executions | edges of the crate covered | processor time | inputs that failed |",
+        "| --- | --- | --- | --- | --- |",
+    ]
+    for row in report["targets"]:
+        # Older logs have the time that passed alone.
+        seconds = row["processor_seconds"]
+        time = f"{(row['seconds'] if seconds is None else seconds) / 3600:.1f} h"
+        edges = row["edges"]
+        lines.append(
+            f"| `{row['target']}` | {row['executions']:,} | {edges['covered']:,} of {edges['total']:,} "
+            f"| {time if seconds is not None else f'less than {time}'} "
+            f"| {sum(row['findings'].values()):,} |"
+        )
+    lines += ["", f"All of the state {report['commit']}."]
+    found = [
+        f"- `{row['target']}`, {kind}: {count:,}"
+        for row in report["targets"]
+        for kind, count in row["findings"].items()
+    ]
+    if found:
+        lines += ["", "What failed, and how many inputs that was found with:", "", *found]
+    return "\n".join(lines)
+
+
+# Sections by file: those that a program prints, and those of figures.
+PRINTED = {
+    "README.md": {
+        "predict": predict,
+        "profile": profile,
+        "search": search,
+        "shrink": shrink,
+        "evaluation": evaluation,
+        "ablation": ablation,
+    }
+}
+FIGURES = {
+    "README.md": {
+        "accuracy": accuracy,
+        "settings": settings,
+        "search-benchmark": search_benchmark,
+        "speed": speed,
+        "growth": growth,
+    },
+    "src/security.md": {"fuzzing": fuzzing},
 }
 
 
-def main() -> None:
-    check = sys.argv[1:] == ["--check"]
-    if sys.argv[1:] and not check:
-        sys.exit(__doc__)
-    subprocess.run(["cargo", "build", "--release", "--quiet"], cwd=ROOT, check=True)
-    text = README.read_text()
-    for name, section in SECTIONS.items():
+def fill(path: Path, sections: dict, check: bool) -> None:
+    text = path.read_text()
+    for name, section in sections.items():
         begin, end = f"<!-- begin:{name} -->\n", f"\n<!-- end:{name} -->"
         pattern = re.compile(re.escape(begin) + "(.*?)" + re.escape(end), re.DOTALL)
         found = pattern.search(text)
         if not found:
-            sys.exit(f"error: README.md has no section {name}")
+            sys.exit(f"error: {path.name} has no section {name}")
         new = section()
         if check and found[1] != new:
             sys.exit(
-                f"error: the section '{name}' of README.md is out of date\n"
+                f"error: the section '{name}' of {path.name} is out of date\n"
                 "hint: python3 scripts/readme.py"
             )
         text = text[: found.start(1)] + new + text[found.end(1) :]
     if not check:
-        README.write_text(text)
+        path.write_text(text)
+
+
+def main() -> None:
+    options = set(sys.argv[1:])
+    if options - {"--check", "--figures"}:
+        sys.exit(__doc__)
+    kinds = [FIGURES]
+    if "--figures" not in options:
+        subprocess.run(["cargo", "build", "--release", "--quiet"], cwd=ROOT, check=True)
+        kinds.append(PRINTED)
+    for files in kinds:
+        for name, sections in files.items():
+            fill(ROOT / name, sections, "--check" in options)
 
 
 if __name__ == "__main__":

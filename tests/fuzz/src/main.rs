@@ -1,17 +1,19 @@
 //! A coverage-guided fuzzer for everything that reads files of others; see the README beside it.
 
 mod coverage;
+mod figures;
 mod memory;
 mod mutate;
 mod protobuf;
 mod targets;
 
 use coverage::Coverage;
+use figures::Report;
 use mutate::Dictionary;
 use rand::seq::SliceRandom;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::Write;
 use std::panic::{self, AssertUnwindSafe};
@@ -40,7 +42,8 @@ const EXHAUSTED: usize = 2 << 30;
 const KEPT: u64 = 3;
 
 const USAGE: &str = "usage: fuzz read|labels|model|resume FOLDER SECONDS [SEED]
-       fuzz read|labels|model|resume --only FILE…";
+       fuzz read|labels|model|resume --only FILE…
+       fuzz figures COMMIT FOLDER…";
 
 fn main() -> ExitCode {
     // The program itself, whose coverage another process asks for.
@@ -50,6 +53,22 @@ fn main() -> ExitCode {
         return code;
     }
     let arguments: Vec<String> = std::env::args().skip(1).collect();
+    if let [command, commit, folders @ ..] = &arguments[..]
+        && command == "figures"
+    {
+        let folders: Vec<PathBuf> = folders.iter().map(Into::into).collect();
+        return match figures::figures(commit, &folders) {
+            Ok(figures) => {
+                let json = serde_json::to_string_pretty(&figures).expect("names are text");
+                println!("{json}");
+                ExitCode::SUCCESS
+            }
+            Err(error) => {
+                eprintln!("error: {error}");
+                ExitCode::FAILURE
+            }
+        };
+    }
     let target = arguments.first().and_then(|name| targets::named(name));
     match (target, arguments.get(1..).unwrap_or_default()) {
         (Some(mut target), [only, files @ ..]) if only == "--only" => {
@@ -105,7 +124,7 @@ struct Fuzzer {
     /// How many of the corpus were there at the start.
     seeds: usize,
     coverage: Coverage,
-    found: HashMap<String, u64>,
+    found: BTreeMap<String, u64>,
     executions: u64,
     /// The most that an input took.
     slowest: Duration,
@@ -131,7 +150,7 @@ impl Fuzzer {
             seeds: corpus.len(),
             corpus,
             coverage: Coverage::new(),
-            found: HashMap::new(),
+            found: BTreeMap::new(),
             executions: 0,
             slowest: Duration::ZERO,
             largest: 0,
@@ -257,17 +276,22 @@ impl Fuzzer {
 
     fn report(&mut self, begin: Instant) {
         let (covered, edges) = self.coverage.edges();
-        let seconds = begin.elapsed().as_secs();
-        let text = format!(
-            "{seconds} s, {} executions, {covered} of {edges} edges, corpus {}, slowest {:?}, \
-             largest {} MB, found {:?}",
-            self.executions,
+        let report = Report {
+            seed: Some(self.seed),
+            seconds: begin.elapsed().as_secs(),
+            processor_seconds: Some(figures::spent().as_secs()),
+            executions: self.executions,
+            covered,
+            edges,
+            found: self.found.clone(),
+        };
+        let more = format!(
+            "corpus {}, slowest {:?}, largest {} MB",
             self.corpus.len(),
             self.slowest,
-            self.largest >> 20,
-            self.found
+            self.largest >> 20
         );
-        self.say(&text);
+        self.say(&report.line(&more));
     }
 
     /// Ends the process when an input hangs or takes all memory, which no limit inside it can.
