@@ -8,10 +8,16 @@
 //! writes `benches/growth.json`, from which `scripts/readme.py` makes a table. Exponents are slopes of
 //! a line through the logarithms of size and of what is measured (least squares), over the sizes
 //! that take at least [`FITTED_SECONDS`] of processor time.
+//!
+//! What no program can do without grows faster than the file too, once neither the caches nor the
+//! pages that the kernel has at hand suffice. So a floor is measured beside the commands: a process
+//! that reads the file and decodes it, which makes a string of every name and looks none of them
+//! up, and ends.
 
 mod shapes;
 
 use gennape::onnx::{Weights, write};
+use onnx_protobuf::{Message, ModelProto};
 use serde::Serialize;
 use shapes::Shape;
 use std::error::Error;
@@ -22,7 +28,10 @@ use std::time::{Duration, Instant};
 use std::{env, thread};
 
 const SIZES: [usize; 7] = [1_000, 3_162, 10_000, 31_623, 100_000, 316_228, 1_000_000];
-const COMMANDS: [&str; 3] = ["predict", "space", "shrink"];
+const COMMANDS: [&str; 4] = [FLOOR, "predict", "space", "shrink"];
+
+/// This program itself, which decodes the file and no more.
+const FLOOR: &str = "decode";
 
 /// Start-up takes a few milliseconds, and the kernel counts in steps of ten.
 const FITTED_SECONDS: f64 = 0.1;
@@ -94,9 +103,12 @@ impl Taken {
     }
 }
 
-/// Runs the program on this file.
+/// Runs the program, or this one, on this file.
 fn run(command: &str, file: &Path) -> Result<Taken, Box<dyn Error>> {
-    let mut process = Command::new(env!("CARGO_BIN_EXE_gennape"));
+    let mut process = match command {
+        FLOOR => Command::new(env::current_exe()?),
+        _ => Command::new(env!("CARGO_BIN_EXE_gennape")),
+    };
     process.arg(command).arg(file);
     if command == "shrink" {
         let output = file.with_extension("small.onnx");
@@ -152,6 +164,13 @@ fn measure(command: &str, file: &Path, nodes: usize) -> Result<Taken, Box<dyn Er
 }
 
 fn main() -> Result<(), Box<dyn Error>> {
+    let arguments: Vec<String> = env::args().skip(1).collect();
+    if let [command, file] = &*arguments
+        && command == FLOOR
+    {
+        ModelProto::parse_from_bytes(&fs::read(file)?)?;
+        return Ok(());
+    }
     let folder = env::temp_dir().join(format!("gennape-growth-{}", std::process::id()));
     fs::create_dir_all(&folder)?;
     let mut rows = Vec::new();
