@@ -412,23 +412,6 @@ fn messages_stay_short_whatever_the_file_says() {
     }
 }
 
-/// Where the file alone says what shape a constant is expanded to, it may say anything.
-#[test]
-fn constants_of_a_declared_shape_are_not_computed_beyond_it() {
-    let unread =
-        TensorProto { name: "s".into(), data_type: 7, dims: vec![1], ..Default::default() };
-    for op in ["Expand", "Tile"] {
-        let graph = GraphProto {
-            node: vec![node(op, &["c", "s"], &["wide"]), node("Add", &["x", "wide"], &["y"])],
-            initializer: vec![ints("c", &[1, 2]), unread.clone()],
-            value_info: vec![value("wide", &[])],
-            ..Default::default()
-        };
-        let graph = read_model(&model(graph)).unwrap();
-        assert_eq!(output(&graph).shape.as_slice(), [1, 8]);
-    }
-}
-
 /// As ONNX Runtime does. Whatever was heeded or passed over would be a guess.
 #[test]
 fn attributes_that_an_operator_does_not_have_are_refused() {
@@ -1018,4 +1001,52 @@ fn folding_has_a_budget() {
     let known: usize = graph.values().iter().filter_map(|v| v.data()).map(TensorData::len).sum();
     assert!(known < 1 << 24, "{known}");
     assert_eq!(output(&graph).shape.as_slice(), [1, 8]);
+}
+
+/// What a file declares of a shape that it does not give the numbers for counts as long as it can be.
+#[test]
+fn declared_shapes_must_be_possible() {
+    let read = |op: &str, from: &[usize], to: &[&str]| {
+        let constant = TensorProto {
+            name: "c".into(),
+            dims: from.iter().map(|&d| d as i64).collect(),
+            ..ints("c", &(0..from.iter().product::<usize>() as i64).collect::<Vec<_>>())
+        };
+        // Its elements are not there.
+        let unknown = TensorProto { int64_data: vec![], ..ints("n", &[0]) };
+        let nodes = vec![node(op, &["c", "n"], &["folded"]), node("Add", &["x", "folded"], &["y"])];
+        let graph = GraphProto {
+            node: nodes,
+            input: vec![value("x", &["1"])],
+            initializer: vec![constant, unknown],
+            value_info: vec![value("folded", to)],
+            ..Default::default()
+        };
+        read_model(&model(graph))
+    };
+    for (op, from, to) in [
+        ("Expand", &[5, 1, 1, 2][..], &["2", "1", "2"][..]),
+        ("Expand", &[5, 2], &["4", "2"]),
+        ("Reshape", &[1, 10], &["4"]),
+        ("Squeeze", &[1, 10], &["1", "1"]),
+        ("Unsqueeze", &[10], &["10", "2"]),
+        ("Tile", &[2, 2], &["4"]),
+        ("Tile", &[2, 2], &["3", "2"]),
+        ("Split", &[6], &["7"]),
+        ("TopK", &[6], &["7"]),
+    ] {
+        assert_eq!(read(op, from, to).unwrap_err().kind(), ErrorKind::Shape, "{op} to {to:?}");
+    }
+    for (op, from, to) in [
+        ("Expand", &[1, 2][..], &["3", "4", "2"][..]),
+        ("Reshape", &[4, 3], &["2", "6"]),
+        ("Squeeze", &[1, 10], &["10"]),
+        ("Unsqueeze", &[10], &["10", "1"]),
+        ("Tile", &[2, 2], &["4", "2"]),
+    ] {
+        let graph = read(op, from, to).unwrap();
+        let folded = graph.values().iter().find(|v| &*v.name == "folded").unwrap();
+        // Nothing tells the elements apart.
+        assert!(folded.is_constant() && folded.data().is_none(), "{op} to {to:?}");
+    }
 }

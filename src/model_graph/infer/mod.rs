@@ -291,11 +291,13 @@ fn quantised_type(ctx: &Context) -> Option<DataType> {
 }
 
 fn of_plain(ctx: &Context) -> Result<Vec<Fact>> {
-    let facts = match dispatch(ctx) {
-        Err(InferError::DataDependent(reason)) => declared(ctx, reason),
-        other => other,
-    }?;
-    finish(ctx, facts)
+    match dispatch(ctx) {
+        // Nothing is computed that may contradict the file.
+        Err(InferError::DataDependent(reason)) => {
+            finish(&Context { folded: 0, ..*ctx }, declared(ctx, reason)?)
+        }
+        facts => finish(ctx, facts?),
+    }
 }
 
 /// As [`infer`], of a node whose outputs' shapes depend on elements that are not known: the
@@ -365,7 +367,7 @@ fn is_constant(ctx: &Context) -> bool {
     }
 }
 
-/// Falls back on the shapes that the file declares.
+/// Falls back on the shapes that the file declares, as far as they can be.
 fn declared(ctx: &Context, reason: String) -> Result<Facts> {
     let all: Option<Facts> = (0..ctx.outputs)
         .map(|i| {
@@ -373,7 +375,26 @@ fn declared(ctx: &Context, reason: String) -> Result<Facts> {
             Some(Fact::new(dtype, shape))
         })
         .collect();
-    all.ok_or(InferError::DataDependent(reason))
+    all.filter(|facts| can_be(ctx, facts)).ok_or(InferError::DataDependent(reason))
+}
+
+/// Whether the operator can make outputs of these shapes from its first input, whatever its others
+/// hold.
+fn can_be(ctx: &Context, facts: &[Fact]) -> bool {
+    use OpType::*;
+    let Some(x) = ctx.optional(0).map(|x| x.shape.as_slice()) else { return true };
+    facts.iter().all(|fact| {
+        let shape = fact.shape.as_slice();
+        let axes = || x.iter().zip(shape);
+        match ctx.op {
+            Reshape | Squeeze | Unsqueeze => product(shape).ok() == product(x).ok(),
+            Expand => broadcast(x, shape).is_ok_and(|wide| wide.as_slice() == shape),
+            Tile => shape.len() == x.len() && axes().all(|(&d, &e)| e % d.max(1) == 0),
+            Slice | Split | TopK => shape.len() == x.len() && axes().all(|(d, e)| e <= d),
+            Pad | Resize | Upsample | CenterCropPad => shape.len() == x.len(),
+            _ => true,
+        }
+    })
 }
 
 fn dispatch(ctx: &Context) -> Result<Facts> {
