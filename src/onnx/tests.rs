@@ -1050,3 +1050,17 @@ fn declared_shapes_must_be_possible() {
         assert!(folded.is_constant() && folded.data().is_none(), "{op} to {to:?}");
     }
 }
+
+/// An axis that is named twice is one, wherever axes are counted.
+#[test]
+fn axes_that_are_reduced_twice_go_once() {
+    let graph = GraphProto {
+        node: vec![with(node("ReduceSum", &["x", "axes"], &["y"]), int("keepdims", 0))],
+        input: vec![value("x", &["4", "2", "3"])],
+        initializer: vec![ints("axes", &[0, -3, 0])],
+        ..Default::default()
+    };
+    let graph = read_model(&model(graph)).unwrap();
+    assert_eq!(output(&graph).shape.as_slice(), [2, 3]);
+    assert_eq!(graph.batch().size(), 2);
+}

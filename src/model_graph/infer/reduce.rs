@@ -4,14 +4,22 @@ use super::{Context, Fact, Facts, InferError, Result, axis, dim, invalid, one};
 use crate::model_graph::{DataType, Shape, Value};
 use smallvec::{SmallVec, smallvec};
 
-/// The axes that a reduction runs over, in no particular order; all of them by default.
+/// The axes that a reduction runs over, ascending, each once; all of them by default.
 pub(crate) fn reduced_axes(
     attributes: &crate::model_graph::Attributes,
     x: &Value,
     axes: Option<&[i64]>,
 ) -> std::result::Result<SmallVec<[usize; 5]>, InferError> {
     match axes {
-        Some(list) if !list.is_empty() => list.iter().map(|&a| axis(a, x.shape.len())).collect(),
+        Some(list) if !list.is_empty() => {
+            let mut axes = list
+                .iter()
+                .map(|&a| axis(a, x.shape.len()))
+                .collect::<Result<SmallVec<[usize; 5]>>>()?;
+            axes.sort_unstable();
+            axes.dedup();
+            Ok(axes)
+        }
         _ if attributes.int("noop_with_empty_axes", 0) != 0 => Ok(SmallVec::new()),
         _ => Ok((0..x.shape.len()).collect()),
     }
