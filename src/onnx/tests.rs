@@ -1064,3 +1064,32 @@ fn axes_that_are_reduced_twice_go_once() {
     assert_eq!(output(&graph).shape.as_slice(), [2, 3]);
     assert_eq!(graph.batch().size(), 2);
 }
+
+/// Readers differ in what they make of a second message where there should be one.
+#[test]
+fn single_messages_stand_once() {
+    let relu = relu_of(&[&["1"]]).write_to_bytes().unwrap();
+    let error = read_bytes(&[&*relu, &relu].concat(), "test", &ReadOptions::default()).unwrap_err();
+    assert!(error.to_string().contains("second graph"), "{error}");
+    let attribute = AttributeProto {
+        name: "value".into(),
+        type_: kind(4),
+        t: MessageField::some(ints("", &[1])),
+        ..Default::default()
+    };
+    let mut file =
+        model(GraphProto { node: vec![node("Constant", &[], &["y"])], ..Default::default() });
+    // Field 5 of an attribute holds its tensor.
+    let tensor = ints("", &[2]).write_to_bytes().unwrap();
+    let twice =
+        [&attribute.write_to_bytes().unwrap(), &[5 << 3 | 2, tensor.len() as u8][..], &tensor];
+    let twice = twice.concat();
+    let mut content = file.graph.node[0].write_to_bytes().unwrap();
+    content.extend([5 << 3 | 2, twice.len() as u8]);
+    content.extend(twice);
+    let graph = file.graph.as_mut().unwrap();
+    graph.node.clear();
+    graph.special_fields.mut_unknown_fields().add_length_delimited(1, content);
+    let error = read_model(&file).unwrap_err();
+    assert!(error.to_string().contains("second tensor of one attribute"), "{error}");
+}

@@ -14,6 +14,7 @@ use onnx_protobuf::{
     SparseTensorProto, StringStringEntryProto, TensorProto, TensorShapeProto, TypeProto,
     ValueInfoProto, tensor_shape_proto, type_proto,
 };
+use smallvec::SmallVec;
 use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::ops::Range;
@@ -95,12 +96,23 @@ impl Message {
         }
     }
 
+    /// Whether a message may hold many such messages in field `field`.
+    fn repeats(self, field: u32) -> bool {
+        match self {
+            Self::Model => field != 7,
+            Self::Attribute | Self::SparseTensor | Self::ValueInfo | Self::Type => false,
+            Self::TensorType => false,
+            _ => true,
+        }
+    }
+
     /// Field numbers as in `onnx.proto`.
     fn treatment(self, field: u32) -> Treatment {
         use Treatment::{Bytes, Drop, Float, Floats, Payload, Text, Varint, Varints};
         let message = Treatment::Message;
         match (self, field) {
             (Self::Model, 1) => Varint,                           // ir_version
+            (Self::Model, 2) => Text,                             // producer_name
             (Self::Model, 7) => message(Self::Graph),             // graph
             (Self::Model, 8) => message(Self::Opset),             // opset_import
             (Self::Model, 25) => message(Self::Function),         // functions
@@ -594,6 +606,7 @@ impl Slimmer<'_, '_> {
             _ => 0,
         };
         let (start, mut attributes) = (range.start, 0);
+        let mut single = SmallVec::<[u32; 2]>::new();
         let mut pos = start;
         while let Some(field) = (Cursor { source: self.source, pos, end: range.end }).field()? {
             pos = field.end;
@@ -633,6 +646,15 @@ impl Slimmer<'_, '_> {
                             message.name()
                         );
                         return Err(limit(what, MAX_ATTRIBUTES as u64));
+                    }
+                    // Some readers take the last, others put them together.
+                    if !message.repeats(field.number) {
+                        if single.contains(&field.number) {
+                            let what =
+                                format!("a second {} of one {}", inner.name(), message.name());
+                            return Err(malformed(what, field.start));
+                        }
+                        single.push(field.number);
                     }
                     self.nested(field.number, inner, range, depth)?;
                     continue;
