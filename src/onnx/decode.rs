@@ -18,6 +18,8 @@ use smallvec::SmallVec;
 /// What the file holds.
 pub(super) struct Model {
     pub opset: i64,
+    /// Whether this program wrote it.
+    pub own: bool,
     /// Version of each other domain.
     pub domains: HashMap<String, i64>,
     pub graph: Graph,
@@ -149,6 +151,7 @@ pub(super) fn decode(slim: &[u8], external: &mut External) -> Result<Model, Read
     let mut decoder = Decoder { external, opset };
     Ok(Model {
         opset,
+        own: proto.producer_name == env!("CARGO_PKG_NAME"),
         domains,
         functions: proto
             .functions

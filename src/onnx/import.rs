@@ -40,6 +40,10 @@ pub(super) fn import(
         Some(free) => try_sizes(model, options, free, |options| attempt(options, &none)),
         None => error,
     })?;
+    // What this program writes has its weights as initialisers.
+    if model.own {
+        return Ok(whole);
+    }
     // Inputs whose size is open are data.
     let sized = |dims: &[Dim]| dims.iter().all(|d| matches!(d, Dim::Known(_)));
     let fixed = model.graph.inputs.iter().filter(|i| i.dims.as_deref().is_some_and(sized));

@@ -1093,3 +1093,54 @@ fn single_messages_stand_once() {
     let error = read_model(&file).unwrap_err();
     assert!(error.to_string().contains("second tensor of one attribute"), "{error}");
 }
+
+/// Constants that the file computes from numbers decide shapes; the numbers are not weights.
+#[test]
+fn numbers_that_decide_shapes_are_not_stripped() {
+    let mask = TensorProto {
+        name: "mask".into(),
+        data_type: 1,
+        dims: vec![24],
+        float_data: (0..24).map(|i| f32::from(u8::from(i % 3 == 0))).collect(),
+        ..Default::default()
+    };
+    let nodes = vec![
+        node("Neg", &["mask"], &["negative"]),
+        node("NonZero", &["negative"], &["places"]),
+        node("Squeeze", &["places"], &["flat"]),
+        with(node("Gather", &["x", "flat"], &["y"]), int("axis", 1)),
+    ];
+    let graph = GraphProto {
+        node: nodes,
+        input: vec![value("x", &["1", "24"])],
+        initializer: vec![mask],
+        ..Default::default()
+    };
+    let graph = read_model(&model(graph)).unwrap();
+    assert_eq!(output(&graph).shape.as_slice(), [1, 8]);
+    let bytes = written(&graph, Weights::Stripped);
+    let back = read_bytes(&bytes, "test", &ReadOptions::default()).unwrap();
+    assert_eq!(output(&back).shape, output(&graph).shape);
+}
+
+/// Sizes that were open are none any more, and shapes that were declared still are.
+#[test]
+fn what_a_file_said_is_written_with_the_network() {
+    let mut sizes = value("sizes", &["2"]);
+    sizes.type_.mut_or_insert_default().mut_tensor_type().elem_type = 7;
+    let graph = GraphProto {
+        node: vec![
+            node("MatMul", &["x", "w"], &["product"]),
+            node("Reshape", &["product", "sizes"], &["shaped"]),
+            node("Relu", &["shaped"], &["y"]),
+        ],
+        input: vec![value("x", &["N", "8"]), value("w", &["8", "M"]), sizes],
+        value_info: vec![value("shaped", &["2", "2"])],
+        ..Default::default()
+    };
+    let graph = read_with(&model(graph), &given("w", &[8, 4])).unwrap();
+    assert_eq!((graph.inputs().len(), output(&graph).shape.as_slice()), (3, &[2, 2][..]));
+    let bytes = written(&graph, Weights::Stripped);
+    let back = read_bytes(&bytes, "test", &ReadOptions::default()).unwrap();
+    assert_eq!((back.inputs().len(), output(&back).shape.as_slice()), (3, &[2, 2][..]));
+}

@@ -6,7 +6,7 @@
 use super::error::WriteError;
 use super::wire::push_varint;
 use crate::model_graph::{
-    Attribute, DataType, ModelGraph, Node, OpType, Origin, TensorData, Value, ValueId,
+    Attribute, DataType, ModelGraph, Node, OpType, Origin, TensorData, Value, ValueId, infer,
 };
 use onnx_protobuf::attribute_proto::AttributeType;
 use onnx_protobuf::tensor_shape_proto::{Dimension, dimension};
@@ -31,8 +31,8 @@ pub enum Weights {
         /// Decides the weights.
         seed: u64,
     },
-    /// Types and dimensions only; known floating-point tensors of more than 16 elements are left
-    /// out too. Such a file can be read by [`read`](super::read), but not run.
+    /// Types and dimensions only; known floating-point tensors of more than 16 elements that decide
+    /// no shape are left out too. Such a file can be read by [`read`](super::read), but not run.
     Stripped,
 }
 
@@ -172,14 +172,22 @@ fn message(graph: &ModelGraph, names: &[String]) -> Result<GraphProto, WriteErro
         output: (graph.outputs().iter().filter(|id| first.insert(**id)))
             .filter_map(|id| info(id.index()))
             .collect(),
-        // Without it, nobody could tell what unknown operators compute.
-        value_info: (graph.nodes().iter().filter(|n| n.op.is_unknown()))
+        value_info: (graph.nodes().iter().filter(|n| is_declared(graph, n)))
             .flat_map(|n| n.outputs.iter().flatten())
             .filter(|id| !outputs.contains(id))
             .filter_map(|id| info(id.index()))
             .collect(),
         ..Default::default()
     })
+}
+
+/// Whether nothing but what a file declares tells the shapes of the node's outputs: of unknown
+/// operators, and where they depend on what is known only when the network runs.
+fn is_declared(graph: &ModelGraph, node: &Node) -> bool {
+    use OpType::*;
+    // They have an upper bound, which is no declaration.
+    let bounded = matches!(node.op, Compress | NonMaxSuppression | NonZero | Range | TopK | Unique);
+    node.op.is_unknown() || (!bounded && node.context(graph, infer::infer).is_err())
 }
 
 fn value_info(name: &str, value: &Value) -> ValueInfoProto {
@@ -313,15 +321,17 @@ fn tensors<'a>(
             }
         }
     }
+    let deciding = deciding(graph);
     let (mut literals, mut initialisers) = (Vec::new(), Vec::new());
-    for ((value, name), user) in graph.values().iter().zip(names).zip(uses) {
+    for (i, ((value, name), user)) in graph.values().iter().zip(names).zip(uses).enumerate() {
         let Some(constant) = value.constant.as_ref().filter(|_| value.producer.is_none()) else {
             continue;
         };
         let tensor = encode(&header(name.clone(), value.dtype, &value.shape))?;
         let (fill, wanted) = match (value.data(), weights) {
             (Some(data), Weights::Stripped) => {
-                (Fill::Known(data), !value.dtype.is_float() || data.len() <= SCALARS)
+                let wanted = !value.dtype.is_float() || data.len() <= SCALARS || deciding[i];
+                (Fill::Known(data), wanted)
             }
             (Some(data), Weights::Random { .. }) => (Fill::Known(data), true),
             (None, Weights::Stripped) => (Fill::Constant(0.0), false),
@@ -359,6 +369,23 @@ fn tensors<'a>(
         list.push(Tensor { header, dtype: value.dtype, elements, fill, payload });
     }
     Ok((literals, initialisers))
+}
+
+/// Tensors from whose elements integers and truth values are computed, which may decide shapes.
+fn deciding(graph: &ModelGraph) -> Vec<bool> {
+    let mut deciding = vec![false; graph.values().len()];
+    for node in graph.nodes().iter().rev() {
+        let decides = |id: &ValueId| {
+            let value = graph.value(*id);
+            value.data().is_some() && (deciding[id.index()] || !value.dtype.is_float())
+        };
+        // Of these only the shape matters.
+        let by_shape = matches!(node.op, OpType::Shape | OpType::Size);
+        if !by_shape && node.outputs.iter().flatten().any(decides) {
+            node.inputs.iter().flatten().for_each(|id| deciding[id.index()] = true);
+        }
+    }
+    deciding
 }
 
 /// Appends a Constant node up to its tensor of `size` bytes.
