@@ -250,6 +250,18 @@ fn an_ambiguous_batch_is_not_divided_by() {
     assert_eq!((sound.batch().size(), cost(&sound).macs()), (6, 96 * 4 * 5));
 }
 
+/// Exporters leave nodes and inputs behind that nothing uses.
+#[test]
+fn what_no_output_depends_on_says_nothing_of_the_batch() {
+    let graph = network(&[&[6, 9], &[1, 5]], |b, x| {
+        let mixed = NONE.with("axes", ints(&[0]));
+        node(b, OpType::ReduceMax, mixed, &[x[0]]);
+        linear(b, x[0], 4)
+    });
+    assert_eq!((graph.batch().size(), graph.batch().doubt()), (6, None));
+    assert_eq!(cost(&graph).macs(), 9 * 4);
+}
+
 #[test]
 fn products_cost_what_they_multiply() {
     let flip = |name: &'static str| NONE.with(name, Attribute::Int(1));

@@ -68,10 +68,11 @@ impl Batch {
     /// Finds the batch of a finished network.
     pub(super) fn find(graph: &ModelGraph) -> Self {
         let one = Self::default();
-        // Scalars say nothing.
+        let needed = needed(graph);
+        // Scalars say nothing, and neither does what no output depends on.
         let inputs: Vec<&Value> = graph.inputs.iter().map(|&id| graph.value(id)).collect();
-        let ranked: Vec<usize> =
-            (0..inputs.len()).filter(|&i| !inputs[i].shape.is_empty()).collect();
+        let says = |i: &usize| !inputs[*i].shape.is_empty() && needed[graph.inputs[*i].index()];
+        let ranked: Vec<usize> = (0..inputs.len()).filter(says).collect();
         // The usual export. What else has more on its first axis has no batch there.
         if ranked.first().is_none_or(|&i| inputs[i].shape[0] == 1) {
             return one;
@@ -79,7 +80,7 @@ impl Batch {
         let mut found: Option<Self> = None;
         let mut several = false;
         for choice in choices(&inputs, &ranked) {
-            let Some(places) = follow(graph, &choice) else { continue };
+            let Some(places) = follow(graph, &needed, &choice) else { continue };
             if choice.size == 1 {
                 // Costs are those of one input.
                 return one;
@@ -147,9 +148,21 @@ fn choices(inputs: &[&Value], ranked: &[usize]) -> Vec<Choice> {
     all
 }
 
+/// Whether an output of the network depends on each value.
+fn needed(graph: &ModelGraph) -> Vec<bool> {
+    let mut needed = vec![false; graph.values.len()];
+    graph.outputs.iter().for_each(|id| needed[id.index()] = true);
+    for node in graph.nodes.iter().rev() {
+        if node.outputs.iter().flatten().any(|id| needed[id.index()]) {
+            node.inputs.iter().flatten().for_each(|id| needed[id.index()] = true);
+        }
+    }
+    needed
+}
+
 /// Where the batch lies in every value under a guess; `None` where something mixes its elements or
 /// an output does not have it.
-fn follow(graph: &ModelGraph, choice: &Choice) -> Option<Vec<Option<Place>>> {
+fn follow(graph: &ModelGraph, needed: &[bool], choice: &Choice) -> Option<Vec<Option<Place>>> {
     let mut places = vec![None; graph.values.len()];
     for (&id, axis) in graph.inputs.iter().zip(&choice.axes) {
         places[id.index()] = axis.map(Place::whole);
@@ -159,7 +172,8 @@ fn follow(graph: &ModelGraph, choice: &Choice) -> Option<Vec<Option<Place>>> {
         let follower = Follower { graph, node: &plain, size: choice.size, places: &places };
         let touched = (0..plain.inputs.len()).any(|i| follower.at(i).is_some());
         // Arithmetic on shapes reads none of the elements.
-        let computes = node.outputs.iter().flatten().any(|&id| !graph.value(id).is_constant());
+        let mut outputs = node.outputs.iter().flatten();
+        let computes = outputs.any(|id| needed[id.index()] && !graph.value(*id).is_constant());
         if !touched || !computes {
             continue;
         }
