@@ -357,6 +357,7 @@ impl<'m> Importer<'m> {
                 let most = if self.calls.is_empty() { MAX_NODES } else { MAX_INLINED };
                 return Err(limit("too many nodes once functions are inlined", most));
             }
+            check_arity(node)?;
             let unresolved = |name| matches!(scope.binding(name), Some(Binding::Unresolved));
             if let Some(function) = self.function(node) {
                 self.call(function, node, scope, prefix, arguments)?;
@@ -593,6 +594,26 @@ impl<'m> Importer<'m> {
         let place = self.origins.here(node.index);
         self.origins.results.insert(place, results.iter().map(tensor).collect());
     }
+}
+
+/// Refuses what a node has too much of that becomes none in the network. Of others, inference does.
+fn check_arity(node: &Node) -> Result<(), ReadError> {
+    let most = match (node.domain.as_str(), node.op.as_str()) {
+        ("", "Constant") => 0,
+        ("", "If" | "ConcatFromSequence") => 1,
+        ("", "SequenceAt" | "SplitToSequence") => 2,
+        _ => return Ok(()),
+    };
+    let given = node.inputs.iter().rposition(|name| !name.is_empty()).map_or(0, |last| last + 1);
+    if given > most {
+        let what = format!("{}: {given} inputs instead of at most {most}", node.label());
+        return Err(invalid(what));
+    }
+    if node.op != "If" && node.outputs.len() > 1 {
+        let what = format!("{}: {} outputs instead of one", node.label(), node.outputs.len());
+        return Err(invalid(what));
+    }
+    Ok(())
 }
 
 fn bound(binding: Option<&Binding>) -> Binding {

@@ -1123,6 +1123,46 @@ fn numbers_that_decide_shapes_are_not_stripped() {
     assert_eq!(output(&back).shape, output(&graph).shape);
 }
 
+/// What becomes no node has an arity too.
+#[test]
+fn constants_and_sequences_take_no_more_than_they_read() {
+    let value_of = |node| {
+        with(
+            node,
+            AttributeProto {
+                name: "value_ints".into(),
+                type_: kind(7),
+                ints: vec![1],
+                ..Default::default()
+            },
+        )
+    };
+    for (nodes, what) in [
+        (vec![value_of(node("Constant", &["x"], &["y"]))], "1 inputs"),
+        (vec![value_of(node("Constant", &[], &["y", "z"]))], "2 outputs"),
+        (
+            vec![
+                node("SequenceConstruct", &["x", "x"], &["s"]),
+                node("SequenceAt", &["s", "at", "x"], &["y"]),
+            ],
+            "3 inputs",
+        ),
+        (
+            vec![
+                node("SequenceConstruct", &["x", "x"], &["s"]),
+                with(node("ConcatFromSequence", &["s", "x"], &["y"]), int("axis", 0)),
+            ],
+            "2 inputs",
+        ),
+    ] {
+        let at = TensorProto { dims: vec![], ..ints("at", &[0]) };
+        let graph = GraphProto { node: nodes, initializer: vec![at], ..Default::default() };
+        let error = read_model(&model(graph)).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::InvalidGraph);
+        assert!(error.to_string().contains(what), "{error}");
+    }
+}
+
 /// Sizes that were open are none any more, and shapes that were declared still are.
 #[test]
 fn what_a_file_said_is_written_with_the_network() {
