@@ -1163,6 +1163,31 @@ fn constants_and_sequences_take_no_more_than_they_read() {
     }
 }
 
+/// Which of them decides is open; runtimes refuse both.
+#[test]
+fn a_map_is_resized_by_scales_or_to_sizes() {
+    let resized = |inputs: &[&str]| {
+        let scales = TensorProto {
+            name: "scales".into(),
+            data_type: 1,
+            dims: vec![2],
+            float_data: vec![1.0, 2.0],
+            ..Default::default()
+        };
+        let none = TensorProto { name: "none".into(), ..filter(&[0]) };
+        let graph = GraphProto {
+            node: vec![node("Resize", inputs, &["y"])],
+            initializer: vec![scales, none, ints("sizes", &[1, 12])],
+            ..Default::default()
+        };
+        read_model(&model(graph)).map(|graph| output(&graph).shape.to_vec())
+    };
+    assert_eq!(resized(&["x", "", "scales"]).unwrap(), [1, 16]);
+    assert_eq!(resized(&["x", "", "none", "sizes"]).unwrap(), [1, 12]);
+    let error = resized(&["x", "", "scales", "sizes"]).unwrap_err();
+    assert!(error.to_string().contains("both scales and sizes"), "{error}");
+}
+
 /// Sizes that were open are none any more, and shapes that were declared still are.
 #[test]
 fn what_a_file_said_is_written_with_the_network() {

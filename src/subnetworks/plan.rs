@@ -405,7 +405,7 @@ impl Rebuild<'_> {
             // Only what was cut changes: what else stands there may hold for other batches and
             // sizes too.
             Reshape => {
-                let list = node.context(graph, |ctx| own_list(ctx, "shape", 1, &target));
+                let list = node.context(graph, |ctx| own_list(ctx, "shape", 1));
                 let zeros = attributes.int("allowzero", 0) == 0;
                 let from = cut_shape(&from.shape, &before);
                 let entry = |(i, &e): (usize, &i64)| match e {
@@ -420,7 +420,7 @@ impl Rebuild<'_> {
                 self.set_list(attributes, inputs, ("shape", 1), &list);
             }
             Expand => {
-                let mut list = node.context(graph, |ctx| own_list(ctx, "shape", 1, &target));
+                let mut list = node.context(graph, |ctx| own_list(ctx, "shape", 1));
                 let skip = target.len().saturating_sub(list.len());
                 for (e, (cut, &d)) in list.iter_mut().zip(after.iter().zip(&target).skip(skip)) {
                     // 1 leaves what is there.
@@ -429,7 +429,7 @@ impl Rebuild<'_> {
                 self.set_list(attributes, inputs, ("shape", 1), &list);
             }
             Resize if inputs.get(3).is_some_and(Option::is_some) => {
-                let mut list = node.context(graph, |ctx| own_list(ctx, "sizes", 3, &target));
+                let mut list = node.context(graph, |ctx| own_list(ctx, "sizes", 3));
                 let axes = attributes.ints("axes");
                 for (i, size) in list.iter_mut().enumerate() {
                     let axis = match axes {
@@ -541,9 +541,10 @@ impl Rebuild<'_> {
     }
 }
 
-/// A list that a node gives as an attribute or as input `index`, or `other` where it is not known.
-fn own_list(ctx: &infer::Context, name: &str, index: usize, other: &[i64]) -> Vec<i64> {
-    ctx.ints_either(name, index).ok().flatten().unwrap_or(other).to_vec()
+/// A list that a node gives as an attribute or as input `index`. It is known: tensors are not cut
+/// where it is not.
+fn own_list(ctx: &infer::Context, name: &str, index: usize) -> Vec<i64> {
+    ctx.ints_either(name, index).ok().flatten().unwrap_or_default().to_vec()
 }
 
 /// How many of the positions in `range` are kept.

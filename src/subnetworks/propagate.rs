@@ -329,6 +329,13 @@ impl<'g> Labels<'g> {
         };
         let x_shape = shape(0)?;
         let x_constant = graph.value(input(0)?).is_constant();
+        // Where the network itself computes the numbers, none can be written in their place.
+        let unknown = |&id: &ValueId| graph.value(id).data().is_none();
+        if matches!(node.op, Reshape | Squeeze | Unsqueeze | Expand | Resize | Upsample)
+            && node.inputs.iter().skip(1).flatten().any(unknown)
+        {
+            return None;
+        }
         let one = |axes: Axes| Some(smallvec![axes]);
         let along = |name: &str, default: i64| {
             infer::axis(node.attributes.int(name, default), x.len()).ok()

@@ -388,6 +388,31 @@ fn needed(graph: &ModelGraph, cut: Option<(ValueId, ValueId)>) -> usize {
     needed.iter().filter(|needed| **needed).count()
 }
 
+/// A shape that the network computes from its inputs would not follow a cut.
+#[test]
+fn what_takes_its_shape_when_it_runs_is_not_cut() {
+    for (op, shape) in [
+        (OpType::Reshape, &[1, 8, 16][..]),
+        (OpType::Expand, &[1, 8, 4, 4]),
+        (OpType::Resize, &[1, 8, 8, 8]),
+    ] {
+        let mut net = Net::new();
+        let x = net.input(&[1, 3, 4, 4]);
+        let sizes = net.0.input("sizes", DataType::Int64, &[shape.len()]);
+        let a = net.conv(x, 8, 3, 1);
+        let inputs = match op {
+            OpType::Resize => smallvec::smallvec![Some(a), None, None, Some(sizes)],
+            _ => smallvec::smallvec![Some(a), Some(sizes)],
+        };
+        let declared = [Some((DataType::Float, shape.into()))];
+        let made =
+            net.0.named_node("", op.clone(), Attributes::new(), inputs, &[Some("")], &declared);
+        let b = net.plain(OpType::Relu, &[made.unwrap()[0].unwrap()]);
+        let y = net.node(OpType::ReduceMean, Attributes::new().with("axes", ints(&[1])), &[b]);
+        assert_eq!(groups(&net.space(y)), [], "{op}");
+    }
+}
+
 /// The nodes of a branch, by cutting it off in networks of random shape.
 #[test]
 fn a_branch_has_the_nodes_that_nothing_else_needs() {

@@ -320,6 +320,9 @@ pub(super) fn resize(ctx: &Context) -> Result<Facts> {
         false => invalid(format!("{n} scales or sizes for {} axes", axes.len())),
     };
     if let Some(scales) = scales {
+        if ctx.opset >= 11 && ctx.optional(3).is_some_and(|sizes| given(&sizes)) {
+            return invalid("both scales and sizes are given");
+        }
         per_axis(scales.len())?;
         for (&a, scale) in axes.iter().zip(scales) {
             let extent = (x.shape[a] as f64 * scale).floor();
