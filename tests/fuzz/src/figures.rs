@@ -180,7 +180,8 @@ mod tests {
             "FOUND hang in read (path)".into(),
         ];
         fs::write(read.join("log"), lines.join("\n")).unwrap();
-        let json = serde_json::to_value(figures("abc", &[read.clone()]).unwrap()).unwrap();
+        let json =
+            serde_json::to_value(figures("abc", std::slice::from_ref(&read)).unwrap()).unwrap();
         let target = &json["targets"][0];
         assert_eq!(target["executions"], 257);
         assert_eq!(target["seconds"], 241);

@@ -38,7 +38,7 @@ const MAX_MEMORY: usize = 200 << 20;
 /// When to give up an input: it hangs, even if the machine is busy, or takes all memory.
 const HANG: Duration = Duration::from_secs(300);
 const EXHAUSTED: usize = 2 << 30;
-/// Findings of a kind that are kept.
+/// Findings of a cause that are kept.
 const KEPT: u64 = 3;
 
 const USAGE: &str = "usage: fuzz read|labels|model|resume FOLDER SECONDS [SEED]
@@ -93,13 +93,20 @@ fn main() -> ExitCode {
 /// Runs one input with some random numbers and says what was found.
 fn again(target: &mut dyn Target, file: &Path) {
     let Ok(input) = fs::read(file) else { return eprintln!("{}: unreadable", file.display()) };
-    for seed in 0..8 {
+    let (mut slowest, mut largest, mut found) = (Duration::ZERO, 0, BTreeMap::new());
+    for seed in 0..64 {
         let start = memory::start();
         let begin = processor_time();
         let findings = target.run(&input, &mut ChaCha8Rng::seed_from_u64(seed));
-        let time = processor_time().saturating_sub(begin);
-        let peak = memory::peak_beyond(start) >> 20;
-        println!("{} seed {seed}: {time:?}, {peak} MB, {findings:?}", file.display());
+        slowest = slowest.max(processor_time().saturating_sub(begin));
+        largest = largest.max(memory::peak_beyond(start) >> 20);
+        for finding in findings {
+            found.entry(finding.cause()).or_insert((seed, finding));
+        }
+    }
+    println!("{}: {slowest:?}, {largest} MB, {} findings", file.display(), found.len());
+    for (seed, Finding { kind, detail }) in found.into_values() {
+        println!("  {kind} (seed {seed}): {detail}");
     }
 }
 
@@ -125,6 +132,8 @@ struct Fuzzer {
     seeds: usize,
     coverage: Coverage,
     found: BTreeMap<String, u64>,
+    /// Findings by what is said of them too.
+    causes: BTreeMap<String, u64>,
     executions: u64,
     /// The most that an input took.
     slowest: Duration,
@@ -151,6 +160,7 @@ impl Fuzzer {
             corpus,
             coverage: Coverage::new(),
             found: BTreeMap::new(),
+            causes: BTreeMap::new(),
             executions: 0,
             slowest: Duration::ZERO,
             largest: 0,
@@ -258,15 +268,18 @@ impl Fuzzer {
         }
     }
 
-    fn keep(&mut self, Finding { kind, detail }: Finding, input: &[u8]) {
-        let count = self.found.entry(kind.clone()).or_default();
+    fn keep(&mut self, finding: Finding, input: &[u8]) {
+        let cause = finding.cause();
+        let Finding { kind, detail } = finding;
+        *self.found.entry(kind.clone()).or_default() += 1;
+        let count = self.causes.entry(cause.clone()).or_default();
         *count += 1;
         if *count > KEPT {
             return;
         }
         let number = *count;
         let plain = |c: char| if c.is_ascii_alphanumeric() { c } else { '_' };
-        let stem: String = kind.chars().rev().take(80).collect();
+        let stem: String = cause.chars().rev().take(80).collect();
         let stem: String = stem.chars().rev().map(plain).collect();
         let path = self.folder.join("findings").join(format!("{stem}_{}_{number}", self.seed));
         let _ = fs::write(&path, input);

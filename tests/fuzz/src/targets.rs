@@ -28,6 +28,21 @@ pub struct Finding {
     pub detail: String,
 }
 
+impl Finding {
+    /// The kind and the first words of the detail, without names and numbers: many faults look
+    /// alike otherwise.
+    pub fn cause(&self) -> String {
+        let mut quoted = false;
+        let plain = |c: char| {
+            quoted ^= c == '\'';
+            if c.is_ascii_alphabetic() && !quoted { c } else { ' ' }
+        };
+        let text: String = self.detail.chars().take(400).map(plain).collect();
+        let words = text.split(' ').filter(|word| word.len() > 2).take(10);
+        words.fold(self.kind.clone(), |cause, word| cause + " " + word)
+    }
+}
+
 fn finding(kind: &str, detail: impl Display) -> Finding {
     Finding { kind: kind.to_string(), detail: detail.to_string() }
 }
@@ -279,9 +294,9 @@ fn sub_network(space: &SuperNetwork, sub: &SubNetwork) -> Option<Finding> {
     match space.build(sub) {
         Ok(network) => {
             let e = lower(&network).err()?;
-            Some(finding("sub-network: not lowered", format!("{text}: {e}")))
+            Some(finding("sub-network: not lowered", format!("{e} ({text})")))
         }
-        Err(e) => Some(finding("sub-network: not built", format!("{text}: {e}"))),
+        Err(e) => Some(finding("sub-network: not built", format!("{e} ({text})"))),
     }
 }
 
