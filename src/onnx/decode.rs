@@ -130,7 +130,7 @@ impl Node {
 /// missing or too old.
 pub(super) fn decode(slim: &[u8], external: &mut External) -> Result<Model, ReadError> {
     let proto = ModelProto::parse_from_bytes(slim).map_err(|e| Reason::Decode(e.to_string()))?;
-    let (opset, domains) = opsets(proto.opset_import);
+    let (opset, domains) = opsets(proto.opset_import)?;
     let graph = proto.graph.into_option().ok_or_else(|| invalid("the model has no graph"))?;
     // A network of other domains' operators needs no version of ONNX's; functions name their own.
     let foreign = || graph.node.iter().all(|n| !matches!(n.domain.as_str(), "" | "ai.onnx"));
@@ -172,10 +172,23 @@ fn opset_of(imports: &[OperatorSetIdProto]) -> Option<i64> {
 }
 
 /// Version of the default operator set, and of the other domains.
-fn opsets(imports: Vec<OperatorSetIdProto>) -> (Option<i64>, HashMap<String, i64>) {
-    let mut domains: HashMap<_, _> =
-        imports.into_iter().map(|o| (default_domain(o.domain), o.version)).collect();
-    (domains.remove(""), domains)
+///
+/// # Errors
+/// When two versions of one are imported.
+fn opsets(
+    imports: Vec<OperatorSetIdProto>,
+) -> Result<(Option<i64>, HashMap<String, i64>), ReadError> {
+    let mut domains = HashMap::new();
+    for import in imports {
+        let domain = default_domain(import.domain);
+        if domains.get(&domain).is_some_and(|version| *version != import.version) {
+            return Err(invalid(format!(
+                "two versions of the operators of '{domain}' are imported"
+            )));
+        }
+        domains.insert(domain, import.version);
+    }
+    Ok((domains.remove(""), domains))
 }
 
 /// ONNX's default domain has two names.
@@ -204,7 +217,7 @@ impl Decoder<'_> {
     }
 
     fn function(&mut self, proto: FunctionProto) -> Result<Function, ReadError> {
-        let opset = opsets(proto.opset_import).0;
+        let opset = opsets(proto.opset_import)?.0;
         if opset.is_some_and(|o| o != self.opset) {
             return Err(Reason::Unsupported {
                 what: format!(
@@ -244,9 +257,14 @@ impl Decoder<'_> {
     }
 
     fn node(&mut self, index: u32, proto: NodeProto) -> Result<Node, ReadError> {
+        let arguments = self.arguments(proto.attribute)?;
+        // Readers differ in which of them they heed.
+        if let Some(name) = repeated(arguments.iter().map(|(name, _)| name.as_str()).collect()) {
+            return Err(invalid(format!("a {} has the attribute '{name}' twice", proto.op_type)));
+        }
         Ok(Node {
             index,
-            arguments: self.arguments(proto.attribute)?,
+            arguments,
             name: proto.name,
             domain: default_domain(proto.domain),
             op: proto.op_type,
@@ -340,6 +358,12 @@ impl From<Tensor> for Attribute {
     fn from(tensor: Tensor) -> Self {
         Self::Tensor { dtype: tensor.dtype, shape: tensor.shape, data: tensor.data }
     }
+}
+
+/// A name that stands twice.
+fn repeated(mut names: Vec<&str>) -> Option<&str> {
+    names.sort_unstable();
+    names.windows(2).find(|pair| pair[0] == pair[1]).map(|pair| pair[0])
 }
 
 /// Files before IR version 4 may leave the type out; then the field that is set tells.

@@ -495,7 +495,9 @@ impl<'m> Importer<'m> {
                 if let Some(fault) = OpType::Constant.attribute_fault(name, attribute) {
                     return Err(invalid(format!("{}: {fault}", node.label())));
                 }
-                value.get_or_insert(attribute);
+                if value.replace(attribute).is_some() {
+                    return Err(invalid(format!("{} has several values", node.label())));
+                }
             }
         }
         let (Some(value), Some(output)) = (value, node.outputs.first()) else {

@@ -1209,3 +1209,32 @@ fn what_a_file_said_is_written_with_the_network() {
     let back = read_bytes(&bytes, "test", &ReadOptions::default()).unwrap();
     assert_eq!((back.inputs().len(), output(&back).shape.as_slice()), (3, &[2, 2][..]));
 }
+
+/// Readers differ in which of two they heed.
+#[test]
+fn attributes_values_and_operator_sets_stand_once() {
+    let several = |op: &str, attributes: Vec<AttributeProto>| {
+        let inputs: &[&str] = if op == "Constant" { &[] } else { &["x"] };
+        let node = NodeProto { attribute: attributes, ..node(op, inputs, &["y"]) };
+        read_model(&model(GraphProto { node: vec![node], ..Default::default() }))
+    };
+    assert!(several("Softmax", vec![int("axis", 1)]).is_ok());
+    let error = several("Softmax", vec![int("axis", 1), int("axis", 0)]).unwrap_err();
+    assert!(error.to_string().contains("'axis' twice"), "{error}");
+    let floats =
+        AttributeProto { name: "value_float".into(), type_: kind(1), f: 2.0, ..Default::default() };
+    assert!(several("Constant", vec![int("value_int", 1)]).is_ok());
+    let error = several("Constant", vec![int("value_int", 1), floats]).unwrap_err();
+    assert!(error.to_string().contains("several values"), "{error}");
+
+    let mut file = relu_of(&[&["1"]]);
+    let import = |domain: &str, version| OperatorSetIdProto {
+        domain: domain.into(),
+        version,
+        ..Default::default()
+    };
+    file.opset_import.push(import("ai.onnx", 17));
+    assert!(read_model(&file).is_ok());
+    file.opset_import.push(import("", 18));
+    assert!(read_model(&file).unwrap_err().to_string().contains("two versions"));
+}
