@@ -321,7 +321,9 @@ impl Decoder<'_> {
     fn tensor(&mut self, proto: TensorProto) -> Result<Tensor, ReadError> {
         let shape = dimensions(&proto.name, &proto.dims)?;
         let dtype = DataType::from_onnx(proto.data_type);
-        let data = if proto.data_location.value() == DataLocation::EXTERNAL as i32 {
+        let external = proto.data_location.value() == DataLocation::EXTERNAL as i32;
+        // Of no elements none can be missing.
+        let data = if external && count(&shape) > 0 {
             self.external(&proto, dtype, &shape)?
         } else {
             elements(&proto, dtype, &shape)

@@ -1238,3 +1238,24 @@ fn attributes_values_and_operator_sets_stand_once() {
     file.opset_import.push(import("", 18));
     assert!(read_model(&file).unwrap_err().to_string().contains("two versions"));
 }
+
+/// An empty list is known wherever it would lie.
+#[test]
+fn no_elements_are_never_missing() {
+    let external = TensorProto {
+        data_location: EnumOrUnknown::from_i32(1),
+        external_data: vec![onnx_protobuf::StringStringEntryProto {
+            key: "location".into(),
+            value: "nowhere.data".into(),
+            ..Default::default()
+        }],
+        ..ints("axes", &[])
+    };
+    let graph = GraphProto {
+        node: vec![with(node("ReduceSum", &["x", "axes"], &["y"]), int("keepdims", 0))],
+        initializer: vec![external],
+        ..Default::default()
+    };
+    let graph = read_model(&model(graph)).unwrap();
+    assert_eq!((output(&graph).shape.as_slice(), graph.remarks().len()), (&[][..], 0));
+}
