@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""Fill the generated sections of README.md and src/security.md, or check with --check that they are
-current. With --figures only those that need no program to run.
+"""Fill the generated sections of README.md, models/README.md and src/security.md, or check with
+--check that they are current. With --figures only those that need no program to run.
 
 A section stands between <!-- begin:NAME --> and <!-- end:NAME -->. What programs print comes from
 running them, figures come from models/*.json, models/*/manifest.json, benches/*.json and
@@ -70,6 +70,8 @@ def accuracy() -> str:
     ]
     for path in sorted(ROOT.glob("models/*/manifest.json")):
         manifest = json.loads(path.read_text())
+        if "config" not in manifest:
+            continue
         for n, data in enumerate(manifest["data"]):
             order = ["model", "parameters", "macs"]
             test = manifest["metrics"][f"{data['set']} test"]
@@ -85,6 +87,65 @@ def accuracy() -> str:
                 ]
                 rows.append(f"| {' | '.join(row)} |")
     return "\n".join(rows)
+
+
+TARGETS = {"imagenet1k": "ImageNet-1k", "cifar10": "CIFAR-10", "cifar100": "CIFAR-100", "svhn": "SVHN"}
+
+
+def parts(only: tuple[str, ...]) -> list[tuple[dict, dict]]:
+    """Evaluations of the models of real networks and their manifests."""
+    found = []
+    for path in sorted(ROOT.glob("models/*/manifest.json")):
+        manifest = json.loads(path.read_text())
+        found += [(manifest, part) for part in manifest.get("evaluation", []) if part["left_out"] in only]
+    return sorted(found, key=lambda p: list(TARGETS).index(p[1]["target"]))
+
+
+def bracket(value: list, digits: int) -> str:
+    middle, (low, high) = value
+    return f"{middle:.{digits}f} ({low:.{digits}f} – {high:.{digits}f})"
+
+
+def real(only: tuple[str, ...], chosen: tuple[str, ...]) -> str:
+    """What was left out, and how well it was predicted."""
+    rows = [
+        "| networks left out | ranked by | Spearman | MAE | in a family | at equal MACs | pairs | rank of best | top tenth | covered | width |",
+        "| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |",
+    ]
+    for manifest, part in parts(only):
+        for i, ranking in enumerate(r for r in part["rankings"] if r["ranked_by"] in chosen):
+            share = lambda key: f"{ranking[key]:.3f}" if ranking[key] is not None else ""
+            width = f"{ranking['width']:.1f}" if ranking["width"] is not None else ""
+            name = f"{TARGETS[part['target']]}, {part['networks']} networks, {part['groups']} {part['left_out']}"
+            row = [
+                name if i == 0 else "",
+                f"`{manifest['name']}`" if ranking["ranked_by"] == "process" else ranking["ranked_by"],
+                bracket(ranking["spearman"], 3),
+                f"{bracket(ranking['mean_absolute_error'], 2)} %",
+                share("within_family"),
+                share("at_equal_macs"),
+                share("pairs"),
+                str(ranking["rank_of_best"]),
+                f"{ranking['precision_at_tenth']:.2f}",
+                share("coverage"),
+                width,
+            ]
+            rows.append(f"| {' | '.join(row)} |")
+    return "\n".join(rows)
+
+
+def real_short() -> str:
+    return real(("families",), ("process", "parameters", "MACs"))
+
+
+def real_all() -> str:
+    everything = ("process", "parameters", "MACs", "activations", "linear")
+    return real(("families", "families, recipe known", "superfamilies"), everything)
+
+
+def compare() -> str:
+    arguments = "compare data/examples/resnet50.onnx data/examples/convnext_tiny.onnx"
+    return console(f"gennape {arguments}", output(arguments))
 
 
 def speed() -> str:
@@ -356,6 +417,7 @@ def fuzzing() -> str:
 PRINTED = {
     "README.md": {
         "predict": predict,
+        "compare": compare,
         "profile": profile,
         "search": search,
         "shrink": shrink,
@@ -365,12 +427,14 @@ PRINTED = {
 }
 FIGURES = {
     "README.md": {
+        "real": real_short,
         "accuracy": accuracy,
         "settings": settings,
         "search-benchmark": search_benchmark,
         "speed": speed,
         "growth": growth,
     },
+    "models/README.md": {"real": real_all},
     "src/security.md": {"fuzzing": fuzzing},
 }
 

@@ -1,38 +1,33 @@
 //! Adapting a model to a user's own labels.
 //!
-//! [`fine_tune`] holds a fifth of the labels out and lets them choose between the model as it is,
-//! with other values in the same order, a regression of the other labels on what the model knows
-//! ([`Adaptation`]) and, with the feature `train`, the model trained further on them by gradient
-//! descent. What it returns never ranks the labels that were held out worse than the
-//! model that it started from.
+//! [`fine_tune`] chooses between the model as it is, with other values in the same order, a regression
+//! of the labels on what the model knows ([`Adaptation`]) and, with the feature `train`, the model
+//! trained further on them by gradient descent. Each is judged by what it predicts of every label
+//! from the others: a handful of labels held out is too few to choose by.
 
 use crate::benchmarks::labels::repeated;
-use crate::benchmarks::{BenchmarkError, Networks, hold_out};
-use crate::encoder::{GraphBatch, GraphStore, WeightError, WeightFile};
+use crate::benchmarks::{BenchmarkError, Networks, one_of_each};
+use crate::encoder::{GraphStore, WeightError, WeightFile};
 use crate::estimator::{
     Comparison, Data, Estimator, FineTuning, LoadError, Manifest, Method, Metrics, SCHEMA,
 };
 use crate::evaluation::{Observer, contents};
 use crate::predictor::{Adaptation, AdaptationError, Kind};
 use ndarray::{Array2, ArrayView2, Axis};
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 use std::io;
 use std::path::Path;
 
-/// Fewest architectures: five to fit and five to choose with.
+/// Fewest architectures.
 pub const LEAST: usize = 10;
-
-/// Fewest networks to choose with.
-const VALIDATION: usize = 5;
 
 /// Most labels that are fitted, since that takes time cubic in their number. Of more labels, a
 /// random sample of so many is.
 pub const MOST: usize = 1000;
 
-/// Fewest labels, without those held out, from which a model is trained further by gradient descent;
-/// fewer where tests do this. With 40, left-out scores of NAS-Bench-201 networks agreed with the
-/// labels at .95 and scores of other networks at .69: some are far off, and 10 labels held out don't
-/// show it. With 160 it was .95 and .91.
+/// Fewest labels from which a model is trained further by gradient descent; fewer where tests do
+/// this. With 40, left-out scores of NAS-Bench-201 networks agreed with the labels at .95 and scores
+/// of other networks at .69. With 160 it was .95 and .91.
 const TUNABLE: usize = if cfg!(test) { 40 } else { 150 };
 
 /// Why a model can't be adapted.
@@ -66,9 +61,7 @@ impl FineTuneError {
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::Network(error) => error.hint(),
-            Self::Few(_) => Some(format!(
-                "label more networks; a fifth of them, at least {VALIDATION}, serve to choose with"
-            )),
+            Self::Few(_) => Some("label more networks".into()),
             Self::FineTuned { base, .. } => {
                 Some(format!("start from '{base}', with all labels in one file"))
             }
@@ -94,16 +87,16 @@ pub struct Options {
     pub labels: String,
     /// What they measure.
     pub target: String,
-    /// Seed of the split.
+    /// Seed of the order of the labels, of which too many are not all fitted.
     pub seed: u64,
 }
 
-/// A model that may have been kept, fitted without the labels held out.
+/// A model that may have been kept.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Candidate {
     /// How it was made.
     pub method: Method,
-    /// How well it does on the labels held out.
+    /// How well it predicts each label from the others.
     pub metrics: Metrics,
 }
 
@@ -139,6 +132,8 @@ struct Fitted {
     file: WeightFile,
     /// Names of the operations that the encoder knows.
     operations: Vec<String>,
+    /// What is predicted of each label from the others.
+    left_out: Vec<f64>,
 }
 
 /// Makes something of the labels at some positions.
@@ -146,9 +141,8 @@ type Fit<'a> = dyn Fn(&[usize]) -> Result<Fitted, FineTuneError> + 'a;
 
 /// Adapts `base` to labelled networks, whose graphs are taken from the folder `cache` or left there.
 ///
-/// Of the [candidates](FineTuned::candidates), the one with the highest Kendall's τ-b on the labels
-/// held out is kept, the model as it was among equals. It is then fitted again to all labels, unless
-/// that would rank those held out worse than `base` does.
+/// Of the [candidates](FineTuned::candidates), the one that predicts labels from the others with the
+/// highest Kendall's τ-b is kept, the model as it was among equals.
 ///
 /// # Errors
 /// When there are too few labels or all are the same, when a network can't be turned into a graph,
@@ -174,15 +168,16 @@ pub fn fine_tune(
         GraphStore::cached(cache, &contents(networks), count, |i| networks.graph(i), &built)?;
     let (estimates, embeddings) =
         base.estimate_store(&store, &|done| observe("scoring", done, count));
-    let (training, validation) = hold_out(networks, VALIDATION, options.seed);
+    // Of one architecture's labels, each would tell of the other when it is left out.
+    let order = one_of_each(networks, options.seed);
+    let sample = &order[..order.len().min(MOST)];
+    let chosen: HashSet<usize> = order.iter().copied().collect();
+    let others = (0..count).filter(|i| !chosen.contains(i));
+    let everything: Vec<usize> = order.iter().copied().chain(others).take(MOST).collect();
     let targets: Vec<f64> = (0..count).map(|i| networks.target(i)).collect();
-    let truth: Vec<f64> = validation.iter().map(|&i| targets[i]).collect();
-    let held_out = GraphBatch::stored(&store, validation.iter().copied());
-    let measure = |model: &Estimator| {
-        Metrics::estimates(&truth, &model.estimate_batch(&held_out), options.seed)
-    };
-
-    let before = measure(base);
+    let truth: Vec<f64> = sample.iter().map(|&i| targets[i]).collect();
+    let seen: Vec<_> = sample.iter().map(|&i| estimates[i]).collect();
+    let before = Metrics::estimates(&truth, &seen, options.seed);
     let scores: Vec<f64> = estimates.iter().map(|e| e.accuracy).collect();
     let proxies: Vec<_> = (0..count).map(|i| *store.proxies(i)).collect();
     let note = FineTuning {
@@ -193,9 +188,9 @@ pub fn fine_tune(
             set: options.labels.clone(),
             rows: count,
             hash: hash(networks),
-            split: format!("a fifth held out for validation, by hash with seed {}", options.seed),
-            training: training.len(),
-            validation: validation.len(),
+            split: "every label predicted from the others".into(),
+            training: count,
+            validation: 0,
             test: 0,
         },
         kept: Method::Recalibrated,
@@ -226,34 +221,38 @@ pub fn fine_tune(
         #[cfg(feature = "train")]
         (Method::Tuned, &|rows| labelled.tuned(rows, options.seed, observe)),
     ];
-    let enough = |method| method != Method::Tuned || training.len() >= TUNABLE;
+    let enough = |method| method != Method::Tuned || sample.len() >= TUNABLE;
     let methods: Vec<_> = methods.iter().filter(|(method, _)| enough(*method)).collect();
-    let steps = methods.len() + 1;
-    let mut made: Vec<(Candidate, Fitted)> = Vec::new();
-    let sample = &training[..training.len().min(MOST)];
+    let mut candidates: Vec<Candidate> = Vec::new();
+    let mut kept: Option<(Candidate, Fitted, &Fit)> = None;
     for &&(method, fit) in &methods {
-        observe("fitting", made.len(), steps);
+        observe("fitting", candidates.len(), methods.len());
         let fitted = fit(sample)?;
-        let metrics = measure(&labelled.model(method, &fitted, sample, note.clone())?);
-        made.push((Candidate { method, metrics }, fitted));
+        let metrics = match method {
+            // The order is the base's, which the mean of the others in between does not change.
+            Method::Recalibrated => Metrics {
+                mean_absolute_error: Metrics::values(&truth, &fitted.left_out, options.seed)
+                    .mean_absolute_error,
+                coverage: None,
+                ..before
+            },
+            _ => Metrics::values(&truth, &fitted.left_out, options.seed),
+        };
+        let candidate = Candidate { method, metrics };
+        candidates.push(candidate);
+        if kept.as_ref().is_none_or(|(best, ..)| kendall(&metrics) > kendall(&best.metrics)) {
+            kept = Some((candidate, fitted, fit));
+        }
     }
-    let candidates: Vec<Candidate> = made.iter().map(|(candidate, _)| *candidate).collect();
-    // The first of the best.
-    let better = |a: usize, b: usize| {
-        if kendall(&candidates[b].metrics) > kendall(&candidates[a].metrics) { b } else { a }
+    // The first is always there.
+    let Some((Candidate { method, metrics: after }, mut fitted, fit)) = kept else {
+        return Err(FineTuneError::Few(0));
     };
-    let kept = (1..candidates.len()).fold(0, better);
-    let &(method, fit) = methods[kept];
-    let note =
-        FineTuning { metrics: Comparison { before, after: candidates[kept].metrics }, ..note };
-    observe("fitting", made.len(), steps);
-    let everything = [training.as_slice(), &validation].concat();
-    let everything = &everything[..everything.len().min(MOST)];
-    let fitted = fit(everything)?;
-    let mut estimator = labelled.model(method, &fitted, everything, note.clone())?;
-    if kendall(&measure(&estimator)) < kendall(&before) {
-        estimator = labelled.model(method, &made[kept].1, sample, note)?;
+    if everything.len() > sample.len() {
+        fitted = fit(&everything)?;
     }
+    let note = FineTuning { metrics: Comparison { before, after }, ..note };
+    let estimator = labelled.model(method, &fitted, &everything, note)?;
     Ok(FineTuned { estimator, candidates, unsaved })
 }
 
@@ -269,19 +268,28 @@ impl Labelled<'_> {
     fn recalibrated(&self, rows: &[usize]) -> Result<Fitted, FineTuneError> {
         let [estimates, ..] = self.features(rows);
         let estimates = estimates.column(0).to_vec();
-        self.frozen(rows, Adaptation::recalibrate(&estimates, &self.targets(rows))?)
+        let (adaptation, left_out) = Adaptation::recalibrate(&estimates, &self.targets(rows))?;
+        self.frozen(rows, adaptation, left_out)
     }
 
     fn adapted(&self, rows: &[usize]) -> Result<Fitted, FineTuneError> {
         let distances: Vec<f64> = rows.iter().map(|&i| self.distances[i]).collect();
         let features = Adaptation::labelled(self.features(rows), &distances);
         let views: Vec<ArrayView2<f64>> = features.iter().map(Array2::view).collect();
-        self.frozen(rows, Adaptation::fit(&views, &self.targets(rows))?)
+        let (adaptation, left_out) = Adaptation::fit_left_out(&views, &self.targets(rows))?;
+        self.frozen(rows, adaptation, left_out)
     }
 
     /// With encoder and head as they were.
-    fn frozen(&self, rows: &[usize], adaptation: Adaptation) -> Result<Fitted, FineTuneError> {
+    fn frozen(
+        &self,
+        rows: &[usize],
+        adaptation: Adaptation,
+        left_out: Vec<f64>,
+    ) -> Result<Fitted, FineTuneError> {
+        let left_out = left_out.into_iter().map(|rank| adaptation.value(rank)).collect();
         Ok(Fitted {
+            left_out,
             adaptation,
             embeddings: self.embeddings.select(Axis(0), rows),
             file: WeightFile::parse(self.base.weights())?,
@@ -307,9 +315,9 @@ impl Labelled<'_> {
         // A group that does not vary is not used.
         embeddings.fill(0.0);
         let scores = Array2::from_shape_fn((rows.len(), 1), |(i, _)| tuned.left_out[i]);
-        let adaptation =
-            Adaptation::fit(&[scores.view(), embeddings.view(), proxies.view()], &targets)?;
-        let mut fitted = self.frozen(rows, adaptation)?;
+        let groups = [scores.view(), embeddings.view(), proxies.view()];
+        let (adaptation, left_out) = Adaptation::fit_left_out(&groups, &targets)?;
+        let mut fitted = self.frozen(rows, adaptation, left_out)?;
         for (name, (shape, elements)) in &tuned.tensors {
             fitted.file.put(name, shape, elements);
         }
@@ -358,7 +366,6 @@ fn kendall(metrics: &Metrics) -> f64 {
 mod tests {
     use super::*;
     use crate::benchmarks::Labelled as LabelledArchitecture;
-    use crate::metrics::kendall_tau_b;
     use crate::spaces::{Architecture, nasbench101, nasbench201};
     use rand::{Rng, SeedableRng};
     use rand_chacha::ChaCha8Rng;
@@ -397,16 +404,13 @@ mod tests {
         assert_eq!(written.weights(), tuned.estimator.weights());
         assert_eq!(accuracies(&written, &set, &all), accuracies(&tuned.estimator, &set, &all));
 
-        let (_, validation) = hold_out(&set, VALIDATION, seed);
-        let truth: Vec<f64> = validation.iter().map(|&i| set[i].accuracy).collect();
-        let tau =
-            |model| kendall_tau_b(&truth, &accuracies(model, &set, &validation)).unwrap_or(0.0);
-        assert!(tau(&written) >= tau(&base), "{} < {}", tau(&written), tau(&base));
+        let metrics = written.manifest().fine_tuning.as_ref().unwrap().metrics;
+        assert!(kendall(&metrics.after) >= kendall(&metrics.before), "{metrics:?}");
         written.manifest().fine_tuning.as_ref().unwrap().kept
     }
 
     #[test]
-    fn the_labels_held_out_are_never_ranked_worse() {
+    fn left_out_labels_are_never_ranked_worse() {
         #[cfg(feature = "train")]
         let _guard = crate::train::seeded();
         let mut kept = Vec::new();

@@ -35,6 +35,7 @@ pub mod evaluation;
 mod fault;
 mod files;
 pub mod fine_tuning;
+pub mod fitting;
 pub mod graph;
 pub mod lower;
 pub mod metrics;

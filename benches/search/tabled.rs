@@ -4,7 +4,7 @@ use gennape::estimator::Estimator;
 use gennape::graph::{ComputationGraph, Fingerprint};
 use gennape::lower::lower;
 use gennape::model_graph::{Attributes, BuildError, Builder, DataType, ModelGraph, OpType};
-use gennape::proxies::{DESCRIPTORS, Proxies};
+use gennape::proxies::{MEASURES, Proxies};
 use gennape::search::algorithms::Surrogate;
 use gennape::search::{EvaluationError, Evaluator, Network, SearchSpace};
 use gennape::spaces::Architecture;
@@ -17,7 +17,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 pub struct Facts {
     parameters: f64,
     pub macs: f64,
-    descriptors: [f64; DESCRIPTORS],
+    descriptors: [f64; MEASURES],
     score: f64,
     /// Of each estimator of the space, in its order.
     estimates: Vec<f64>,
@@ -65,7 +65,7 @@ impl<'a, A: Architecture> Tabled<'a, A> {
             Arc::new(Facts {
                 parameters: graph.parameters() as f64,
                 macs: graph.macs() as f64,
-                descriptors: proxies.descriptors(),
+                descriptors: proxies.measures(),
                 score: proxies.score(),
                 estimates: self.estimators.iter().map(estimate).collect(),
             })
@@ -161,7 +161,7 @@ pub struct Prior<'a, A> {
 impl<A: Architecture> Surrogate for Prior<'_, A> {
     fn features(&self, graphs: &[ComputationGraph]) -> Array2<f64> {
         let facts: Vec<_> = graphs.iter().map(|graph| self.space.facts(graph)).collect();
-        Array2::from_shape_fn((facts.len(), DESCRIPTORS), |(i, j)| facts[i].descriptors[j])
+        Array2::from_shape_fn((facts.len(), MEASURES), |(i, j)| facts[i].descriptors[j])
     }
 
     fn prior(&self, graphs: &[ComputationGraph]) -> Vec<f64> {

@@ -12,13 +12,16 @@ pub mod nasbench101;
 pub mod nasbench201;
 pub mod nasbench301;
 pub mod nasbench_macro;
+pub mod real;
 mod sets;
 mod split;
 mod table;
+mod target;
 mod tfrecord;
 
 pub use sets::{CIFAR10, Set};
-pub use split::{Split, few_shot, hold_out};
+pub use split::{Split, few_shot, one_of_each};
+pub use target::Target;
 
 use crate::fault::{Fault, contain};
 use crate::graph::ComputationGraph;

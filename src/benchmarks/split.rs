@@ -69,17 +69,11 @@ pub fn few_shot(set: &dyn Networks, labels: usize, seed: u64) -> (Vec<usize>, Ve
     (drawn, rest.collect())
 }
 
-/// Holds out a fifth of the networks, at least `least`; returns the positions of the others and
-/// theirs, each in a random order. Networks of one class are never separated.
-pub fn hold_out(set: &dyn Networks, least: usize, seed: u64) -> (Vec<usize>, Vec<usize>) {
-    let order = shuffled(set.len(), seed, &|i| set.class(i));
-    let wanted = least.max(order.len() / 5);
-    let (mut kept, mut held) = (Vec::new(), Vec::new());
-    for class in order.chunk_by(|a, b| a.0 == b.0) {
-        let part = if held.len() < wanted { &mut held } else { &mut kept };
-        part.extend(class.iter().map(|&(_, i)| i));
-    }
-    (kept, held)
+/// Positions of one network of each class, in a random order.
+pub fn one_of_each(set: &dyn Networks, seed: u64) -> Vec<usize> {
+    let mut order = shuffled(set.len(), seed, &|i| set.class(i));
+    order.dedup_by(|a, b| a.0 == b.0);
+    order.into_iter().map(|(_, i)| i).collect()
 }
 
 #[cfg(test)]
@@ -127,17 +121,14 @@ mod tests {
     }
 
     #[test]
-    fn networks_held_out_share_no_class_with_the_rest() {
+    fn one_of_each_class_is_taken() {
         let cells = cells();
-        for (step, count, expected) in [(1300, 13, 5), (51, 307, 61)] {
-            let few: Vec<Labelled<Cell>> = cells.iter().step_by(step).cloned().collect();
-            let (kept, held) = hold_out(&few, 5, 1);
-            assert_eq!((few.len(), kept.len() + held.len()), (count, count));
-            assert!((expected..expected + 8).contains(&held.len()), "{}", held.len());
-            let class = |&i: &usize| few[i].architecture.canonical();
-            let classes: HashSet<String> = held.iter().map(class).collect();
-            assert!(kept.iter().all(|i| !classes.contains(&class(i))));
-        }
+        let class = |&i: &usize| cells[i].architecture.canonical();
+        let taken = one_of_each(&cells, 1);
+        let classes: HashSet<String> = taken.iter().map(class).collect();
+        let all: HashSet<String> = (0..cells.len()).map(|i| class(&i)).collect();
+        assert_eq!((taken.len(), &classes), (classes.len(), &all));
+        assert_ne!(taken, one_of_each(&cells, 2));
     }
 
     #[test]

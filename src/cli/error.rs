@@ -1,7 +1,7 @@
 //! How commands fail, and how that is told to the user.
 
 use crate::benchmarks::BenchmarkError;
-use crate::estimator::LoadError;
+use crate::estimator::{LoadError, QuestionError};
 use crate::evaluation::EvaluationError;
 use crate::fault::Fault;
 use crate::fine_tuning::FineTuneError;
@@ -103,6 +103,8 @@ fn hint(error: &(dyn StdError + 'static)) -> Option<String> {
         error.hint()
     } else if let Some(error) = error.downcast_ref::<LatencyError>() {
         error.hint()
+    } else if let Some(error) = error.downcast_ref::<QuestionError>() {
+        error.hint()
     } else {
         let fault =
             error.is::<Fault>() || matches!(error.downcast_ref(), Some(SearchError::Fault { .. }));
@@ -183,9 +185,11 @@ macro_rules! from_library {
 from_library!(
     crate::benchmarks::BenchmarkError,
     crate::estimator::LoadError,
+    crate::estimator::QuestionError,
     crate::estimator::WriteError,
     crate::evaluation::EvaluationError,
     crate::fine_tuning::FineTuneError,
+    crate::fitting::FitError,
     crate::lower::LowerError,
     crate::model_graph::BuildError,
     crate::search::SearchError,

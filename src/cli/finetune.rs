@@ -18,12 +18,11 @@ use std::path::{Path, PathBuf};
 
 /// Adapt a model to labels of your own.
 ///
-/// A fifth of the labels is held out and chooses what is kept: the model as it is, with its values
-/// recalibrated to the labels, a regression of the other labels on what the model knows of the
-/// networks, or (in builds with the feature `train`, from about 190 labels on, in minutes) the model
-/// trained further on them by gradient descent. What is kept never ranks the labels held out worse
-/// than the model does that it started from, and is then fitted to all labels (of more than 1,000,
-/// to a random sample of so many).
+/// What is kept is what predicts each label best from the others: the model as it is, with its values
+/// recalibrated to the labels, a regression of the labels on what the model knows of the networks, or
+/// (in builds with the feature `train`, from 150 labels on, in minutes) the model trained further on
+/// them by gradient descent. It is fitted to all labels (of more than 1,000, to a random sample of so
+/// many).
 #[derive(Debug, clap::Args)]
 #[command(
     group(clap::ArgGroup::new("what").required(true).args(["space", "onnx_dir"])),
@@ -57,7 +56,7 @@ pub(crate) struct Arguments {
     #[command(flatten)]
     model: model::ModelArguments,
 
-    /// Seed of which labels are held out.
+    /// Seed of the order of the labels.
     #[arg(long, default_value_t = 0)]
     seed: u64,
 
@@ -99,7 +98,7 @@ struct Report<'a> {
 #[derive(Serialize)]
 struct Measured {
     method: Method,
-    /// On the labels held out.
+    /// Of each label predicted from the others.
     metrics: Metrics,
 }
 
@@ -177,10 +176,7 @@ fn print(format: Format, tuned: &FineTuned, rows: usize) -> Result<(), Error> {
         row(format!("{base}, {}", describe(*method)), metrics, method == kept);
     }
     let mut out = Text::stdout();
-    out.line(&format!(
-        "{target}: {} labels to fit, {} held out to choose with:",
-        data.training, data.validation
-    ))?;
+    out.line(&format!("{target}: {} labels, each predicted from the others:", data.training))?;
     table.print(&mut out)?;
     let sample = if data.training > MOST { " (a random sample)" } else { "" };
     out.line(&format!("{} is fitted to {fitted} labels{sample}", manifest.name))?;

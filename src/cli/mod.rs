@@ -6,12 +6,14 @@
 #![deny(clippy::print_stdout, clippy::print_stderr)]
 
 mod ablate;
+mod compare;
 mod data;
 mod embed;
 mod error;
 mod evaluate;
 mod export;
 mod finetune;
+mod fit;
 mod input;
 mod labels;
 mod model;
@@ -44,6 +46,7 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     Predict(predict::Arguments),
+    Compare(compare::Arguments),
     Profile(profile::Arguments),
     Embed(embed::Arguments),
     Export(export::Arguments),
@@ -51,6 +54,7 @@ enum Command {
     Shrink(shrink::Arguments),
     Evaluate(evaluate::Arguments),
     Finetune(finetune::Arguments),
+    Fit(fit::Arguments),
     Search(search::Arguments),
     Data(data::Arguments),
     #[cfg(feature = "train")]
@@ -69,6 +73,7 @@ impl Command {
     fn run(self) -> Result<(), Error> {
         match self {
             Self::Predict(arguments) => predict::run(&arguments),
+            Self::Compare(arguments) => compare::run(&arguments),
             Self::Profile(arguments) => profile::run(&arguments),
             Self::Embed(arguments) => embed::run(&arguments),
             Self::Export(arguments) => export::run(&arguments),
@@ -76,6 +81,7 @@ impl Command {
             Self::Shrink(arguments) => shrink::run(&arguments),
             Self::Evaluate(arguments) => evaluate::run(&arguments),
             Self::Finetune(arguments) => finetune::run(&arguments),
+            Self::Fit(arguments) => fit::run(&arguments),
             Self::Search(arguments) => search::run(&arguments),
             Self::Data(arguments) => data::run(&arguments),
             #[cfg(feature = "train")]

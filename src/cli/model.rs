@@ -2,6 +2,7 @@
 
 use super::error::Error;
 use crate::estimator::Estimator;
+use crate::estimator::real::RealNetworks;
 use std::path::{Path, PathBuf};
 
 /// The `--model` option.
@@ -24,7 +25,11 @@ impl ModelArguments {
         let Some(path) = &self.model else { return Ok(Estimator::embedded()) };
         if self.folder().is_some() {
             let about = |e| Error::from(e).about(&path.display().to_string());
-            return Estimator::load(path).map_err(about);
+            // A model of real networks answers for its targets in the default model's stead.
+            return match (Estimator::load(path), RealNetworks::load(path)) {
+                (Err(_), Ok(real)) => Ok(Estimator::with_real(real)),
+                (loaded, _) => loaded.map_err(about),
+            };
         }
         path.to_str().and_then(Estimator::named).ok_or_else(|| {
             let names: Vec<&str> = Estimator::names().collect();

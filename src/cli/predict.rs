@@ -5,20 +5,30 @@ use super::input::{self, Assumptions, Networks, ReadFailure};
 use super::stdout::{Csv, Text, print_json};
 use super::table::{Table, si};
 use super::{Format, model};
-use crate::encoder::GraphBatch;
-use crate::estimator::{Estimate, Estimator, Manifest};
+use crate::benchmarks::Target;
+use crate::estimator::{Answer as Answered, Estimator, Neighbour, Question, Voice};
 use crate::graph::ComputationGraph;
+use clap::builder::PossibleValuesParser;
+use clap::builder::TypedValueParser;
 use serde::Serialize;
+use std::collections::BTreeMap;
 
-/// Estimate the accuracy that networks reach when they are trained on CIFAR-10.
+/// Estimate the accuracy that networks reach when they are trained.
 ///
-/// A fine-tuned model estimates the target of its labels instead, in their unit.
+/// On which data set, each network's input and output decide unless --target does: ImageNet-1k for
+/// images of at least 64x64, CIFAR-10 or, with 100 outputs, CIFAR-100 for smaller ones. A fine-tuned
+/// model estimates the target of its labels instead, in their unit.
 ///
-/// Only the architecture is read, never the weights. Networks are ranked by the estimate. A
-/// distance above 1 means that a network lies outside what the model was trained on; the further
-/// outside, the less the estimate is worth. Of a network whose output does not depend on its input
-/// the accuracy is that of guessing.
+/// Only the architecture is read, never the weights. Networks of one target are ranked by the
+/// estimate. A distance above 1 means that a network lies outside what the model was made from; the
+/// estimate is then rounded, and of use for a rough order at best. The interval holds 90 % of networks
+/// of families that were left out. Of a network whose output does not depend on its input the
+/// accuracy is that of guessing. What is said of a network does not depend on the others.
 #[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:\n  \
+    gennape predict resnet18.onnx convnext_tiny.onnx --neighbours 3\n  \
+    gennape predict candidates/ --target cifar100 --format csv\n  \
+    gennape predict cells/ --one-family")]
 pub(crate) struct Arguments {
     #[command(flatten)]
     input: input::NetworkArguments,
@@ -26,9 +36,50 @@ pub(crate) struct Arguments {
     #[command(flatten)]
     model: model::ModelArguments,
 
+    #[command(flatten)]
+    question: QuestionArguments,
+
+    /// Also name so many of the nearest labelled networks, with their measured accuracies.
+    #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u64).range(1..=20))]
+    neighbours: Option<u64>,
+
+    /// Also say who spoke: experts, the network's membership in what they know, and their values.
+    #[arg(long)]
+    explain: bool,
+
     /// How to print; a table is sorted by rank, the others keep the order of the arguments.
     #[arg(long, value_enum, default_value_t = Format::Table)]
     format: Format,
+}
+
+/// What is asked of networks.
+#[derive(Debug, clap::Args)]
+pub(crate) struct QuestionArguments {
+    /// What to estimate [default: what fits a network's input and output].
+    #[arg(long, value_parser = target_parser())]
+    target: Option<Target>,
+
+    /// How the networks are trained: usual, plain or, on ImageNet, strong [default: usual].
+    #[arg(long, value_name = "NAME")]
+    recipe: Option<String>,
+
+    /// The networks are variants of one small network, such as cells of a search space: rank those
+    /// that are unlike all known ones by a training-free score instead of real networks' labels.
+    #[arg(long)]
+    one_family: bool,
+}
+
+impl QuestionArguments {
+    /// The same for the library.
+    pub fn question(&self) -> Question {
+        let Self { target, recipe, one_family } = self;
+        Question { target: *target, recipe: recipe.clone(), one_family: *one_family }
+    }
+}
+
+fn target_parser() -> impl TypedValueParser<Value = Target> {
+    PossibleValuesParser::new(Target::ALL.map(Target::name))
+        .try_map(|name| Target::from_name(&name).ok_or("no such target"))
 }
 
 #[derive(Serialize)]
@@ -43,6 +94,12 @@ struct Report<'a> {
 struct NetworkReport<'a> {
     #[serde(flatten)]
     answer: &'a Answer<'a>,
+    /// Why this target.
+    target_reason: &'a str,
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    neighbours: &'a [Neighbour],
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    voices: &'a [Voice],
     #[serde(flatten)]
     assumptions: Assumptions,
 }
@@ -51,11 +108,13 @@ struct NetworkReport<'a> {
 #[derive(Serialize)]
 struct Answer<'a> {
     path: &'a str,
+    /// What the accuracy is about.
+    target: &'a str,
     /// Per cent; of a fine-tuned model in the unit of its labels.
     accuracy: f64,
     /// In the same unit.
     interval: [f64; 2],
-    /// Position by accuracy, from 1.
+    /// Position by accuracy among the networks of the target, from 1.
     rank: usize,
     in_distribution: bool,
     /// If not, it can but guess, which the accuracy says.
@@ -71,53 +130,91 @@ struct Answer<'a> {
 pub(crate) fn run(arguments: &Arguments) -> Result<(), Error> {
     let mut networks = arguments.input.read()?;
     let estimator = arguments.model.load()?;
-    let estimates = networks.answer(|graphs| {
-        let checked = |estimate: Estimate| match estimate.is_finite() {
-            true => Ok(estimate),
-            false => Err(Failure::new("the model's estimate of it is not a finite number")),
+    let question = arguments.question.question();
+    let answered = networks.answer(|graphs| {
+        let answer = |graph: &ComputationGraph| {
+            let answers = estimator.answer(&[graph], &question);
+            let answer = answers.map_err(|e| Failure::from_error(&e))?.pop();
+            match answer {
+                Some(answer) if answer.estimate.is_finite() => Ok(answer),
+                _ => Err(Failure::new("the model's estimate of it is not a finite number")),
+            }
         };
-        estimator.estimate_batch(&GraphBatch::new(graphs)).into_iter().map(checked).collect()
+        graphs.iter().map(answer).collect()
     });
-    let answers = answers(&networks, &estimates, &estimator);
+    let answers = answers(&networks, &answered, &estimator);
+    let count = arguments.neighbours.map_or(0, |n| usize::try_from(n).unwrap_or(usize::MAX));
     match arguments.format {
         Format::Json => print_json(&Report {
-            schema: 1,
+            schema: 2,
             model: &estimator.manifest().name,
             results: answers
                 .iter()
+                .zip(&answered)
                 .zip(&networks.remarks)
-                .map(|(answer, r)| NetworkReport { answer, assumptions: Assumptions::new(r) })
+                .map(|((answer, known), remarks)| NetworkReport {
+                    answer,
+                    target_reason: &known.reason,
+                    neighbours: &known.neighbours[..count.min(known.neighbours.len())],
+                    voices: if arguments.explain { &known.voices } else { &[] },
+                    assumptions: Assumptions::new(remarks),
+                })
                 .collect(),
             errors: &networks.failed,
         })?,
         Format::Csv => print_csv(&answers)?,
         Format::Table if answers.is_empty() => {}
-        Format::Table => print_table(&answers, estimator.manifest())?,
+        Format::Table => {
+            print_table(&answers, &estimator)?;
+            print_details(&answers, &answered, count, arguments.explain)?;
+        }
     }
-    let outside = answers.iter().filter(|a| !a.in_distribution).count();
-    if outside > 0 && console::user_attended_stderr() {
-        let sets: Vec<&str> =
-            estimator.manifest().labels().iter().map(|d| d.set.as_str()).collect();
-        note(&format!(
-            "{outside} of {} networks lie outside what the model was trained on ({}): their \
-             estimates rest on training-free measures, of use for a rough order at best",
-            answers.len(),
-            sets.join(", ")
-        ));
+    if console::user_attended_stderr() {
+        note_targets(&answered);
+        note_outside(&answers, &estimator);
     }
-    note_guesses(&answers, estimator.manifest());
+    note_guesses(&answers, &estimator);
     networks.status()
 }
 
+/// Says which targets were taken, and why.
+fn note_targets(answered: &[Answered]) {
+    let mut reasons: BTreeMap<(&str, &str), usize> = BTreeMap::new();
+    for answer in answered.iter().filter(|a| a.reason != "as asked") {
+        if let Some(target) = answer.target {
+            *reasons.entry((target.name(), &answer.reason)).or_default() += 1;
+        }
+    }
+    for ((target, reason), count) in reasons {
+        let of = if count == 1 { String::new() } else { format!(" of {count} networks") };
+        note(&format!("the target{of} is {target}: {reason} (--target takes another)"));
+    }
+}
+
+/// Says what estimates of foreign networks are worth.
+fn note_outside(answers: &[Answer], estimator: &Estimator) {
+    let outside = answers.iter().filter(|a| !a.in_distribution).count();
+    if outside > 0 {
+        let from = match &estimator.manifest().fine_tuning {
+            Some(_) => "the labels that the model was adapted to",
+            None => "what the model was made from",
+        };
+        note(&format!(
+            "{outside} of {} networks are unlike {from}: of use for a rough order at best",
+            answers.len()
+        ));
+    }
+}
+
 /// Says which networks are right by chance alone.
-fn note_guesses(answers: &[Answer], manifest: &Manifest) {
+fn note_guesses(answers: &[Answer], estimator: &Estimator) {
     let guesses: Vec<&Answer> = answers.iter().filter(|a| !a.depends_on_input).collect();
     let [first, others @ ..] = guesses.as_slice() else { return };
     let others = match others.len() {
         0 => String::new(),
         n => format!(" (and of {n} more)"),
     };
-    let so = match manifest.fine_tuning {
+    let so = match estimator.manifest().fine_tuning {
         None => "it can but guess, and the accuracy is that of guessing",
         Some(_) => "it can but guess, which the model's estimate leaves out of account",
     };
@@ -129,37 +226,53 @@ fn note_guesses(answers: &[Answer], manifest: &Manifest) {
 
 fn answers<'a>(
     networks: &'a Networks,
-    estimates: &[Estimate],
-    estimator: &Estimator,
+    answered: &'a [Answered],
+    estimator: &'a Estimator,
 ) -> Vec<Answer<'a>> {
-    let rank = ranks(estimates);
-    let in_per_cent = estimator.manifest().fine_tuning.is_none();
-    let round_value = |value| if in_per_cent { round(value) } else { significant(value, 6) };
-    type Network<'a> = (&'a str, &'a ComputationGraph);
-    let answer = |(((path, graph), estimate), rank): ((Network<'a>, &Estimate), usize)| Answer {
-        path,
-        accuracy: round_value(estimate.accuracy),
-        interval: estimate.interval.map(round_value),
-        rank,
-        in_distribution: estimate.in_distribution,
-        depends_on_input: estimate.depends_on_input,
-        distance: round(estimate.distance),
-        parameters: graph.parameters(),
-        macs: graph.macs(),
-        nodes: graph.len(),
-        unknown_operators: input::unknown_operators(graph),
-        fingerprint: graph.fingerprint().to_string(),
+    let rank = ranks(answered);
+    let fine_tuning = estimator.manifest().fine_tuning.as_ref();
+    let round_value = |value| match fine_tuning {
+        None => round(value),
+        Some(_) => significant(value, 6),
     };
-    networks.iter().zip(estimates).zip(rank).map(answer).collect()
+    type Network<'a> = (&'a str, &'a ComputationGraph);
+    let answer = |(((path, graph), known), rank): ((Network<'a>, &'a Answered), usize)| {
+        let estimate = &known.estimate;
+        Answer {
+            path,
+            target: match (known.target, fine_tuning) {
+                (Some(target), _) => target.name(),
+                (None, Some(tuned)) => &tuned.target,
+                (None, None) => "",
+            },
+            accuracy: round_value(estimate.accuracy),
+            interval: estimate.interval.map(round_value),
+            rank,
+            in_distribution: estimate.in_distribution,
+            depends_on_input: estimate.depends_on_input,
+            distance: round(estimate.distance),
+            parameters: graph.parameters(),
+            macs: graph.macs(),
+            nodes: graph.len(),
+            unknown_operators: input::unknown_operators(graph),
+            fingerprint: graph.fingerprint().to_string(),
+        }
+    };
+    networks.iter().zip(answered).zip(rank).map(answer).collect()
 }
 
-/// Positions by accuracy, best first; of equal ones the earlier goes first.
-fn ranks(estimates: &[Estimate]) -> Vec<usize> {
-    let mut order: Vec<usize> = (0..estimates.len()).collect();
-    order.sort_by(|&a, &b| estimates[b].accuracy.total_cmp(&estimates[a].accuracy));
-    let mut ranks = vec![0; estimates.len()];
-    for (place, i) in order.into_iter().enumerate() {
-        ranks[i] = place + 1;
+/// Positions by accuracy among the networks of the same target, best first; of equal ones the earlier
+/// goes first.
+fn ranks(answered: &[Answered]) -> Vec<usize> {
+    let mut order: Vec<usize> = (0..answered.len()).collect();
+    let accuracy = |i: usize| answered[i].estimate.accuracy;
+    order.sort_by(|&a, &b| accuracy(b).total_cmp(&accuracy(a)));
+    let mut ranks = vec![0; answered.len()];
+    let mut places: BTreeMap<Option<Target>, usize> = BTreeMap::new();
+    for i in order {
+        let place = places.entry(answered[i].target).or_default();
+        *place += 1;
+        ranks[i] = *place;
     }
     ranks
 }
@@ -174,11 +287,12 @@ fn significant(value: f64, digits: usize) -> f64 {
     format!("{value:.*e}", digits - 1).parse().unwrap_or(value)
 }
 
-fn print_table(answers: &[Answer], manifest: &Manifest) -> Result<(), Error> {
-    let target = manifest.fine_tuning.as_ref().map(|f| f.target.as_str());
+fn print_table(answers: &[Answer], estimator: &Estimator) -> Result<(), Error> {
+    let tuned = estimator.manifest().fine_tuning.as_ref().map(|f| f.target.as_str());
     let mut table = Table::new(&[
         "network",
-        target.unwrap_or("accuracy"),
+        "target",
+        tuned.unwrap_or("accuracy"),
         "90 % interval",
         "rank",
         "parameters",
@@ -186,20 +300,27 @@ fn print_table(answers: &[Answer], manifest: &Manifest) -> Result<(), Error> {
         "distance",
     ]);
     let mut ranked: Vec<&Answer> = answers.iter().collect();
-    ranked.sort_by_key(|a| a.rank);
+    ranked.sort_by_key(|a| (a.target, a.rank));
     for a in ranked {
         // Of one width, so that the numbers stay aligned.
         let side = if a.in_distribution { "inside " } else { "outside" };
+        // Digits that nobody vouches for are not shown; that of guessing is certain.
+        let rough = !a.in_distribution && a.depends_on_input;
         table.row([
             match a.unknown_operators {
                 0 => a.path.to_string(),
                 n => format!("{} ({n} unknown)", a.path),
             },
-            match target {
+            a.target.to_string(),
+            match tuned {
+                None if rough => format!("about {:.0} %   ", a.accuracy),
                 None => format!("{:.2} %", a.accuracy),
                 Some(_) => significant(a.accuracy, 4).to_string(),
             },
-            match target {
+            match tuned {
+                None if rough => {
+                    format!("{:.0} – {:.0}  ", a.interval[0], a.interval[1])
+                }
                 None => format!("{:.1} – {:.1}", a.interval[0], a.interval[1]),
                 Some(_) => a.interval.map(|bound| significant(bound, 3).to_string()).join(" – "),
             },
@@ -214,10 +335,42 @@ fn print_table(answers: &[Answer], manifest: &Manifest) -> Result<(), Error> {
     out.flush()
 }
 
+/// What was asked for besides, network by network.
+fn print_details(
+    answers: &[Answer],
+    answered: &[Answered],
+    neighbours: usize,
+    explain: bool,
+) -> Result<(), Error> {
+    let mut out = Text::stdout();
+    for (answer, known) in answers.iter().zip(answered) {
+        let mut lines = Vec::new();
+        if explain {
+            lines.push(format!("target {}: {}", answer.target, known.reason));
+            for voice in &known.voices {
+                let Voice { expert, model, membership, accuracy } = voice;
+                let about = expert.about();
+                lines.push(format!("{accuracy:.2} with weight {membership:.2}: {about} ({model})"));
+            }
+        }
+        for near in known.neighbours.iter().take(neighbours) {
+            let Neighbour { name, accuracy, distance } = near;
+            lines.push(format!("{accuracy:.2} % measured, distance {distance:.2}: {name}"));
+        }
+        if !lines.is_empty() {
+            out.line("")?;
+            out.line(answer.path)?;
+            lines.iter().try_for_each(|line| out.line(&format!("  {line}")))?;
+        }
+    }
+    out.flush()
+}
+
 fn print_csv(answers: &[Answer]) -> Result<(), Error> {
     let mut out = Csv::stdout();
     out.row([
         "path",
+        "target",
         "accuracy",
         "interval_low",
         "interval_high",

@@ -1,10 +1,10 @@
 //! Featurised graphs of a whole labelled set, compact in memory and on disk.
 
-use super::batch::guess;
+use super::batch::{described, guess};
 use super::{FEATURES, GraphFeatures};
 use crate::files;
 use crate::graph::{ComputationGraph, Operation};
-use crate::proxies::Proxies;
+use crate::proxies::{DESCRIPTORS, Descriptors, Proxies};
 use ndarray::Array2;
 use rayon::prelude::*;
 use std::collections::HashMap;
@@ -32,10 +32,12 @@ pub struct GraphStore {
     proxies: Vec<Proxies>,
     /// Of each graph, see [`GraphBatch::guesses`](super::GraphBatch::guesses).
     guesses: Vec<Option<u64>>,
+    /// Of each graph, see [`GraphBatch::descriptors`](super::GraphBatch::descriptors).
+    descriptors: Vec<Option<Box<Descriptors>>>,
 }
 
 /// First bytes of a file; the digit is the version of the format.
-const MAGIC: &[u8; 16] = b"gennape-graphs-4";
+const MAGIC: &[u8; 16] = b"gennape-graphs-5";
 
 /// Hash of the code that turns architectures and files into featurised graphs, from `build.rs`:
 /// what other code has made is never taken from a cache.
@@ -62,13 +64,16 @@ impl GraphStore {
         for start in (0..count).step_by(CHUNK) {
             let featurise = |i| {
                 let graph = graph(i)?;
-                Ok((GraphFeatures::new(&graph), Proxies::new(&graph), guess(&graph)))
+                let proxies = Proxies::new(&graph);
+                let described = described(&graph, &proxies);
+                Ok((GraphFeatures::new(&graph), proxies, guess(&graph), described))
             };
             let chunk: Result<Vec<_>, E> =
                 (start..count.min(start + CHUNK)).into_par_iter().map(featurise).collect();
-            for (features, proxies, guess) in chunk? {
+            for (features, proxies, guess, described) in chunk? {
                 store.push(&features, proxies, &mut index);
                 store.guesses.push(guess);
+                store.descriptors.push(described);
             }
             done(store.len());
         }
@@ -142,6 +147,11 @@ impl GraphStore {
         self.guesses[graph]
     }
 
+    /// Descriptors of a graph that takes large images.
+    pub fn descriptors(&self, graph: usize) -> Option<&Descriptors> {
+        self.descriptors[graph].as_deref()
+    }
+
     /// The operations of these graphs, in the order of the vocabulary.
     pub fn operations(&self, graphs: Range<usize>) -> Vec<Operation> {
         let mut met = vec![false; Operation::ALL.len()];
@@ -204,7 +214,11 @@ impl GraphStore {
         let proxies = self.proxies.iter().flat_map(|p| p.to_words());
         // No graph guesses among 2^64 classes.
         let guesses = self.guesses.iter().map(|guess| guess.unwrap_or(u64::MAX));
-        words.extend(proxies.chain(guesses).flat_map(|x| [x as u32, (x >> 32) as u32]));
+        let described = self.descriptors.iter().flatten().flat_map(|d| d.map(f64::to_bits));
+        let halves = |x: u64| [x as u32, (x >> 32) as u32];
+        words.extend(proxies.chain(guesses).flat_map(halves));
+        words.extend(self.descriptors.iter().map(|d| u32::from(d.is_some())));
+        words.extend(described.flat_map(halves));
 
         let mut bytes = Vec::with_capacity(words.len() * 4 + 96);
         bytes.extend_from_slice(MAGIC);
@@ -244,10 +258,14 @@ impl GraphStore {
             let word = |i: usize| u64::from(words[2 * i + 1]) << 32 | u64::from(words[2 * i]);
             Proxies::from_words(std::array::from_fn(word))
         };
+        let described = |words: &[u32; 2 * DESCRIPTORS.len()]| -> Box<Descriptors> {
+            let word = |i: usize| u64::from(words[2 * i + 1]) << 32 | u64::from(words[2 * i]);
+            Box::new(std::array::from_fn(|i| f64::from_bits(word(i))))
+        };
         let guess = |&[low, high]: &[u32; 2]| {
             Some(u64::from(high) << 32 | u64::from(low)).filter(|&guess| guess != u64::MAX)
         };
-        Some(Self {
+        let mut store = Self {
             rows: take(rows * (FEATURES.len() + 1))?
                 .as_chunks()
                 .0
@@ -260,7 +278,16 @@ impl GraphStore {
             edge_starts: take(graphs + 1)?,
             proxies: take(2 * Proxies::WORDS * graphs)?.as_chunks().0.iter().map(proxies).collect(),
             guesses: take(2 * graphs)?.as_chunks().0.iter().map(guess).collect(),
-        })
+            descriptors: Vec::new(),
+        };
+        for there in take(graphs)? {
+            let descriptors = match there {
+                0 => None,
+                _ => Some(described(take(2 * DESCRIPTORS.len())?.as_chunks().0.first()?)),
+            };
+            store.descriptors.push(descriptors);
+        }
+        Some(store)
     }
 }
 

@@ -57,7 +57,7 @@ pub struct FineTuning {
     pub base_hash: String,
     /// What the labels measure.
     pub target: String,
-    /// The labels; those for validation chose what was kept.
+    /// The labels.
     pub data: Data,
     /// What was kept.
     pub kept: Method,
@@ -65,7 +65,7 @@ pub struct FineTuning {
     pub fitted: usize,
     /// What turns the model's output into ranks of the labels.
     pub adaptation: Kind,
-    /// The model as it was and what was kept, fitted without the labels for validation, on those.
+    /// The model as it was, and what was kept by what it predicts of each label from the others.
     pub metrics: Comparison<Metrics>,
 }
 
@@ -182,17 +182,19 @@ impl Metrics {
         }
     }
 
+    /// How well `values` agree with what they are values of.
+    pub fn values(truth: &[f64], values: &[f64], seed: u64) -> Self {
+        let error = Measure::of(metrics::mean_absolute_error, truth, values, seed);
+        Self { mean_absolute_error: Some(error), ..Self::ranking(truth, values, seed) }
+    }
+
     /// How well `estimates` agree with these true accuracies.
     pub fn estimates(truth: &[f64], estimates: &[Estimate], seed: u64) -> Self {
         let scores: Vec<f64> = estimates.iter().map(|e| e.accuracy).collect();
         let covers = |(e, t): &(&Estimate, &f64)| (e.interval[0]..=e.interval[1]).contains(*t);
         let covered = estimates.iter().zip(truth).filter(covers).count();
-        let error = Measure::of(metrics::mean_absolute_error, truth, &scores, seed);
-        Self {
-            mean_absolute_error: Some(error),
-            coverage: Some(covered as f64 / truth.len() as f64),
-            ..Self::ranking(truth, &scores, seed)
-        }
+        let coverage = Some(covered as f64 / truth.len() as f64);
+        Self { coverage, ..Self::values(truth, &scores, seed) }
     }
 }
 

@@ -14,24 +14,31 @@
 //! }
 //! ```
 
+mod answer;
 mod evaluator;
+mod golden;
 mod manifest;
+pub mod real;
 mod surrogate;
 
+pub use answer::{Answer, Expert, Neighbour, Question, QuestionError, Voice};
 pub use evaluator::Accuracy;
+pub use golden::descriptors_hash;
 pub use manifest::{
     Comparison, Data, Epoch, FineTuning, Manifest, Measure, Method, Metrics, Recipe, Training,
 };
 
+use crate::benchmarks::Target;
 use crate::encoder::{
     Encoder, GraphBatch, GraphFeatures, GraphStore, WeightError, Weights, features_hash,
 };
 use crate::files;
 use crate::graph::{ComputationGraph, Operation};
 use crate::predictor::{Adaptation, Calibration, Head, Territory};
-use crate::proxies::Proxies;
+use crate::proxies::{Descriptors, Proxies};
 use ndarray::{Array2, ArrayView1, Axis, concatenate};
 use rayon::prelude::*;
+use real::RealNetworks;
 use std::borrow::Borrow;
 use std::fs;
 use std::io;
@@ -169,6 +176,26 @@ pub fn check_target(folder: &Path) -> Result<bool, WriteError> {
     Ok(model)
 }
 
+/// Makes `folder` a model folder with these files, as a whole or not at all.
+fn write_folder(folder: &Path, manifest: &[u8], weights: &[u8]) -> Result<(), WriteError> {
+    let fail = |source| WriteError { path: folder.into(), source };
+    let replaced = check_target(folder)?;
+    let write = |to: &Path| {
+        // A folder is a model once it has the manifest.
+        files::write(&to.join(WEIGHTS), weights)?;
+        files::write(&to.join(MANIFEST), manifest)
+    };
+    let written = match folder.is_dir() && !replaced {
+        // An empty folder may be where a file system is mounted: none can take its place.
+        true => write(folder),
+        false => files::OutputFolder::create(folder).and_then(|whole| {
+            write(whole.path())?;
+            whole.finish()
+        }),
+    };
+    written.map_err(fail)
+}
+
 /// Name, manifest and weights of a model.
 type Files = (&'static str, &'static [u8], &'static [u8]);
 
@@ -185,6 +212,9 @@ macro_rules! files {
 /// The models that are part of the program, the default first.
 const EMBEDDED: [Files; 2] = [files!("gennape-cifar10"), files!("gennape-nb101")];
 
+/// Models of real networks, which belong to the default.
+const REAL: [Files; 2] = [files!("gennape-imagenet"), files!("gennape-cifar")];
+
 /// A trained model, ready to estimate.
 #[derive(Debug, Clone)]
 pub struct Estimator {
@@ -198,6 +228,8 @@ pub struct Estimator {
     prior: Calibration,
     territory: Territory,
     adapted: Option<Adapted>,
+    /// Models of real networks, for what the [`Question`] is about.
+    real: Vec<RealNetworks>,
 }
 
 /// What fine-tuning adds to a model.
@@ -211,11 +243,11 @@ struct Adapted {
 }
 
 impl Estimator {
-    /// The default model: accuracies on CIFAR-10, trained on every family that has them.
+    /// The default model: a graph network for CIFAR-10, trained on every family of cells that has
+    /// labels, and models of real networks for every [`Target`](crate::benchmarks::Target).
     pub fn embedded() -> Self {
-        let (_, manifest, weights) = EMBEDDED[0];
         // Not data but part of the program; a test loads it.
-        Self::from_bytes(manifest, weights).expect("the embedded model is valid")
+        Self::named(EMBEDDED[0].0).expect("the embedded model is valid")
     }
 
     /// Names of the models that are part of the program, the default first.
@@ -226,7 +258,27 @@ impl Estimator {
     /// The model of this name that is part of the program.
     pub fn named(name: &str) -> Option<Self> {
         let (_, manifest, weights) = EMBEDDED.iter().find(|(known, ..)| *known == name)?;
-        Self::from_bytes(manifest, weights).ok()
+        let model = Self::from_bytes(manifest, weights).ok()?;
+        if name != EMBEDDED[0].0 {
+            return Some(model);
+        }
+        let real =
+            |(_, manifest, weights): &Files| RealNetworks::from_bytes(manifest, weights).ok();
+        Some(Self { real: REAL.iter().map(real).collect::<Option<_>>()?, ..model })
+    }
+
+    /// The default model with `real` in place of its own model of these targets.
+    pub fn with_real(real: RealNetworks) -> Self {
+        let mut model = Self::embedded();
+        let known = |target| real.facts(target).is_some();
+        model.real.retain(|other| !other.manifest().targets.iter().any(|f| known(f.target)));
+        model.real.push(real);
+        model
+    }
+
+    /// Its models of real networks.
+    pub fn real(&self) -> &[RealNetworks] {
+        &self.real
     }
 
     /// The model in `folder`: `manifest.json` and `weights.safetensors`.
@@ -290,6 +342,7 @@ impl Estimator {
             adapted: manifest.fine_tuning.as_ref().map(adapted).transpose()?,
             manifest,
             weights: file,
+            real: Vec::new(),
         })
     }
 
@@ -302,21 +355,7 @@ impl Estimator {
         let fail = |source| WriteError { path: folder.into(), source };
         let mut json = serde_json::to_vec_pretty(&self.manifest).map_err(|e| fail(e.into()))?;
         json.push(b'\n');
-        let replaced = check_target(folder)?;
-        let write = |to: &Path| {
-            // A folder is a model once it has the manifest.
-            files::write(&to.join(WEIGHTS), &self.weights)?;
-            files::write(&to.join(MANIFEST), &json)
-        };
-        let written = match folder.is_dir() && !replaced {
-            // An empty folder may be where a file system is mounted: none can take its place.
-            true => write(folder),
-            false => files::OutputFolder::create(folder).and_then(|whole| {
-                write(whole.path())?;
-                whole.finish()
-            }),
-        };
-        written.map_err(fail)
+        write_folder(folder, &json, &self.weights)
     }
 
     /// What the model says about itself.
@@ -349,7 +388,9 @@ impl Estimator {
         self.stacked(&parts)
     }
 
-    /// Estimates for `graphs`, in order, on all cores.
+    /// Estimates for `graphs`, which are of one family, in order, on all cores: ImageNet-1k
+    /// accuracies of networks for large images, CIFAR-10 accuracies of others. [`answer`](Self::answer)
+    /// says more.
     pub fn estimate<G: Borrow<ComputationGraph> + Sync>(&self, graphs: &[G]) -> Vec<Estimate> {
         let estimate = |graphs: &[G]| self.estimate_batch(&GraphBatch::new(graphs));
         graphs.par_chunks(GRAPHS_PER_TASK).flat_map_iter(estimate).collect()
@@ -389,6 +430,19 @@ impl Estimator {
             .unwrap_or_else(|_| Array2::zeros((0, self.manifest.config.embedding())))
     }
 
+    /// What real networks' labels say of a network that takes large images.
+    fn of_large_images(&self, descriptors: &Descriptors) -> Option<Estimate> {
+        let target = Target::ImageNet1k;
+        let known = self.real.iter().find_map(|model| model.estimate(descriptors, target, None))?;
+        Some(Estimate {
+            accuracy: known.accuracy,
+            interval: known.interval,
+            distance: known.distance,
+            in_distribution: known.distance <= 1.0,
+            depends_on_input: true,
+        })
+    }
+
     /// Estimates for graphs whose embeddings are known already.
     fn estimate_embedded(&self, graphs: &GraphBatch, embeddings: &Array2<f32>) -> Vec<Estimate> {
         let scores = self.head.scores(embeddings.view());
@@ -413,6 +467,11 @@ impl Estimator {
         };
         let mut estimates: Vec<Estimate> =
             scores.iter().zip(graphs.proxies()).zip(distances).map(general).collect();
+        for (estimate, descriptors) in estimates.iter_mut().zip(graphs.descriptors()) {
+            if let Some(known) = descriptors.as_ref().and_then(|d| self.of_large_images(d)) {
+                *estimate = known;
+            }
+        }
         for (estimate, guess) in estimates.iter_mut().zip(graphs.guesses()) {
             if let Some(classes) = guess {
                 // One output stands for two classes.
@@ -583,7 +642,8 @@ mod tests {
         let head = Head::new(&manifest.config, &weights).unwrap();
         let embeddings = encoder.embed(graphs.features());
         let scores: Vec<f64> = head.scores(embeddings.view()).into_iter().map(f64::from).collect();
-        let adaptation = Adaptation::recalibrate(&scores, &[1.0, 2.0, 3.0, 5.0, 4.0, 6.0]).unwrap();
+        let adaptation =
+            Adaptation::recalibrate(&scores, &[1.0, 2.0, 3.0, 5.0, 4.0, 6.0]).unwrap().0;
         adaptation.store(&mut file);
         let territory = Estimator::embedded().territory().around(embeddings.view(), [].into());
         territory.store("adaptation.territory", &mut file);
@@ -604,7 +664,7 @@ mod tests {
         let features = Adaptation::features(&estimates, embeddings.view(), graphs.proxies());
         let groups = features.each_ref().map(Array2::view);
         let fitted = Adaptation::fit(&groups, &estimates).unwrap();
-        let recalibrated = Adaptation::recalibrate(&estimates, &estimates).unwrap();
+        let recalibrated = Adaptation::recalibrate(&estimates, &estimates).unwrap().0;
         let base = testing::file(&testing::tensors(&manifest(Kind::Linear).config, 3));
 
         type Damage = fn(&mut WeightFile);

@@ -2,18 +2,18 @@
 
 use super::Estimator;
 use crate::graph::ComputationGraph;
-use crate::proxies::{DESCRIPTORS, Proxies};
+use crate::proxies::{MEASURES, Proxies};
 use crate::search::algorithms::Surrogate;
 use ndarray::Array2;
 use rayon::prelude::*;
 
-/// Networks are alike when their training-free [descriptors](Proxies::descriptors) are, and as good
+/// Networks are alike when their training-free [descriptors](Proxies::measures) are, and as good
 /// as the model estimates.
 impl Surrogate for Estimator {
     fn features(&self, graphs: &[ComputationGraph]) -> Array2<f64> {
-        let rows: Vec<[f64; DESCRIPTORS]> =
-            graphs.par_iter().map(|graph| Proxies::new(graph).descriptors()).collect();
-        Array2::from_shape_fn((rows.len(), DESCRIPTORS), |(i, j)| rows[i][j])
+        let rows: Vec<[f64; MEASURES]> =
+            graphs.par_iter().map(|graph| Proxies::new(graph).measures()).collect();
+        Array2::from_shape_fn((rows.len(), MEASURES), |(i, j)| rows[i][j])
     }
 
     fn prior(&self, graphs: &[ComputationGraph]) -> Vec<f64> {

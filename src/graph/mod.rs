@@ -199,6 +199,21 @@ impl ComputationGraph {
         outputs.map(|i| self.node(i).output.channels).next().unwrap_or(0)
     }
 
+    /// Height and width of the images that the network takes, the largest if it takes several;
+    /// none of a network for anything else.
+    pub fn image(&self) -> Option<[u64; 2]> {
+        let inputs = self.nodes().filter(|n| n.operation == Operation::Input).map(|n| n.output);
+        let images =
+            inputs.filter(|e| (1..=4).contains(&e.channels) && e.height > 1 && e.width > 1);
+        images.map(|e| [e.height, e.width]).max()
+    }
+
+    /// Whether it takes images larger than benchmarks for small ones have (CIFAR, SVHN, ImageNet at
+    /// 16 or 32 pixels).
+    pub fn takes_large_images(&self) -> bool {
+        self.image().is_some_and(|[height, width]| height.min(width) >= 64)
+    }
+
     /// Records how many coefficients of the original network folding has absorbed.
     pub(crate) fn with_folded_parameters(mut self, folded: u64) -> Self {
         self.folded = folded;

@@ -4,7 +4,7 @@ use super::Territory;
 use super::calibration::{pool_adjacent, quantile};
 use crate::encoder::{WeightError, WeightFile, Weights};
 use crate::metrics::mean_ranks;
-use crate::proxies::{DESCRIPTORS, Proxies};
+use crate::proxies::{MEASURES, Proxies};
 use linfa_linalg::eigh::EighInto;
 use ndarray::{Array1, Array2, ArrayView1, ArrayView2, Axis, Zip, s};
 use rayon::prelude::*;
@@ -253,18 +253,18 @@ impl Adaptation {
     pub const GROUPS: [&str; 3] = ["estimate", "embedding", "proxies"];
 
     /// What a model's estimates are adapted by: its estimate of each network, its embedding and
-    /// [`Proxies::descriptors`]; `[networks, features]` each.
+    /// [`Proxies::measures`]; `[networks, features]` each.
     pub fn features(
         estimates: &[f64],
         embeddings: ArrayView2<f32>,
         proxies: &[Proxies],
     ) -> [Array2<f64>; 3] {
-        let descriptors = proxies.iter().flat_map(Proxies::descriptors).collect();
+        let descriptors = proxies.iter().flat_map(Proxies::measures).collect();
         [
             Array2::from_shape_fn((estimates.len(), 1), |(i, _)| estimates[i]),
             embeddings.mapv(f64::from),
             // As many as the shape says.
-            Array2::from_shape_vec((proxies.len(), DESCRIPTORS), descriptors).unwrap_or_default(),
+            Array2::from_shape_vec((proxies.len(), MEASURES), descriptors).unwrap_or_default(),
         ]
     }
 
@@ -309,22 +309,31 @@ impl Adaptation {
     }
 
     /// Fits `targets` by an increasing function of `estimates`: other values in the same order,
-    /// however bad that is.
+    /// however bad that is. Also the rank predicted for each label from the others alone.
     ///
     /// # Errors
     /// With fewer than five labels, labels that are all the same, or estimates that are not finite.
-    pub fn recalibrate(estimates: &[f64], targets: &[f64]) -> Result<Self, AdaptationError> {
+    pub fn recalibrate(
+        estimates: &[f64],
+        targets: &[f64],
+    ) -> Result<(Self, Vec<f64>), AdaptationError> {
         let (ranks, values) = ranks(targets)?;
-        let mut points: Vec<(f64, f64)> = estimates.iter().copied().zip(ranks).collect();
-        points.sort_by(|a, b| a.0.total_cmp(&b.0));
+        let mut order: Vec<usize> = (0..estimates.len()).collect();
+        order.sort_by(|&a, &b| estimates[a].total_cmp(&estimates[b]));
+        let points: Vec<(f64, f64)> = order.iter().map(|&i| (estimates[i], ranks[i])).collect();
         let curve = Curve::increasing(&points).ok_or(AdaptationError::Constant)?;
-        let residual = |i: usize| {
+        let predicted = |i: usize| {
             let others = [&points[..i], &points[i + 1..]].concat();
-            Curve::increasing(&others).map(|curve| (curve.at(points[i].0) - points[i].1).abs())
+            Curve::increasing(&others).map(|curve| curve.at(points[i].0))
         };
-        let residuals: Option<_> = (0..points.len()).into_par_iter().map(residual).collect();
-        let radius = quantile(residuals.ok_or(AdaptationError::Constant)?);
-        Ok(Self { regression: Regression::Increasing(curve), values, radius })
+        let predicted: Option<Vec<f64>> =
+            (0..points.len()).into_par_iter().map(predicted).collect();
+        let predicted = predicted.ok_or(AdaptationError::Constant)?;
+        let errors = predicted.iter().zip(&points).map(|(p, point)| (p - point.1).abs());
+        let radius = quantile(errors.collect());
+        let mut left_out = vec![0.0; order.len()];
+        order.iter().zip(predicted).for_each(|(&i, rank)| left_out[i] = rank);
+        Ok((Self { regression: Regression::Increasing(curve), values, radius }, left_out))
     }
 
     /// What turns features into ranks.
@@ -419,7 +428,7 @@ impl Adaptation {
                 features: weights.matrix(&tensor("labels"), labels, features)?,
             })
         };
-        let groups = Self::GROUPS.into_iter().zip([1, embedding, DESCRIPTORS]).map(group);
+        let groups = Self::GROUPS.into_iter().zip([1, embedding, MEASURES]).map(group);
         let groups = groups.collect::<Result<_, WeightError>>()?;
         let kernel = Kernel { groups, gaussian: kind == Kind::Gaussian, coefficients };
         Ok(Self { regression: Regression::Kernel(kernel), values, radius })
@@ -545,7 +554,7 @@ mod tests {
 
     /// Networks whose estimate says less than one of their two costs.
     fn networks(count: usize) -> ([Array2<f64>; 3], Vec<f64>) {
-        let groups = [random(count, 1, 6), random(count, 4, 7), random(count, DESCRIPTORS, 8)];
+        let groups = [random(count, 1, 6), random(count, 4, 7), random(count, MEASURES, 8)];
         let targets = (0..count).map(|i| 90.0 + groups[0][[i, 0]] + 2.0 * groups[2][[i, 1]]);
         let targets = targets.collect();
         (groups, targets)
@@ -562,7 +571,7 @@ mod tests {
         let estimates: Vec<f64> = groups[0].column(0).to_vec();
         let adaptations = [
             Adaptation::fit(&train, &targets[..40]).unwrap(),
-            Adaptation::recalibrate(&estimates[..40], &targets[..40]).unwrap(),
+            Adaptation::recalibrate(&estimates[..40], &targets[..40]).unwrap().0,
         ];
         assert_ne!(adaptations[0].kind(), Kind::Increasing);
         for adaptation in adaptations {
@@ -606,7 +615,7 @@ mod tests {
             let sign = [-1.0, 0.0, 1.0][seed as usize % 3];
             let targets: Vec<f64> =
                 estimates.iter().zip(noise).map(|(e, n)| 1e-4 * (sign * e + n)).collect();
-            let adaptation = Adaptation::recalibrate(&estimates, &targets).unwrap();
+            let (adaptation, _) = Adaptation::recalibrate(&estimates, &targets).unwrap();
             let ascending: Vec<f64> = (-40..40).map(|i| f64::from(i) / 10.0).collect();
             let column = Array2::from_shape_vec((80, 1), ascending).unwrap();
             let predicted = adaptation.predict(&[column.view()]);
@@ -614,7 +623,7 @@ mod tests {
         }
         let same = Adaptation::recalibrate(&[91.0; 9], &[1., 2., 3., 4., 5., 6., 7., 8., 9.]);
         let at = |estimate| {
-            same.as_ref().unwrap().predict(&[Array2::from_elem((1, 1), estimate).view()])[0]
+            same.as_ref().unwrap().0.predict(&[Array2::from_elem((1, 1), estimate).view()])[0]
         };
         assert!(at(90.0) < at(91.0) && at(91.0) < at(92.0));
         assert!((at(91.0) - 5.0).abs() < 0.1, "{}", at(91.0));

@@ -16,6 +16,7 @@ mod ensemble;
 mod flops;
 mod fuzzy;
 mod head;
+mod process;
 mod standard;
 mod territory;
 
@@ -25,5 +26,6 @@ pub use ensemble::Ensemble;
 pub use flops::{FlopsTransform, log_gflops};
 pub use fuzzy::{FuzzyClusters, FuzzyHeads};
 pub use head::Head;
+pub use process::{Fitted, Fitting, Hyperparameters, NotPositive, Prediction, Process, Rows};
 pub use standard::Standardisation;
 pub use territory::Territory;

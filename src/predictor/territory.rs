@@ -86,6 +86,11 @@ impl Territory {
         if distance >= UNKNOWN { 0.0 } else { 1.0 / (1.0 + distance.powi(8)) }
     }
 
+    /// Whether training met every kind of node that the network has.
+    pub fn knows_kinds(&self, graph: &GraphFeatures) -> bool {
+        graph.kinds().all(|kind| self.kinds.binary_search(&kind).is_ok())
+    }
+
     /// Distance of a network to the nearest centroid; 1 is the 99 % quantile among validation
     /// networks. With nodes of unknown kinds it is at least 2 plus their share: what is learned of
     /// nodes of other kinds says nothing of them, wherever the embedding lies.

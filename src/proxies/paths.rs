@@ -60,6 +60,10 @@ pub struct PathMeasures {
     /// Expected number of poolings along a path that keep the resolution: they blur the map and
     /// leave nothing that could be trained.
     pub smoothing: f64,
+    /// Expected number of activation functions along a path.
+    pub activation_functions: f64,
+    /// Expected number of products of two computed tensors along a path.
+    pub matrix_products: f64,
 }
 
 /// What is known of a node from what comes before it.
@@ -107,6 +111,10 @@ impl PathMeasures {
                 }
             } else if smooths(node) {
                 measures.smoothing += flow[i];
+            } else if node.operation == Operation::MatMul {
+                measures.matrix_products += flow[i];
+            } else if is_activation(node) {
+                measures.activation_functions += flow[i];
             }
             let parts = parts(graph, &nodes, &forward, i);
             let sum: f64 = parts.iter().map(|p| p.1).sum();
@@ -155,7 +163,7 @@ fn step(node: &Node, parts: &[(usize, f64)], forward: &[Forward]) -> Forward {
         variance: bounded(match node.operation {
             _ if weighted => 1.0,
             Affine | LayerNorm | RmsNorm | GroupNorm | InstanceNorm | L2Norm => 1.0,
-            Relu | Clip | LeakyRelu | PRelu | Elu | Silu | HardSwish | Gelu | Mish => sum / 2.0,
+            _ if is_activation(node) => sum / 2.0,
             Concat => sum / node.output.channels.max(1) as f64,
             AveragePool => sum / node.window.kernel.map(f64::from).iter().product::<f64>().sqrt(),
             _ => sum,
@@ -174,6 +182,11 @@ fn log_sum(logarithms: impl Iterator<Item = f64> + Clone) -> f64 {
     } else {
         0.0
     }
+}
+
+fn is_activation(node: &Node) -> bool {
+    use Operation::*;
+    matches!(node.operation, Relu | Clip | LeakyRelu | PRelu | Elu | Silu | HardSwish | Gelu | Mish)
 }
 
 fn smooths(node: &Node) -> bool {

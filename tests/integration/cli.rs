@@ -83,7 +83,7 @@ fn predictions_follow_the_json_schema() {
     let outcome = gennape(&["predict", VIT, RESNET, "--format", "json"]).succeeds();
     assert_eq!(outcome.stderr, "");
     let json = outcome.json();
-    assert_eq!(json["schema"], 1);
+    assert_eq!(json["schema"], 2);
     assert!(json["model"].is_string());
     assert_eq!(json["errors"], Value::Array(vec![]));
     let results = json["results"].as_array().unwrap();
@@ -100,6 +100,8 @@ fn predictions_follow_the_json_schema() {
         for count in ["parameters", "macs", "nodes", "rank"] {
             assert!(result[count].as_u64().unwrap() > 0);
         }
+        assert_eq!(result["target"], "imagenet1k");
+        assert_eq!(result["target_reason"], "images of 224x224");
         assert_eq!(result["unknown_operators"], 0);
         assert_eq!(result["fingerprint"].as_str().unwrap().len(), 32);
     }
@@ -117,10 +119,15 @@ fn formats_agree() {
         for name in ["accuracy", "rank", "distance", "macs", "in_distribution"] {
             assert_eq!(result[name].to_string(), row[name], "{name}");
         }
+        assert_eq!(result["target"], row["target"].as_str());
         assert_eq!(result["interval"][1].to_string(), row["interval_high"]);
         let line = table.stdout.lines().find(|l| l.contains(&row["path"])).unwrap();
         let accuracy: f64 = row["accuracy"].parse().unwrap();
-        assert!(line.contains(&format!("{accuracy:.2} %")), "{line}");
+        let shown = match row["in_distribution"].as_str() {
+            "true" => format!("{accuracy:.2} %"),
+            _ => format!("about {accuracy:.0} %"),
+        };
+        assert!(line.contains(&shown), "{line}");
     }
     let ranks = table.stdout.lines().skip(1).map(|l| l.contains(RESNET)).collect::<Vec<_>>();
     assert_eq!(ranks[0], json["results"][0]["rank"] == 1, "a table is sorted by rank");
@@ -144,7 +151,7 @@ fn a_file_that_fails_does_not_stop_the_others() {
 }
 
 #[test]
-fn folders_are_searched_in_order() {
+pub fn folders_are_searched_in_order() {
     let folder = folder("search");
     fs::create_dir_all(folder.join("b/deep")).unwrap();
     for name in ["c.onnx", "b/deep/x.ONNX", "a.onnx"] {

@@ -11,6 +11,7 @@ mod kills;
 mod malformed;
 mod operators;
 mod outputs;
+mod real;
 mod round_trip;
 mod search;
 mod shapes;

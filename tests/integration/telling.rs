@@ -562,6 +562,18 @@ fn every_hint_works_as_typed() {
         situation("output.rs", &finetune, "--overwrite", with_option()),
         made("output.rs", shrink(&changing, &changing), "another name with -o", with("-o", &small)),
         situation(
+            "compare.rs",
+            &["compare", RESNET],
+            "gennape predict",
+            instead(&["predict", RESNET]),
+        ),
+        situation(
+            "compare.rs",
+            &["compare", RESNET, "data/examples/nasbench201_best.onnx"],
+            "--target imagenet1k",
+            Box::new(|arguments, hint| [arguments, &words(hint)[..2]].concat()),
+        ),
+        situation(
             "evaluate.rs",
             &["evaluate", "--report", "models/evaluation.json", "--format", "svg"],
             "name a labelled set",

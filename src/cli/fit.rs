@@ -1,0 +1,120 @@
+//! `gennape fit`: a new model of real networks.
+
+use super::error::Error;
+use super::output::model_folder;
+use super::progress::Stages;
+use super::stdout::Text;
+use super::table::Table;
+use crate::benchmarks::{self, real::LabelSet};
+use crate::estimator::real::{Manifest, Ranking};
+use crate::fitting::{self, Options};
+use clap::ValueEnum;
+use std::path::PathBuf;
+
+/// Fit a model to real networks with measured accuracies.
+///
+/// The data folder holds them as a table with ONNX files beside it: onnx_zoo/imagenet_labels.csv
+/// (columns file, name, family, superfamily, recipe, strength, img_size, input, top1, best), or
+/// cifar_zoo/labels.csv (file, source, network, family, dataset, accuracy).
+///
+/// Hyperparameters are drawn at random, and those that predict networks of families left out best are
+/// kept. What is printed of a family was predicted without it, with hyperparameters that were chosen
+/// without it. It needs no libtorch.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Arguments {
+    /// Which labels.
+    #[arg(value_enum)]
+    labels: Labels,
+    /// Folder with the labelled sets [default: $GENNAPE_DATA].
+    #[arg(long, value_name = "DIR")]
+    data: Option<PathBuf>,
+    /// Hyperparameters to try [default: 1500 for imagenet, 40 for cifar].
+    #[arg(long, value_parser = clap::value_parser!(u16).range(1..))]
+    tries: Option<u16>,
+    /// How many of them to keep, whose mean is taken [default: 5 for imagenet, all for cifar, which
+    /// has too few labels to choose by].
+    #[arg(long, value_parser = clap::value_parser!(u16).range(1..))]
+    keep: Option<u16>,
+    /// Seed of these.
+    #[arg(long, default_value_t = 0)]
+    seed: u64,
+    /// Folder to write the model to; its last part names the model.
+    #[arg(short, long, value_name = "DIR")]
+    output: PathBuf,
+    /// Replace the model that is in this folder.
+    #[arg(long)]
+    overwrite: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Labels {
+    /// Top-1 accuracies on ImageNet-1k.
+    Imagenet,
+    /// Accuracies on CIFAR-10, CIFAR-100 and SVHN.
+    Cifar,
+}
+
+pub(crate) fn run(arguments: &Arguments) -> Result<(), Error> {
+    let data = benchmarks::data_folder(arguments.data.as_deref())?;
+    let (set, name, tries, keep) = match arguments.labels {
+        Labels::Imagenet => (LabelSet::imagenet(&data)?, "imagenet", 1500, 5),
+        Labels::Cifar => (LabelSet::cifar(&data)?, "cifar", 40, u16::MAX),
+    };
+    let tries = arguments.tries.unwrap_or(tries);
+    let keep = arguments.keep.unwrap_or(keep).min(tries);
+    let _lock = model_folder(&arguments.output, arguments.overwrite, None)?;
+    let Arguments { seed, output, .. } = arguments;
+    let model = output.file_name().unwrap_or(output.as_os_str());
+    let options = Options {
+        name: model.to_string_lossy().into_owned(),
+        command: format!(
+            "gennape fit {name} --tries {tries} --keep {keep} --seed {seed} -o {}",
+            output.display()
+        ),
+        tries: tries.into(),
+        keep: keep.into(),
+        seed: *seed,
+    };
+    let stages = Stages::new(options.name.clone());
+    let fitted = fitting::fit(&set, &options, &|stage, done, of| stages.reach(stage, done, of))?;
+    fitted.save(&arguments.output)?;
+    print(fitted.manifest())
+}
+
+fn print(manifest: &Manifest) -> Result<(), Error> {
+    let mut table = Table::new(&[
+        "target",
+        "left out",
+        "ranked by",
+        "Spearman",
+        "Kendall τ-b",
+        "MAE",
+        "in family",
+        "equal MACs",
+        "pairs",
+        "covered",
+        "width",
+    ]);
+    for part in &manifest.evaluation {
+        for ranking in &part.rankings {
+            let Ranking { ranked_by, spearman, kendall, mean_absolute_error: error, .. } = ranking;
+            let or_empty = |x: Option<f64>| x.map_or_else(String::new, |x| format!("{x:.3}"));
+            table.row([
+                part.target.to_string(),
+                part.left_out.clone(),
+                ranked_by.clone(),
+                format!("{:.3}", spearman.0),
+                format!("{:.3}", kendall.0),
+                format!("{:.3} %", error.0),
+                or_empty(ranking.within_family),
+                or_empty(ranking.at_equal_macs),
+                format!("{:.3}", ranking.pairs),
+                or_empty(ranking.coverage),
+                or_empty(ranking.width),
+            ]);
+        }
+    }
+    let mut out = Text::stdout();
+    table.print(&mut out)?;
+    out.flush()
+}

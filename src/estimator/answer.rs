@@ -1,0 +1,274 @@
+//! Who answers what is asked of a network.
+
+use super::real::{RealEstimate, RealNetworks};
+use super::{Estimate, Estimator};
+use crate::benchmarks::Target;
+use crate::encoder::{GraphBatch, GraphFeatures};
+use crate::graph::ComputationGraph;
+use crate::predictor::Territory;
+use crate::proxies::{Proxies, descriptors};
+use serde::Serialize;
+use std::borrow::Borrow;
+
+/// What is asked of networks.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Question {
+    /// What to estimate; without it, the network's input and output [decide](Target::of).
+    pub target: Option<Target>,
+    /// Whether the networks are variants of one small design, such as cells of one space: those that
+    /// are foreign are then ranked by the training-free score instead of by real networks' labels.
+    pub one_family: bool,
+    /// How the networks are trained, by the name of a [recipe](super::real::Facts::recipes).
+    pub recipe: Option<String>,
+}
+
+impl Question {
+    /// What a search asks of the networks of its space.
+    pub fn of_one_family() -> Self {
+        Self { one_family: true, ..Self::default() }
+    }
+}
+
+/// What has something to say of a network.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Expert {
+    /// The head on the encoder's embedding, of networks like those it was trained on.
+    Head,
+    /// The training-free score, of foreign networks of one family.
+    Score,
+    /// The Gaussian process on real networks' descriptors.
+    Process,
+    /// What was fitted to a user's labels.
+    Adaptation,
+}
+
+impl Expert {
+    /// In a few words.
+    pub fn about(self) -> &'static str {
+        match self {
+            Self::Head => "graph network trained on benchmark cells",
+            Self::Score => "training-free score within one family",
+            Self::Process => "Gaussian process on labelled real networks",
+            Self::Adaptation => "adapted to labels of one's own",
+        }
+    }
+}
+
+/// An expert's part of an estimate.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Voice {
+    /// Who speaks.
+    pub expert: Expert,
+    /// Of which model.
+    pub model: String,
+    /// The network's membership in what the expert knows; all add up to 1.
+    pub membership: f64,
+    /// What it says.
+    pub accuracy: f64,
+}
+
+/// A labelled network near the one that is asked about.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Neighbour {
+    /// Its name, with recipe or author.
+    pub name: String,
+    /// Measured, in per cent.
+    pub accuracy: f64,
+    /// From the network that is asked about, in the unit of [`Estimate::distance`].
+    pub distance: f64,
+}
+
+/// The answer to a [`Question`] about one network.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Answer {
+    /// What is estimated; none of a model with a target of its own.
+    pub target: Option<Target>,
+    /// Why this target.
+    pub reason: String,
+    /// The estimate.
+    pub estimate: Estimate,
+    /// Who spoke.
+    pub voices: Vec<Voice>,
+    /// The nearest networks with labels of the target, the nearest first.
+    pub neighbours: Vec<Neighbour>,
+    /// How good the network is, on a scale on which differences have [odds](Self::odds).
+    merit: f64,
+    /// Log-odds for a difference of 1.
+    odds: f64,
+}
+
+impl Answer {
+    /// The probability that this network is better than another, by the same target; calibrated on
+    /// pairs of real networks of families that were left out, where the process speaks alone.
+    pub fn better_than(&self, other: &Self) -> f64 {
+        let odds = self.odds.min(other.odds);
+        1.0 / (1.0 + (-odds * (self.merit - other.merit)).exp())
+    }
+}
+
+/// Why a question has no answer.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum QuestionError {
+    /// The model doesn't estimate this.
+    #[error("the model '{model}' does not estimate {target}")]
+    Target {
+        /// The model.
+        model: String,
+        /// The target.
+        target: Target,
+    },
+    /// The target has no such recipe.
+    #[error("{target} has no recipe '{recipe}'")]
+    Recipe {
+        /// The target.
+        target: Target,
+        /// What was asked for.
+        recipe: String,
+        /// The recipes that there are.
+        known: Vec<String>,
+    },
+}
+
+impl QuestionError {
+    /// What the user can do about it, where that is known.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::Target { .. } => Some("leave --model out".into()),
+            Self::Recipe { known, .. } => Some(format!("give one of {}", known.join(", "))),
+        }
+    }
+}
+
+impl Estimator {
+    /// What the model says of `graphs`, in order, on the calling thread. What it says of one does
+    /// not depend on the others.
+    ///
+    /// # Errors
+    /// When the model does not have the target, or the target not the recipe.
+    pub fn answer<G: Borrow<ComputationGraph>>(
+        &self,
+        graphs: &[G],
+        question: &Question,
+    ) -> Result<Vec<Answer>, QuestionError> {
+        graphs.iter().map(|graph| self.answer_one(graph.borrow(), question)).collect()
+    }
+
+    fn answer_one(
+        &self,
+        graph: &ComputationGraph,
+        question: &Question,
+    ) -> Result<Answer, QuestionError> {
+        if self.real.is_empty() {
+            return self.own_answer(graph, question);
+        }
+        let (target, reason) = match (question.target, Target::of(graph)) {
+            (Some(target), _) => (target, "as asked".to_string()),
+            // Benchmarks' cells have CIFAR-10 labels, for whatever they are built.
+            (None, (Target::Cifar100, reason)) if question.one_family => (Target::Cifar10, reason),
+            (None, found) => found,
+        };
+        let cells = target == Target::Cifar10;
+        // What is made of nothing but what labelled cells are made of is one.
+        let knows = || self.territory.knows_kinds(&GraphFeatures::new(graph));
+        if cells && (question.one_family || question.recipe.is_none() && knows()) {
+            let answer = self.own_answer(graph, &Question { target: None, ..question.clone() })?;
+            return Ok(Answer { target: Some(target), reason, ..answer });
+        }
+        let model = self.real.iter().find(|model| model.facts(target).is_some());
+        let absent = || QuestionError::Target { model: self.manifest.name.clone(), target };
+        let model = model.ok_or_else(absent)?;
+        let facts = model.facts(target).ok_or_else(absent)?;
+        let descriptors = descriptors(graph, &Proxies::new(graph));
+        let recipe = question.recipe.as_deref();
+        let known =
+            model.estimate(&descriptors, target, recipe).ok_or_else(|| QuestionError::Recipe {
+                target,
+                recipe: recipe.unwrap_or_default().into(),
+                known: facts.recipes.iter().map(|(name, _)| name.clone()).collect(),
+            })?;
+        let mut answer = Answer {
+            target: Some(target),
+            reason,
+            estimate: Estimate {
+                accuracy: known.accuracy,
+                interval: known.interval,
+                distance: known.distance,
+                in_distribution: known.distance <= 1.0,
+                depends_on_input: graph.depends_on_input(),
+            },
+            voices: vec![voice(Expert::Process, &model.manifest().name, 1.0, known.accuracy)],
+            neighbours: neighbours(model, &known, facts.reach),
+            merit: known.merit,
+            odds: facts.odds,
+        };
+        if !graph.depends_on_input() {
+            let chance = 100.0 / target.classes() as f64;
+            (answer.estimate.accuracy, answer.estimate.interval) = (chance, [chance; 2]);
+            answer.merit = -facts.value(chance);
+        }
+        Ok(answer)
+    }
+
+    /// The answer of a model that has one target.
+    fn own_answer(
+        &self,
+        graph: &ComputationGraph,
+        question: &Question,
+    ) -> Result<Answer, QuestionError> {
+        let name = &self.manifest.name;
+        match question.target {
+            None | Some(Target::Cifar10) if self.adapted.is_none() => {}
+            None => {}
+            Some(target) => return Err(QuestionError::Target { model: name.clone(), target }),
+        }
+        if let Some(recipe) = &question.recipe {
+            let (target, recipe, known) = (Target::Cifar10, recipe.clone(), Vec::new());
+            return Err(QuestionError::Recipe { target, recipe, known });
+        }
+        let batch = GraphBatch::new(&[graph]);
+        let embeddings = self.encoder.embed(batch.features());
+        let estimate = self.estimate_embedded(&batch, &embeddings)[0];
+        let distance = self.territory.distance(embeddings.row(0), &batch.features()[0]);
+        let known = Territory::membership(distance);
+        let voices = match &self.adapted {
+            Some(_) => vec![voice(Expert::Adaptation, name, 1.0, estimate.accuracy)],
+            None => {
+                let score = f64::from(self.head.scores(embeddings.view())[0]);
+                let prior = batch.proxies()[0].score();
+                let mut voices = vec![
+                    voice(Expert::Head, name, known, self.calibration.accuracy(score)),
+                    voice(Expert::Score, name, 1.0 - known, self.prior.accuracy(prior)),
+                ];
+                voices.retain(|voice| voice.membership > 0.0);
+                voices
+            }
+        };
+        let [low, high] = estimate.interval;
+        // A logistic distribution has 90 % within 2.94 of its scales, and a difference of two of
+        // them is wider by √2.
+        let scale = (high - low).max(1e-6) / (2.0 * 2.944);
+        Ok(Answer {
+            target: self.adapted.is_none().then_some(Target::Cifar10),
+            reason: "the model's".into(),
+            estimate,
+            voices,
+            neighbours: Vec::new(),
+            merit: estimate.accuracy,
+            odds: 1.0 / (scale * std::f64::consts::SQRT_2),
+        })
+    }
+}
+
+fn voice(expert: Expert, model: &str, membership: f64, accuracy: f64) -> Voice {
+    Voice { expert, model: model.into(), membership, accuracy }
+}
+
+fn neighbours(model: &RealNetworks, estimate: &RealEstimate, reach: f64) -> Vec<Neighbour> {
+    let neighbour = |&(row, distance): &(usize, f64)| {
+        let known = &model.manifest().networks[row];
+        Neighbour { name: known.name.clone(), accuracy: known.accuracy, distance: distance / reach }
+    };
+    estimate.neighbours.iter().map(neighbour).collect()
+}
