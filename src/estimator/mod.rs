@@ -244,7 +244,7 @@ struct Adapted {
 
 impl Estimator {
     /// The default model: a graph network for CIFAR-10, trained on every family of cells that has
-    /// labels, and models of real networks for every [`Target`](crate::benchmarks::Target).
+    /// labels, and models of real networks for every [`Target`].
     pub fn embedded() -> Self {
         // Not data but part of the program; a test loads it.
         Self::named(EMBEDDED[0].0).expect("the embedded model is valid")

@@ -19,7 +19,7 @@ const CLIP: f64 = 3.0;
 /// target.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Hyperparameters {
-    /// Of the product of the [`LINEAR`] descriptors.
+    /// Of the product of parameters, MACs, resolution and activations (their logarithms).
     pub linear: f64,
     /// Of a Matérn-3/2 kernel on the descriptors of each [`Aspect`].
     pub aspects: [f64; Aspect::ALL.len()],
