@@ -195,6 +195,24 @@ pub fn regret(truth: &[f64], scores: &[f64]) -> Option<f64> {
     Some(best - truth[predicted])
 }
 
+/// True rank, from 1, of the best of the `k` items with the highest scores; of equal values, the
+/// earlier item counts as higher.
+///
+/// Also `None` when `k` is 0.
+pub fn rank_of_best(truth: &[f64], scores: &[f64], k: usize) -> Option<f64> {
+    if !comparable(truth, scores, 1) || k == 0 {
+        return None;
+    }
+    let highest = |values: &[f64]| {
+        let mut order: Vec<usize> = (0..values.len()).collect();
+        order.sort_by(|&a, &b| compare(values[b], values[a]).then(a.cmp(&b)));
+        order
+    };
+    let chosen = &highest(scores)[..k.min(scores.len())];
+    let rank = highest(truth).iter().position(|i| chosen.contains(i))?;
+    Some((rank + 1) as f64)
+}
+
 /// Normalised discounted cumulative gain of the `k` items with the highest scores, at most 1.
 ///
 /// An item's gain is its true value itself and its discount is log2(position + 1); items with
@@ -387,6 +405,17 @@ mod tests {
         assert_eq!(top_k_overlap(&ACCURACY, &SCORE, 3), Some(1.0));
         assert_eq!(top_k_overlap(&ACCURACY, &SCORE, 4), Some(0.75));
         assert_eq!(top_k_overlap(&GRADE, &RATING, 1), Some(0.0));
+    }
+
+    #[test]
+    fn the_true_rank_of_the_best_by_score() {
+        let truth = [91.0, 94.0, 92.0, 93.0, 90.0];
+        let scores = [0.5, 0.1, 0.4, 0.3, 0.2];
+        for (k, rank) in [(1, 4.0), (2, 3.0), (3, 2.0), (4, 2.0), (5, 1.0), (9, 1.0)] {
+            assert_eq!(rank_of_best(&truth, &scores, k), Some(rank), "{k}");
+        }
+        assert_eq!(rank_of_best(&truth, &truth, 1), Some(1.0));
+        assert_eq!(rank_of_best(&truth, &scores, 0), None);
     }
 
     /// The standard error of the mean is known.

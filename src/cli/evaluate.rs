@@ -44,6 +44,9 @@ use std::path::{Path, PathBuf};
     (NDCG@50)    counting 0 and the best 1, 0 to 1, higher is better; of the 50 likewise\n  \
     MAE          mean of |target - estimate|, in the unit of the target, lower is better\n  \
     top-10       share of the 10 best networks among the 10 ranked highest, 0 to 1, higher is better\n  \
+    (top-50)     and of the 50 best among the 50\n  \
+    rank of first  true rank of the network ranked first, from 1, lower is better\n  \
+    best of 10   best true rank among the 10 networks ranked highest, from 1, lower is better\n  \
     regret       target of the best network less that of the one ranked highest, in the unit of the\n               \
     target, lower is better\n\n\
     With several families: a row for each with its networks and Spearman by every ranking.\n\
@@ -178,7 +181,11 @@ fn print(format: Format, report: &Report) -> Result<(), Error> {
         }
         (Format::Markdown, families) => {
             let mut out = Text::stdout();
-            evaluation::markdown(&rows(families)).lines().try_for_each(|line| out.line(line))?;
+            let mut tables = evaluation::markdown(&rows(families));
+            if families.len() > 1 {
+                tables = format!("{tables}\n{}", evaluation::markdown(&evaluation::top(families)));
+            }
+            tables.lines().try_for_each(|line| out.line(line))?;
             out.flush()
         }
         (Format::Table, families) => print_table(families),

@@ -7,7 +7,7 @@ pub mod ablation;
 mod render;
 mod scatter;
 
-pub use render::{Rows, details, markdown, summary};
+pub use render::{Rows, details, markdown, summary, top};
 pub use scatter::scatter;
 
 use crate::benchmarks::{BenchmarkError, Networks, few_shot};
@@ -63,13 +63,19 @@ pub enum Measure {
     MeanAbsoluteError,
     /// [`metrics::top_k_overlap`] of 10.
     Top10Overlap,
+    /// [`metrics::top_k_overlap`] of 50.
+    Top50Overlap,
+    /// [`metrics::rank_of_best`] of 1: the true rank of the network that is ranked first.
+    RankOfFirst,
+    /// [`metrics::rank_of_best`] of 10.
+    BestOfTen,
     /// [`metrics::regret`].
     Regret,
 }
 
 impl Measure {
     /// Every measure.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 11] = [
         Self::Spearman,
         Self::Kendall,
         Self::KendallApart,
@@ -77,6 +83,9 @@ impl Measure {
         Self::NdcgAt50,
         Self::MeanAbsoluteError,
         Self::Top10Overlap,
+        Self::Top50Overlap,
+        Self::RankOfFirst,
+        Self::BestOfTen,
         Self::Regret,
     ];
 
@@ -103,6 +112,9 @@ impl Measure {
             Self::NdcgAt50 => ndcg(50),
             Self::MeanAbsoluteError => metrics::mean_absolute_error(truth, scores),
             Self::Top10Overlap => metrics::top_k_overlap(truth, scores, 10),
+            Self::Top50Overlap => metrics::top_k_overlap(truth, scores, 50),
+            Self::RankOfFirst => metrics::rank_of_best(truth, scores, 1),
+            Self::BestOfTen => metrics::rank_of_best(truth, scores, 10),
             Self::Regret => metrics::regret(truth, scores),
         };
         // Of targets that are all the same, say, there is no best.

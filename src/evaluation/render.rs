@@ -17,6 +17,9 @@ pub fn details(report: &FamilyReport) -> Rows {
         "NDCG@50",
         "MAE",
         "top-10",
+        "top-50",
+        "rank of first",
+        "best of 10",
         "regret",
     ];
     let row = |ranking: &Ranking| {
@@ -53,6 +56,35 @@ pub fn summary(reports: &[FamilyReport]) -> Rows {
                 report.rankings.iter().find(|r| r.ranked_by == name && r.labels == labels);
             ranking.and_then(|r| r.get(Measure::Spearman)).map_or_else(String::new, text)
         }));
+        row
+    };
+    (header, reports.iter().map(row).collect())
+}
+
+/// The top of the rankings that use no labels, a family a row: true rank of the network that is ranked
+/// first, the best true rank among the ten ranked highest, and the share of the 50 best networks among
+/// the 50 ranked highest.
+pub fn top(reports: &[FamilyReport]) -> Rows {
+    let mut columns: Vec<&str> = Vec::new();
+    for ranking in reports.iter().flat_map(|r| &r.rankings).filter(|r| r.labels == 0) {
+        if !columns.contains(&ranking.ranked_by.as_str()) {
+            columns.push(&ranking.ranked_by);
+        }
+    }
+    let mut header = vec!["first / best of 10 / top-50".to_string()];
+    header.extend(columns.iter().map(ToString::to_string));
+    let row = |report: &FamilyReport| {
+        let cell = |name: &&str| {
+            let found = report.rankings.iter().find(|r| r.ranked_by == *name && r.labels == 0);
+            let Some(ranking) = found else { return String::new() };
+            let of = |measure| ranking.get(measure).map(|m| m.value);
+            let count = |x: Option<f64>| x.map_or_else(String::new, |x| format!("{x:.0}"));
+            let share = of(Measure::Top50Overlap).map_or_else(String::new, |x| format!("{x:.2}"));
+            let (first, ten) = (of(Measure::RankOfFirst), of(Measure::BestOfTen));
+            format!("{} / {} / {share}", count(first), count(ten))
+        };
+        let mut row = vec![report.family.clone()];
+        row.extend(columns.iter().map(cell));
         row
     };
     (header, reports.iter().map(row).collect())
