@@ -6,6 +6,7 @@
 use crate::graph::{ComputationGraph, Node, Operation};
 use ndarray::Array2;
 use serde::{Deserialize, Serialize};
+use std::collections::HashMap;
 
 /// A set of numeric features that is switched on or off as a whole.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -116,6 +117,26 @@ impl GraphFeatures {
         })
     }
 
+    /// Share of nodes that a network repeats without anything to learn: sums, concatenations and
+    /// poolings of which there is another of the same [kind](Self::kinds), in a network without two
+    /// weighted nodes of the same kind. Only its stem, reductions and head learn then, as with cells
+    /// of nothing but skip connections and poolings.
+    pub fn unlearned(&self) -> f64 {
+        use Operation::*;
+        let of = |operations: &[Operation], i: usize| {
+            operations.iter().any(|&operation| code(operation) == self.operations[i])
+        };
+        let kinds: Vec<u32> = self.kinds().collect();
+        let mut counts: HashMap<u32, usize> = HashMap::new();
+        kinds.iter().for_each(|&kind| *counts.entry(kind).or_default() += 1);
+        let repeated = || (0..kinds.len()).filter(|&i| counts[&kinds[i]] > 1);
+        if repeated().any(|i| of(&[Conv, DepthwiseConv, ConvTranspose, Linear], i)) {
+            return 0.0;
+        }
+        let unlearned = repeated().filter(|&i| of(&[Add, Concat, AveragePool, MaxPool], i));
+        unlearned.count() as f64 / kinds.len() as f64
+    }
+
     /// The features of `graph`.
     pub fn new(graph: &ComputationGraph) -> Self {
         let logs: Vec<Logs> = graph.nodes().map(Logs::new).collect();
@@ -198,6 +219,40 @@ mod tests {
         // MobileNet-like, with depthwise convolutions in other places.
         let other = kinds(Space::NasBenchMacro, "22222222");
         assert!(other.difference(&cell(three, one)).count() > 10);
+    }
+
+    #[test]
+    fn cells_without_weights_are_told_from_those_that_learn() {
+        let unlearned = |space: Space, text: &str| {
+            GraphFeatures::new(&lower(&space.build(text).unwrap()).unwrap()).unlearned()
+        };
+        let cell = |[a, b, c, d, e, f]: [&str; 6]| {
+            let text = format!("|{a}~0|+|{b}~0|{c}~1|+|{d}~0|{e}~1|{f}~2|");
+            unlearned(Space::NasBench201, &text)
+        };
+        let (none, skip, pool) = ("none", "skip_connect", "avg_pool_3x3");
+        for operations in [
+            [skip; 6],
+            [pool; 6],
+            [none, none, none, pool, none, none],
+            [pool, skip, none, skip, pool, none],
+            // A convolution that leads nowhere.
+            ["nor_conv_3x3", skip, none, skip, none, pool],
+        ] {
+            let share = cell(operations);
+            assert!((0.3..1.0).contains(&share), "{operations:?}: {share}");
+        }
+        for operations in [
+            [skip, skip, skip, skip, "nor_conv_1x1", skip],
+            [pool, "nor_conv_3x3", pool, pool, pool, pool],
+            // Identity leaves nothing to repeat: a chain of stem, reductions and head.
+            [none, none, none, skip, none, none],
+        ] {
+            assert_eq!(cell(operations), 0.0, "{operations:?}");
+        }
+        // In NAS-Bench-101 convolutions lead into every cell.
+        assert_eq!(unlearned(Space::NasBench101, "101001:pp"), 0.0);
+        assert_eq!(unlearned(Space::NasBenchMacro, "00000000"), 0.0);
     }
 
     use crate::graph::{Extent, Window};

@@ -207,6 +207,8 @@ impl Estimator {
             let chance = 100.0 / target.classes() as f64;
             (answer.estimate.accuracy, answer.estimate.interval) = (chance, [chance; 2]);
             answer.merit = -facts.value(chance);
+        } else {
+            answer.estimate = answer.estimate.doubted(GraphFeatures::new(graph).unlearned());
         }
         Ok(answer)
     }

@@ -91,6 +91,11 @@ impl Territory {
         graph.kinds().all(|kind| self.kinds.binary_search(&kind).is_ok())
     }
 
+    /// Distance at least of a network of whose nodes nothing is known of this share.
+    pub fn beyond(share: f64) -> f64 {
+        UNKNOWN + share
+    }
+
     /// Distance of a network to the nearest centroid; 1 is the 99 % quantile among validation
     /// networks. With nodes of unknown kinds it is at least 2 plus their share: what is learned of
     /// nodes of other kinds says nothing of them, wherever the embedding lies.
@@ -99,7 +104,7 @@ impl Territory {
         let distance = self.to_centroid(embedding);
         match unknown as f64 / graph.nodes() as f64 {
             0.0 => distance,
-            share => distance.max(UNKNOWN + share),
+            share => distance.max(Self::beyond(share)),
         }
     }
 
