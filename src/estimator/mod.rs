@@ -22,7 +22,7 @@ pub mod real;
 mod surrogate;
 
 pub use answer::{Answer, Expert, Neighbour, Question, QuestionError, Voice};
-pub use evaluator::Accuracy;
+pub use evaluator::{Accuracy, Statistic};
 pub use golden::descriptors_hash;
 pub use manifest::{
     Comparison, Data, Epoch, FineTuning, Manifest, Measure, Method, Metrics, Recipe, Training,

@@ -144,6 +144,12 @@ impl<'a> Problem<'a> {
         self.constraint(name, Bound::AtLeast(bound), evaluator)
     }
 
+    /// Adds a measure that decides nothing and is recorded with the others.
+    pub fn observe(mut self, name: &str, evaluator: impl Evaluator + 'a) -> Self {
+        self.measure(name, Box::new(evaluator));
+        self
+    }
+
     fn measure(&mut self, name: &str, evaluator: Box<dyn Evaluator + 'a>) -> usize {
         let known = self.measures.iter().position(|(known, _)| known == name);
         known.unwrap_or_else(|| {
@@ -165,6 +171,13 @@ impl<'a> Problem<'a> {
     /// Each constraint: the position of its measure, and the bound.
     pub fn constraints(&self) -> &[(usize, Bound)] {
         &self.constraints
+    }
+
+    /// Whether a measure, by its position, is an objective's or a constraint's and not only
+    /// [observed](Self::observe).
+    pub fn decides(&self, measure: usize) -> bool {
+        let of_objectives = self.objectives.iter().map(|(m, _)| *m);
+        of_objectives.chain(self.constraints.iter().map(|(m, _)| *m)).any(|m| m == measure)
     }
 
     /// How many networks are measured at a time.

@@ -21,13 +21,25 @@ padding:0 1em}table{border-collapse:collapse}td,th{padding:2px 12px 2px 0;text-a
 td:last-child,th:last-child{text-align:left;font-family:monospace;word-break:break-all}\
 summary{cursor:pointer}details svg{max-width:100%;height:auto}.plots svg{max-width:100%}";
 
+/// What is said of a front.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Listing {
+    /// Names of the columns; the last one is text.
+    pub columns: Vec<String>,
+    /// A cell of each column, for each network of the front, in its order.
+    pub rows: Vec<Vec<String>>,
+    /// What is to be known of all of them.
+    pub remarks: Vec<String>,
+}
+
 /// A self-contained HTML page: the front among all networks, how it grew, and the networks on it.
-/// `graphs` are those of [`Record::front`], in its order.
+/// `graphs` and `listing` are those of [`Record::front`], in its order.
 pub fn html<C: Display>(
     title: &str,
     problem: &Problem,
     record: &Record<C>,
     graphs: &[ComputationGraph],
+    listing: &Listing,
 ) -> String {
     let front = record.front();
     let names: Vec<&str> = problem.measures().collect();
@@ -47,17 +59,21 @@ pub fn html<C: Display>(
         }
         page.push_str(&history(names[first], direction, record));
     }
-    page.push_str("</div>\n<h2>The front</h2>\n<table><tr><th></th>");
-    for name in &names {
-        let _ = write!(page, "<th>{}</th>", escape(name));
+    page.push_str("</div>\n<h2>The front</h2>\n");
+    for remark in &listing.remarks {
+        let _ = writeln!(page, "<p>{}</p>", escape(remark));
     }
-    page.push_str("<th>architecture</th></tr>\n");
-    for (i, evaluated) in front.iter().enumerate() {
+    page.push_str("<table><tr><th></th>");
+    for column in &listing.columns {
+        let _ = write!(page, "<th>{}</th>", escape(column));
+    }
+    page.push_str("</tr>\n");
+    for (i, row) in listing.rows.iter().enumerate() {
         let _ = write!(page, "<tr><td>{}</td>", i + 1);
-        for value in &evaluated.values {
-            let _ = write!(page, "<td>{}</td>", value.map_or(String::new(), number));
+        for cell in row {
+            let _ = write!(page, "<td>{}</td>", escape(cell));
         }
-        let _ = writeln!(page, "<td>{}</td></tr>", escape(&evaluated.candidate.to_string()));
+        page.push_str("</tr>\n");
     }
     page.push_str("</table>\n<h2>Networks</h2>\n");
     let step = front.len().div_ceil(MOST_DRAWN).max(1);

@@ -252,6 +252,22 @@ fn an_interrupted_run_goes_on_as_if_it_were_not() {
     }
 }
 
+/// What the algorithm sees stays the same, and a measure of the same name keeps its part.
+#[test]
+fn what_is_observed_is_recorded_and_decides_nothing() {
+    let (plain, watched) = (bounded(), bounded().observe("depth", |_: &ComputationGraph| 7.0));
+    let watched = watched.observe("quality", |_: &ComputationGraph| f64::NAN);
+    assert_eq!(watched.measures().collect::<Vec<_>>(), ["quality", "cost", "depth"]);
+    assert_eq!([0, 1, 2].map(|measure| watched.decides(measure)), [true, true, false]);
+    let [plain, watched] = [plain, watched].map(|problem| toy("evolution", &problem, 100, 0));
+    assert_eq!(plain.history.len(), watched.history.len());
+    for (plain, watched) in plain.history.iter().zip(&watched.history) {
+        assert_eq!((&plain.candidate, &plain.fitness), (&watched.candidate, &watched.fitness));
+        let observed = (watched.fitness.violation == 0.0).then_some(7.0);
+        assert_eq!([&plain.values[..], &[observed]].concat(), watched.values);
+    }
+}
+
 #[test]
 fn a_record_is_what_it_says() {
     for name in ALGORITHMS.iter().chain(&["random"]) {

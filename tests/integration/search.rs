@@ -4,6 +4,7 @@ use super::cli::{CELL, folder, gennape};
 use gennape::lower::lower;
 use gennape::onnx;
 use serde_json::Value;
+use std::collections::HashMap;
 use std::fs;
 use std::path::Path;
 
@@ -23,7 +24,7 @@ fn every_network_of_the_front_exists_as_a_file() {
     let out = folder.join("out");
     let more = ["--budget", "150", "--constraint", "parameters<=1.5M", "--seed", "3"];
     let report = search(&text(&out), &more);
-    assert_eq!((&report["schema"], &report["evaluated"]), (&1.into(), &150.into()));
+    assert_eq!((&report["schema"], &report["evaluated"]), (&2.into(), &150.into()));
     assert_eq!(report["stop"], "budget");
     let file: Value = serde_json::from_slice(&fs::read(out.join("front.json")).unwrap()).unwrap();
     assert_eq!(file, report);
@@ -177,4 +178,151 @@ fn the_sub_networks_of_a_file_are_searched_and_keep_its_weights() {
     gennape(&["export", "nasbench_macro", "00000000", "-o", &network]).succeeds();
     let told = gennape(&["search", "--resume", &text(&out)]).fails().stderr;
     assert!(told.contains("is not the network that the search began with"), "{told}");
+}
+
+/// The numbers of a member's estimate: accuracy, lower and upper end, distance.
+fn estimate(member: &Value) -> [f64; 4] {
+    let estimate = &member["estimate"];
+    let ends = &estimate["interval"];
+    [&estimate["accuracy"], &ends[0], &ends[1], &estimate["distance"]].map(|x| x.as_f64().unwrap())
+}
+
+/// The rows of a search's history, by the names of the columns.
+fn history(folder: &Path) -> Vec<HashMap<String, String>> {
+    let mut table = csv::Reader::from_path(folder.join("history.csv")).unwrap();
+    table.deserialize().collect::<Result<_, _>>().unwrap()
+}
+
+const ALL_SKIP: &str = "|skip_connect~0|+|skip_connect~0|skip_connect~1|+|skip_connect~0|skip_connect~1|skip_connect~2|";
+const IDENTITY: &str = "|none~0|+|none~0|none~1|+|skip_connect~0|none~1|none~2|";
+
+#[test]
+fn a_front_says_how_sure_its_estimates_are_and_whose() {
+    let folder = folder("sure");
+    let out = folder.join("out");
+    let common = ["search", "--space", "nasbench201", "-o", &text(&out), "--format", "json"];
+    let report = gennape(&[&common[..], &["--budget", "40"]].concat()).succeeds().json();
+    assert_eq!(report["estimates"]["target"], "cifar10");
+    let front = report["front"].as_array().unwrap();
+    for voice in report["estimates"]["voices"].as_array().unwrap() {
+        assert_eq!(voice["model"], "gennape-cifar10");
+        assert!((1..=front.len() as u64).contains(&voice["networks"].as_u64().unwrap()), "{voice}");
+    }
+    for member in front {
+        let [accuracy, low, high, distance] = estimate(member);
+        assert!(low < accuracy && accuracy < high, "{member}");
+        assert_eq!(member["estimate"]["in_distribution"], distance <= 1.0);
+        // `predict` says the same of the file.
+        let path = text(&out.join(member["onnx"].as_str().unwrap()));
+        let said = gennape(&["predict", "--one-family", "--format", "json", &path]).json();
+        let said = &said["results"][0];
+        let same = |a: f64, b: &Value| (a - b.as_f64().unwrap()).abs() < 1e-3;
+        let ends = &said["interval"];
+        assert!(same(accuracy, &said["accuracy"]) && same(distance, &said["distance"]), "{said}");
+        assert!(same(low, &ends[0]) && same(high, &ends[1]), "{member} {said}");
+        let asked: Vec<&String> = member["measures"].as_object().unwrap().keys().collect();
+        assert_eq!(asked, ["accuracy", "macs"]);
+    }
+    // What is printed and the page have it too.
+    let table = gennape(&["search", "--resume", &text(&out)]).succeeds().stdout;
+    let page = fs::read_to_string(out.join("report.html")).unwrap();
+    for said in ["expected", "90 % interval", "inside", "estimates of cifar10, by gennape-cifar10"]
+    {
+        assert!(table.contains(said) && page.contains(said), "{said}: {table}");
+    }
+    let [accuracy, low, high, _] = estimate(&front[0]);
+    for cell in [format!("{accuracy:.2} %"), format!("{low:.1} – {high:.1}")] {
+        assert!(table.contains(&cell) && page.contains(&cell), "{cell}: {table}");
+    }
+    // And the history, of all networks that were estimated.
+    for row in history(&out) {
+        let [low, mean, high, distance] =
+            ["accuracy-low", "accuracy-mean", "accuracy-high", "distance"]
+                .map(|column| row[column].parse::<f64>().unwrap_or(f64::NAN));
+        // Those that can but guess are not.
+        let estimated = low <= mean && mean <= high && distance >= 0.0;
+        assert!(estimated || row["accuracy"].is_empty(), "{row:?}");
+    }
+}
+
+#[test]
+fn what_is_foreign_is_searched_by_the_worse_end_of_its_interval() {
+    let folder = folder("foreign");
+    let foreign = |name: &str, objective: &str| {
+        let out = folder.join(name);
+        let more =
+            ["--model", "gennape-nb101", "--objective", objective, "--objective", "parameters"];
+        (search(&text(&out), &[&more[..], &["--budget", "30"]].concat()), out)
+    };
+    for (objective, measure, end) in [
+        ("accuracy", "accuracy", 1),
+        ("accuracy:min", "accuracy", 2),
+        ("accuracy-low", "accuracy-low", 1),
+        ("accuracy-mean", "accuracy-mean", 0),
+    ] {
+        let (report, out) = foreign(&objective.replace(':', "-"), objective);
+        for member in report["front"].as_array().unwrap() {
+            let estimate = estimate(member);
+            // All of its nodes' kinds would have to be in NAS-Bench-101.
+            assert!(estimate[3] >= 2.0, "{member}");
+            assert!((member["measures"][measure].as_f64().unwrap() - estimate[end]).abs() < 1e-9);
+        }
+        let table = gennape(&["search", "--resume", &text(&out)]).succeeds().stdout;
+        for said in ["about ", " outside", "are unlike what the model was made from"] {
+            assert!(table.contains(said), "{said}: {table}");
+        }
+        assert!(!table.contains("inside"), "{table}");
+    }
+    // Without an estimate among the measures nothing is said of any.
+    let out = folder.join("costs");
+    let report = search(&text(&out), &["--objective", "depth:max", "--budget", "10"]);
+    assert!(report["estimates"].is_null() && report["front"][0]["estimate"].is_null());
+    let header = fs::read_to_string(out.join("history.csv")).unwrap();
+    assert!(header.starts_with("architecture,depth,check"), "{header}");
+}
+
+/// A cell that sums its input up and has nothing to learn: 54.3 % on CIFAR-10, when it was trained.
+#[test]
+fn a_cell_that_learns_nothing_is_on_no_front_for_what_nobody_vouches_for() {
+    let folder = folder("unlearned");
+    for (model, more) in [("gennape-cifar10", "macs"), ("gennape-nb101", "parameters")] {
+        let out = folder.join(model);
+        let common = ["search", "--space", "nasbench201", "--format", "json", "-o", &text(&out)];
+        let more = ["--model", model, "--objective", "accuracy", "--objective", more];
+        let start = ["--start", ALL_SKIP, "--start", IDENTITY, "--budget", "2"];
+        let report = gennape(&[&common[..], &more, &start].concat()).succeeds().json();
+        let rows = history(&out);
+        let [skips, identity] = [ALL_SKIP, IDENTITY].map(|cell| {
+            let row = rows.iter().find(|row| row["architecture"] == cell).unwrap();
+            |column: &str| row[column].parse::<f64>().unwrap()
+        });
+        // The two cost the same.
+        assert_eq!(skips("accuracy"), skips("accuracy-low"), "{model}");
+        assert!(skips("accuracy") < 70.0 && skips("distance") > 2.0, "{model}");
+        assert!(skips("accuracy") < identity("accuracy"), "{model}");
+        let front = report["front"].as_array().unwrap();
+        assert_eq!(front.len(), 1, "{model}");
+        assert_eq!(front[0]["architecture"], IDENTITY, "{model}");
+    }
+}
+
+#[test]
+fn only_networks_inside_can_be_asked_for() {
+    let folder = folder("inside");
+    let more = ["--constraint", "distance<=1", "--budget", "20"];
+    let report = search(&text(&folder.join("out")), &more);
+    let front = report["front"].as_array().unwrap();
+    assert!(!front.is_empty() && front.iter().all(|m| m["estimate"]["in_distribution"] == true));
+}
+
+#[test]
+fn a_search_whose_measures_meant_something_else_does_not_go_on() {
+    let folder = folder("older");
+    let out = folder.join("out");
+    search(&text(&out), &["--budget", "5"]);
+    let path = out.join("search.json");
+    let settings = fs::read_to_string(&path).unwrap();
+    fs::write(&path, settings.replacen("\"schema\": 3", "\"schema\": 2", 1)).unwrap();
+    let told = gennape(&["search", "--resume", &text(&out)]).fails().stderr;
+    assert!(told.contains("schema 2, expected 3") && told.contains("hint: "), "{told}");
 }

@@ -426,8 +426,13 @@ fn every_hint_works_as_typed() {
     let of_files = ["evaluate", "--onnx-dir", &onnx, "--cache", &cache, "--labels", &onnx_labels];
 
     // Searches in states that they do not go on in.
-    let [measured, other_model, other_network, odd_row, odd_front, front, empty, new] =
-        ["measured", "model changed", "network", "row", "front", "lone", "empty", "new"].map(path);
+    let [measured, other_model, other_network, odd_row, odd_front, front, empty, new, older] =
+        ["measured", "model changed", "network", "row", "front", "lone", "empty", "new", "older"]
+            .map(path);
+    search(&["--space", "darts"], &older);
+    let settings = folder.join("older/search.json");
+    let json = fs::read_to_string(&settings).unwrap();
+    fs::write(&settings, json.replacen("\"schema\": 3", "\"schema\": 2", 1)).unwrap();
     search(&["--space", "darts", "--objective", "cmd:echo 1"], &measured);
     search(&["--space", "darts"], &other_model);
     let settings = folder.join("model changed/search.json");
@@ -499,6 +504,12 @@ fn every_hint_works_as_typed() {
             &["search", "--resume", &empty],
             "what an earlier `gennape search -o` left",
             after(|| search(&["--space", "darts"], &empty)),
+        ),
+        situation(
+            "search/folder.rs",
+            &["search", "--resume", &older],
+            "begin a new search with -o",
+            instead(&["search", "--space", "darts", "--budget", "2", "-o", &path("newer")]),
         ),
         situation(
             "search/folder.rs",

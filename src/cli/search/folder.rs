@@ -62,8 +62,8 @@ pub(super) struct Source {
 }
 
 impl Settings {
-    /// Version of `search.json`.
-    const SCHEMA: u32 = 2;
+    /// Version of `search.json`, and of what the measures mean.
+    const SCHEMA: u32 = 3;
 
     /// The shell commands that the search runs.
     pub fn commands(&self) -> Vec<&str> {
@@ -155,7 +155,8 @@ impl Folder {
             Settings::SCHEMA => Ok(settings),
             schema => {
                 let expected = Settings::SCHEMA;
-                Err(told(Error::user(format!("schema {schema}, expected {expected}"))))
+                Err(told(Error::user(format!("schema {schema}, expected {expected}")))
+                    .hint("begin a new search with -o"))
             }
         }
     }

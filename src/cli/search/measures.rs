@@ -1,7 +1,7 @@
 //! Objectives and constraints as the user writes them.
 
 use crate::cli::error::Error;
-use crate::estimator::{Accuracy, Estimator};
+use crate::estimator::{Accuracy, Estimator, Statistic};
 use crate::files::{self, Bounded};
 use crate::graph::ComputationGraph;
 use crate::search::evaluators::{Command, LatencyTable};
@@ -14,9 +14,12 @@ use std::time::Duration;
 
 /// A measure by its name.
 #[derive(Debug, Clone, PartialEq)]
-enum Measure {
+pub(super) enum Measure {
     Accuracy,
+    AccuracyMean,
     AccuracyLow,
+    AccuracyHigh,
+    Distance,
     Parameters,
     Macs,
     Activations,
@@ -31,15 +34,23 @@ enum Measure {
 }
 
 /// Measures of the graph alone.
-const NAMED: [(&str, Measure); 7] = [
+const NAMED: [(&str, Measure); 10] = [
     ("accuracy", Measure::Accuracy),
+    ("accuracy-mean", Measure::AccuracyMean),
     ("accuracy-low", Measure::AccuracyLow),
+    ("accuracy-high", Measure::AccuracyHigh),
+    ("distance", Measure::Distance),
     ("parameters", Measure::Parameters),
     ("macs", Measure::Macs),
     ("activations", Measure::Activations),
     ("peak-memory", Measure::PeakMemory),
     ("depth", Measure::Depth),
 ];
+
+/// What is recorded of every network that is estimated: the accuracy that is expected, its interval,
+/// and the distance.
+pub(super) const ESTIMATE: [Measure; 4] =
+    [Measure::AccuracyMean, Measure::AccuracyLow, Measure::AccuracyHigh, Measure::Distance];
 
 /// Most objectives and constraints in all. Every comparison of two networks takes time over each.
 const MOST_MEASURES: usize = 32;
@@ -49,8 +60,14 @@ const MOST_LATENCIES: u64 = 1 << 25;
 
 /// What the help says of measures.
 pub(super) const HELP: &str = "Measures:\n  \
-    accuracy         estimated accuracy in per cent\n  \
-    accuracy-low     lower end of its 90 % interval, to avoid what the model is unsure of\n  \
+    accuracy         estimated accuracy in per cent, as far as it can be relied on: the one that is\n                   \
+    expected, but less of networks unlike what the model was made from (at a distance\n                   \
+    above 1), down to the lower end of the 90 % interval from distance 2 on; of what\n                   \
+    is to be small, more, up to the upper end\n  \
+    accuracy-mean    the accuracy that is expected, even where nothing vouches for it\n  \
+    accuracy-low, accuracy-high\n                   \
+    the ends of its 90 % interval\n  \
+    distance         distance from what the model was made from; 1 is the border\n  \
     parameters, macs, activations, peak-memory (bytes of feature maps), depth\n  \
     latency=FILE     sum over a CSV table: the columns of `gennape profile --format csv` and latency\n  \
     model=DIR        what a model fine-tuned to labels of yours estimates\n  \
@@ -85,6 +102,11 @@ impl FromStr for Measure {
 }
 
 impl Measure {
+    /// Whether it is a number of the model's estimates.
+    fn is_estimate(&self) -> bool {
+        *self == Self::Accuracy || ESTIMATE.contains(self)
+    }
+
     /// The shell command that it runs.
     fn command(&self) -> Option<&str> {
         match self {
@@ -135,7 +157,11 @@ impl FromStr for Objective {
         }
         let measure = text.parse()?;
         let direction = match measure {
-            Measure::Accuracy | Measure::AccuracyLow | Measure::Model(_) => Direction::Maximise,
+            Measure::Accuracy
+            | Measure::AccuracyMean
+            | Measure::AccuracyLow
+            | Measure::AccuracyHigh
+            | Measure::Model(_) => Direction::Maximise,
             _ => Direction::Minimise,
         };
         Ok(Self { measure, direction })
@@ -240,14 +266,27 @@ pub(super) fn problem<'a>(
         let what = format!("more than {MOST_MEASURES} objectives and constraints");
         return Err(Error::user(what));
     }
-    let evaluator = |measure: &Measure| evaluator(measure, estimator, command_limit);
+    let accuracy = Accuracy::expected(estimator);
+    let evaluator =
+        |measure: &Measure, direction| evaluator(measure, direction, &accuracy, command_limit);
     let mut problem = Problem::new();
     for Objective { measure, direction } in objectives {
-        let evaluator = evaluator(measure)?;
+        let evaluator = evaluator(measure, *direction)?;
         problem = problem.objective(&measure.to_string(), *direction, evaluator);
     }
     for Constraint { measure, bound, .. } in constraints {
-        problem = problem.constraint(&measure.to_string(), *bound, evaluator(measure)?);
+        let direction = match bound {
+            Bound::AtMost(_) => Direction::Minimise,
+            Bound::AtLeast(_) => Direction::Maximise,
+        };
+        problem = problem.constraint(&measure.to_string(), *bound, evaluator(measure, direction)?);
+    }
+    let mut measures = objectives.iter().map(|o| &o.measure);
+    if measures.any(Measure::is_estimate) || constraints.iter().any(|c| c.measure.is_estimate()) {
+        for measure in ESTIMATE {
+            let evaluator = evaluator(&measure, Direction::Maximise)?;
+            problem = problem.observe(&measure.to_string(), evaluator);
+        }
     }
     Ok(problem)
 }
@@ -274,16 +313,21 @@ impl Evaluator for Owned {
     }
 }
 
+/// The evaluator of a measure that is to be made this.
 fn evaluator<'a>(
     measure: &Measure,
-    estimator: &'a Estimator,
+    direction: Direction,
+    accuracy: &Accuracy<'a>,
     command_limit: Duration,
 ) -> Result<Boxed<'a>, Error> {
     type Graph = ComputationGraph;
     let about = |e: Error| e.about(&measure.to_string());
     Ok(Boxed(match measure {
-        Measure::Accuracy => Box::new(Accuracy::expected(estimator)),
-        Measure::AccuracyLow => Box::new(Accuracy::cautious(estimator)),
+        Measure::Accuracy => Box::new(accuracy.by(Statistic::Reliable(direction))),
+        Measure::AccuracyMean => Box::new(accuracy.by(Statistic::Mean)),
+        Measure::AccuracyLow => Box::new(accuracy.by(Statistic::Low)),
+        Measure::AccuracyHigh => Box::new(accuracy.by(Statistic::High)),
+        Measure::Distance => Box::new(accuracy.by(Statistic::Distance)),
         Measure::Parameters => Box::new(|graph: &Graph| graph.parameters() as f64),
         Measure::Macs => Box::new(|graph: &Graph| graph.macs() as f64),
         Measure::Activations => Box::new(|graph: &Graph| graph.activations() as f64),

@@ -13,7 +13,8 @@ use super::output::Target;
 use super::progress::Progress;
 use super::stdout::{Text, json, print_json};
 use super::table::{Table, si};
-use crate::estimator::Estimator;
+use crate::estimator::{Estimator, Expert, Question};
+use crate::graph::ComputationGraph;
 use crate::lower::lower;
 use crate::model_graph::ModelGraph;
 use crate::onnx::{Original, ReadOptions, Weights};
@@ -21,16 +22,17 @@ use crate::search::algorithms::{
     AttentiveSampling, Evolution, Guided, LocalSearch, Nsga2, PolicyGradient, RandomSearch,
 };
 use crate::search::evaluators::interrupt_commands;
+use crate::search::report::{self, Listing};
 use crate::search::{
     Algorithm, Architectures, Direction, Evaluated, Limits, Next, Problem, Record, SearchSpace,
-    Start, Stop, report, search,
+    Start, Stop, search,
 };
 use crate::spaces::{Architecture, Space, with_architecture};
 use crate::subnetworks::{SubNetwork, SuperNetwork};
 use crate::text::quoted;
 use clap::ValueEnum;
 use folder::{Folder, Settings, Source};
-use measures::{Constraint, Objective};
+use measures::{Constraint, ESTIMATE, Measure, Objective};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, HashSet};
 use std::path::PathBuf;
@@ -315,6 +317,9 @@ struct Front<'a> {
     /// Networks whose objectives were evaluated.
     evaluated: usize,
     stop: Stop,
+    /// What the estimates are about; without one if no measure is an estimate.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    estimates: Option<Estimates>,
     front: Vec<Member>,
 }
 
@@ -327,8 +332,85 @@ struct Member {
     fingerprint: String,
     parameters: u64,
     macs: u64,
-    /// Every objective and constraint.
+    /// Every objective and constraint: what the search went by.
     measures: BTreeMap<String, f64>,
+    /// What the model says of it, if a measure is an estimate.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    estimate: Option<Estimated>,
+}
+
+/// What the model says of a network.
+#[derive(Serialize)]
+struct Estimated {
+    /// Expected, in per cent; of a fine-tuned model in the unit of its labels.
+    accuracy: f64,
+    /// In the same unit.
+    interval: [f64; 2],
+    distance: f64,
+    in_distribution: bool,
+}
+
+impl Estimated {
+    /// What the measures of a network say.
+    fn of<C>(problem: &Problem, evaluated: &Evaluated<C>) -> Option<Self> {
+        let value = |measure: Measure| {
+            let name = measure.to_string();
+            let at = problem.measures().position(|known| known == name)?;
+            evaluated.values.get(at).copied().flatten().filter(|v| v.is_finite())
+        };
+        let [accuracy, low, high, distance] = ESTIMATE.map(value);
+        let distance = distance?;
+        Some(Self {
+            accuracy: accuracy?,
+            interval: [low?, high?],
+            distance,
+            in_distribution: distance <= 1.0,
+        })
+    }
+}
+
+/// What the estimates of the front are about, and whose they are.
+#[derive(Serialize)]
+struct Estimates {
+    target: String,
+    /// Why this target.
+    target_reason: String,
+    /// Who spoke.
+    voices: Vec<Speaker>,
+}
+
+/// Who spoke of networks of the front.
+#[derive(Serialize)]
+struct Speaker {
+    expert: Expert,
+    model: String,
+    /// Of so many of them.
+    networks: usize,
+}
+
+impl Estimates {
+    /// Of networks of the same space.
+    fn of(estimator: &Estimator, graphs: &[ComputationGraph]) -> Option<Self> {
+        let answers = estimator.answer(graphs, &Question::of_one_family()).ok()?;
+        let tuned = estimator.manifest().fine_tuning.as_ref().map(|tuned| tuned.target.clone());
+        let first = answers.first()?;
+        let mut voices: Vec<Speaker> = Vec::new();
+        for voice in answers.iter().flat_map(|answer| &answer.voices) {
+            match voices.iter_mut().find(|s| (s.expert, &s.model) == (voice.expert, &voice.model)) {
+                Some(speaker) => speaker.networks += 1,
+                None => voices.push(Speaker {
+                    expert: voice.expert,
+                    model: voice.model.clone(),
+                    networks: 1,
+                }),
+            }
+        }
+        Some(Self {
+            target: first.target.map(|t| t.to_string()).or(tuned)?,
+            target_reason: first.reason.clone(),
+            voices,
+        })
+    }
 }
 
 impl<S: SearchSpace> Job<'_, S>
@@ -385,7 +467,7 @@ where
         }
         folder.history.finish()?;
         let record = record?;
-        self.report(&record, &problem, settings, &folder, arguments)?;
+        self.report(&record, &problem, estimator, settings, &folder, arguments)?;
         if console::user_attended_stderr() {
             told(&record, evaluated, began, &folder, settings);
         }
@@ -397,6 +479,7 @@ where
         &self,
         record: &Record<S::Candidate>,
         problem: &Problem,
+        estimator: &Estimator,
         settings: &Settings,
         folder: &Folder,
         arguments: &Arguments,
@@ -413,6 +496,7 @@ where
                 let out = Target::one_of_many(&networks.join(&name))?;
                 (self.write)(&evaluated.candidate, out)?;
                 let values = problem.measures().map(str::to_string).zip(&evaluated.values);
+                let asked = values.enumerate().filter(|(measure, _)| problem.decides(*measure));
                 members.push(Member {
                     architecture: evaluated.candidate.to_string(),
                     onnx: format!("front/{name}"),
@@ -420,28 +504,35 @@ where
                     parameters: graph.parameters(),
                     macs: graph.macs(),
                     // JSON has no other numbers.
-                    measures: values
-                        .filter_map(|(name, value)| Some((name, value.filter(|v| v.is_finite())?)))
+                    measures: asked
+                        .filter_map(|(_, (name, value))| {
+                            Some((name, value.filter(|v| v.is_finite())?))
+                        })
                         .collect(),
+                    estimate: Estimated::of(problem, evaluated),
                 });
                 drawn.push(graph);
             }
             Ok(())
         })?;
+        let estimated = members.iter().any(|member| member.estimate.is_some());
         let report = Front {
-            schema: 1,
+            schema: 2,
             settings,
             evaluated: record.history.iter().filter(|e| e.fitness.violation == 0.0).count(),
             stop: record.stop,
+            estimates: if estimated { Estimates::of(estimator, &drawn) } else { None },
             front: members,
         };
         folder.write("front.json", json(&report)?.as_bytes())?;
         let from = settings.from.as_ref().map(|source| source.path.display().to_string());
         let title = format!("Search of {}", settings.space.clone().or(from).unwrap_or_default());
-        folder.write("report.html", report::html(&title, problem, record, &drawn).as_bytes())?;
+        let listing = report.listing(problem, estimator);
+        let page = report::html(&title, problem, record, &drawn, &listing);
+        folder.write("report.html", page.as_bytes())?;
         match arguments.format {
             Format::Json => print_json(&report),
-            Format::Table => print_table(&report, problem),
+            Format::Table => print_table(&listing),
         }
     }
 }
@@ -493,41 +584,116 @@ impl Best {
 /// A measure as people read it.
 fn shown(measure: &str, value: f64) -> String {
     match measure {
-        "accuracy" | "accuracy-low" => format!("{value:.2} %"),
+        "accuracy" | "accuracy-mean" | "accuracy-low" | "accuracy-high" => format!("{value:.2} %"),
+        "distance" => format!("{value:.2}"),
         "depth" => format!("{value:.0}"),
         "parameters" | "macs" | "activations" | "peak-memory" => si(value as u64),
         _ => format!("{value:.4}"),
     }
 }
 
-fn print_table(report: &Front, problem: &Problem) -> Result<(), Error> {
-    if report.front.is_empty() {
+impl Front<'_> {
+    /// The front as people read it.
+    fn listing(&self, problem: &Problem, estimator: &Estimator) -> Listing {
+        let measures = problem.measures().enumerate();
+        let names: Vec<&str> =
+            measures.filter(|(m, _)| problem.decides(*m)).map(|(_, name)| name).collect();
+        let usual = ["parameters", "macs"].into_iter().filter(|usual| !names.contains(usual));
+        let numbers: Vec<&str> = names.iter().copied().chain(usual).collect();
+        let of_estimates: &[&str] = match self.front.iter().any(|m| m.estimate.is_some()) {
+            true => &["expected", "90 % interval", "distance"],
+            false => &[],
+        };
+        let columns = numbers.iter().chain(of_estimates).chain(&["file", "architecture"]);
+        // Of other units than per cent one can't tell which digits count.
+        let percent = estimator.manifest().fine_tuning.is_none();
+        let row = |member: &Member| {
+            let measure = |name: &&str| match (*name, member.measures.get(*name)) {
+                ("parameters", _) => si(member.parameters),
+                ("macs", _) => si(member.macs),
+                (name, Some(value)) if !percent && name.starts_with("accuracy") => {
+                    format!("{value:.4}")
+                }
+                (_, value) => value.map_or(String::new(), |&value| shown(name, value)),
+            };
+            let mut cells: Vec<String> = numbers.iter().map(measure).collect();
+            match &member.estimate {
+                Some(estimate) => cells.extend(estimate.cells(percent)),
+                None => cells.extend(of_estimates.iter().map(|_| String::new())),
+            }
+            cells.extend([member.onnx.clone(), member.architecture.clone()]);
+            cells
+        };
+        Listing {
+            columns: columns.map(|column| column.to_string()).collect(),
+            rows: self.front.iter().map(row).collect(),
+            remarks: self.remarks(),
+        }
+    }
+
+    /// What the estimates are about, whose they are, and what they are worth.
+    fn remarks(&self) -> Vec<String> {
+        let Some(Estimates { target, voices, .. }) = &self.estimates else { return Vec::new() };
+        let speaker = |s: &Speaker| {
+            let of = match (s.networks, self.front.len()) {
+                (some, all) if some < all => format!(" (of {some} networks)"),
+                _ => String::new(),
+            };
+            format!("{}, {}{of}", s.model, s.expert.about())
+        };
+        let speakers: Vec<String> = voices.iter().map(speaker).collect();
+        let mut remarks = vec![format!("estimates of {target}, by {}", speakers.join("; "))];
+        let inside = |m: &&Member| m.estimate.as_ref().is_some_and(|e| e.in_distribution);
+        let outside = self.front.len() - self.front.iter().filter(inside).count();
+        if outside > 0 {
+            remarks.push(format!(
+                "{outside} of {} networks are unlike what the model was made from: their estimates \
+                 are of use for a rough order at best",
+                self.front.len()
+            ));
+        }
+        remarks
+    }
+}
+
+impl Estimated {
+    /// As people read it: expectation, interval, and on which side of the border it is.
+    fn cells(&self, percent: bool) -> [String; 3] {
+        let Self { accuracy, interval: [low, high], distance, in_distribution } = self;
+        // Digits that nobody vouches for are not shown. Of one width, so that numbers stay aligned.
+        let [expected, interval] = match (percent, in_distribution) {
+            (true, true) => [format!("{accuracy:.2} %"), format!("{low:.1} – {high:.1}")],
+            (true, false) => {
+                [format!("about {accuracy:.0} %   "), format!("{low:.0} – {high:.0}  ")]
+            }
+            (false, _) => [format!("{accuracy:.4}"), format!("{low:.4} – {high:.4}")],
+        };
+        let side = if *in_distribution { "inside " } else { "outside" };
+        [expected, interval, format!("{distance:.2} {side}")]
+    }
+}
+
+fn print_table(listing: &Listing) -> Result<(), Error> {
+    let Listing { columns, rows, remarks } = listing;
+    if rows.is_empty() {
         note("no network keeps all constraints");
         return Ok(());
     }
-    let names: Vec<&str> = problem.measures().collect();
-    let usual = ["parameters", "macs"].into_iter().filter(|usual| !names.contains(usual));
-    let header = names.iter().copied().chain(usual).chain(["<file", "<architecture"]);
-    let header: Vec<&str> = header.collect();
-    let mut table = Table::new(&header);
-    let step = report.front.len().div_ceil(PRINTED).max(1);
-    for member in report.front.iter().step_by(step) {
-        let measure = |name: &&str| match (*name, member.measures.get(*name)) {
-            ("parameters", _) => si(member.parameters),
-            ("macs", _) => si(member.macs),
-            (_, value) => value.map_or(String::new(), |&value| shown(name, value)),
-        };
-        let numbers = header[..header.len() - 2].iter().map(measure);
-        table.row(numbers.chain([member.onnx.clone(), member.architecture.clone()]));
-    }
+    let left = |column: &String| match column.as_str() {
+        "file" | "architecture" => format!("<{column}"),
+        _ => column.clone(),
+    };
+    let header: Vec<String> = columns.iter().map(left).collect();
+    let mut table = Table::new(&header.iter().map(String::as_str).collect::<Vec<_>>());
+    let step = rows.len().div_ceil(PRINTED).max(1);
+    rows.iter().step_by(step).for_each(|row| table.row(row.iter().cloned()));
     let mut out = Text::stdout();
     table.print(&mut out)?;
     if step > 1 {
-        out.line(&format!(
-            "one in {step} of {} networks; all are in front.json",
-            report.front.len()
-        ))?;
+        let all = rows.len();
+        out.line(&format!("one in {step} of {all} networks; all are in front.json"))?;
     }
+    remarks.iter().try_for_each(|remark| out.line(remark))?;
     out.flush()
 }
 
