@@ -350,10 +350,8 @@ def search_benchmark() -> str:
         "Share of the hypervolume of the space's true front that the true accuracies of the "
         "proposed front have. The reference point is the space's median accuracy and its most MACs; "
         "both are scaled to its best accuracy and its fewest MACs. Estimates and priors are those "
-        "of `gennape-nb101`, which has seen neither space. On NAS-Bench-201 its estimates and the "
-        "training-free score put long chains before networks of equal cost with skip connections, so "
-        "that a search finds less the longer it goes by them; a few hundred true labels do far "
-        "better.",
+        "of `gennape-nb101`, which has seen neither space; what the training-free score holds against "
+        "depth was chosen with both in view. A few hundred true labels do far better.",
         "",
         "| better with fewer MACs | method | start: the best of | its accuracy | better ones there are "
         "| runs that found one, of those where there is one | gain, points | MACs, of the start's |",
