@@ -39,6 +39,10 @@ pub(crate) fn each_run(shape: &[usize], cut: &Cut, f: &mut impl FnMut(usize, usi
             _ => f(at * length, length),
         }
     }
+    // An empty tensor may be as long as one likes along its other axes.
+    if shape.contains(&0) || cut_shape(shape, cut).contains(&0) {
+        return;
+    }
     walk(shape, cut, 0, f);
 }
 
@@ -297,5 +301,32 @@ impl Rope {
         }
         data.flush()?;
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn runs(shape: &[usize], cut: &[Option<&[usize]>]) -> Vec<(usize, usize)> {
+        let mut runs = Vec::new();
+        let cut: Cut = cut.iter().map(|kept| kept.map(Rc::from)).collect();
+        each_run(shape, &cut, &mut |start, length| runs.push((start, length)));
+        runs
+    }
+
+    #[test]
+    fn runs_are_those_that_stay() {
+        assert_eq!(runs(&[3, 4], &[Some(&[0, 2]), None]), [(0, 4), (8, 4)]);
+        assert_eq!(runs(&[2, 3, 2], &[None, Some(&[1]), None]), [(2, 2), (8, 2)]);
+        assert_eq!(runs(&[2, 2], &[None, None]), [(0, 4)]);
+    }
+
+    /// It has nothing to go through, however long it is.
+    #[test]
+    fn what_is_empty_has_no_runs() {
+        let long = 1 << 40;
+        assert_eq!(runs(&[long, 0, long], &[None, None, Some(&[1])]), []);
+        assert_eq!(runs(&[long, 3], &[None, Some(&[])]), []);
     }
 }
