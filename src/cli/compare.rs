@@ -174,5 +174,9 @@ fn print(
         false => (b, a, 1.0 - probability),
     };
     out.line(&format!("{better} is better than {worse} with probability {:.0} %", 100.0 * share))?;
+    let foreign = answers.iter().zip([a, b]).filter(|(answer, _)| !answer.estimate.in_distribution);
+    for (_, path) in foreign {
+        out.line(&format!("{path} is unlike all labelled networks: nothing vouches for that"))?;
+    }
     out.flush()
 }

@@ -201,7 +201,8 @@ impl Estimator {
             voices: vec![voice(Expert::Process, &model.manifest().name, 1.0, known.accuracy)],
             neighbours: neighbours(model, &known, facts.reach),
             merit: known.merit,
-            odds: facts.odds,
+            // Where the error is larger, differences say less.
+            odds: facts.odds * facts.half_width / facts.half_width_at(known.distance),
         };
         if !graph.depends_on_input() {
             let chance = 100.0 / target.classes() as f64;

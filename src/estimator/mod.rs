@@ -191,6 +191,15 @@ pub fn check_target(folder: &Path) -> Result<bool, WriteError> {
     Ok(model)
 }
 
+/// Manifest and weights of the model in `folder`.
+fn read_folder(folder: &Path) -> Result<(Vec<u8>, Vec<u8>), LoadError> {
+    let read = |name, limit| {
+        let path = folder.join(name);
+        files::read(&path, limit).map_err(|e| LoadError::Read { path, reason: e.to_string() })
+    };
+    Ok((read(MANIFEST, MAX_MANIFEST)?, read(WEIGHTS, MAX_WEIGHTS)?))
+}
+
 /// Makes `folder` a model folder with these files, as a whole or not at all.
 fn write_folder(folder: &Path, manifest: &[u8], weights: &[u8]) -> Result<(), WriteError> {
     let fail = |source| WriteError { path: folder.into(), source };
@@ -301,11 +310,8 @@ impl Estimator {
     /// # Errors
     /// When a file can't be read, or the model doesn't fit this version of the program.
     pub fn load(folder: &Path) -> Result<Self, LoadError> {
-        let read = |name, limit| {
-            let path = folder.join(name);
-            files::read(&path, limit).map_err(|e| LoadError::Read { path, reason: e.to_string() })
-        };
-        Self::from_bytes(&read(MANIFEST, MAX_MANIFEST)?, &read(WEIGHTS, MAX_WEIGHTS)?)
+        let (manifest, weights) = read_folder(folder)?;
+        Self::from_bytes(&manifest, &weights)
     }
 
     /// The model made of the contents of its two files.

@@ -1,10 +1,9 @@
 //! Estimates of networks that people design, from labels of such.
 
 use super::golden::descriptors_hash;
-use super::{LoadError, MANIFEST, MAX_MANIFEST, MAX_WEIGHTS, WEIGHTS, WriteError};
+use super::{LoadError, MANIFEST, WriteError};
 use crate::benchmarks::Target;
 use crate::encoder::{WeightError, WeightFile, Weights};
-use crate::files;
 use crate::predictor::{Hyperparameters, Process};
 use crate::proxies::DESCRIPTORS;
 use ndarray::Array1;
@@ -161,11 +160,8 @@ impl RealNetworks {
     /// # Errors
     /// When a file can't be read, or the model doesn't fit this version of the program.
     pub fn load(folder: &Path) -> Result<Self, LoadError> {
-        let read = |name, limit| {
-            let path = folder.join(name);
-            files::read(&path, limit).map_err(|e| LoadError::Read { path, reason: e.to_string() })
-        };
-        Self::from_bytes(&read(MANIFEST, MAX_MANIFEST)?, &read(WEIGHTS, MAX_WEIGHTS)?)
+        let (manifest, weights) = super::read_folder(folder)?;
+        Self::from_bytes(&manifest, &weights)
     }
 
     /// The model made of the contents of its two files.

@@ -114,6 +114,12 @@ fn two_networks_are_compared_both_ways() {
     let table = gennape(&["compare", &small, &large]).succeeds().stdout;
     assert!(table.contains(&format!("{large} is better than {small} with probability")), "{table}");
 
+    // What is like no labelled network is doubted.
+    let foreign = example("bert_6x384");
+    let doubted = gennape(&["compare", &small, &foreign]).succeeds().stdout;
+    assert!(doubted.contains(&format!("{foreign} is unlike all labelled networks")), "{doubted}");
+    assert!(!table.contains("is unlike"), "{table}");
+
     let cell = example("nasbench201_best");
     let told = gennape(&["compare", &small, &cell]).fails().stderr;
     assert!(told.contains("hint: --target imagenet1k asks the same of both"), "{told}");
