@@ -48,6 +48,14 @@ pub enum FineTuneError {
         /// What it was made from.
         base: String,
     },
+    /// The model is out of all proportion.
+    #[error("'{name}' makes no finite number of {network}")]
+    NotFinite {
+        /// The model.
+        name: String,
+        /// The network.
+        network: String,
+    },
     /// The labels can't be fitted.
     #[error("fitting the labels: {0}")]
     Labels(#[from] AdaptationError),
@@ -167,7 +175,10 @@ pub fn fine_tune(
     let (store, unsaved) =
         GraphStore::cached(cache, &contents(networks), count, |i| networks.graph(i), &built)?;
     let (estimates, embeddings) =
-        base.estimate_store(&store, &|done| observe("scoring", done, count));
+        base.estimate_store(&store, &|done| observe("scoring", done, count)).map_err(|e| {
+            let (name, network) = (base.manifest().name.clone(), networks.name(e.network));
+            FineTuneError::NotFinite { name, network }
+        })?;
     // Of one architecture's labels, each would tell of the other when it is left out.
     let order = one_of_each(networks, options.seed);
     let sample = &order[..order.len().min(MOST)];
@@ -373,7 +384,7 @@ mod tests {
     /// What a model that is loaded again estimates of these networks.
     fn accuracies(model: &Estimator, networks: &dyn Networks, positions: &[usize]) -> Vec<f64> {
         let graphs: Vec<_> = positions.iter().map(|&i| networks.graph(i).unwrap()).collect();
-        model.estimate(&graphs).iter().map(|e| e.accuracy).collect()
+        model.estimate(&graphs).unwrap().iter().map(|e| e.accuracy).collect()
     }
 
     fn check<A: Architecture>(seed: u64, target: impl Fn(f64, f64) -> f64) -> Method {

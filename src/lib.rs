@@ -14,7 +14,7 @@
 //!
 //! let cell = "|nor_conv_3x3~0|+|none~0|nor_conv_3x3~1|+|skip_connect~0|none~1|avg_pool_3x3~2|";
 //! let graph = lower(&Space::NasBench201.build(cell)?)?;
-//! let estimate = &Estimator::embedded().estimate(&[graph])[0];
+//! let estimate = &Estimator::embedded().estimate(&[graph])?[0];
 //! assert!(estimate.interval[0] <= estimate.accuracy && estimate.accuracy <= estimate.interval[1]);
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```

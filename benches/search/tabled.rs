@@ -60,7 +60,9 @@ impl<'a, A: Architecture> Tabled<'a, A> {
             met.graphs.get(&fingerprint).copied()
         };
         let facts = same.is_none().then(|| {
-            let estimate = |e: &&Estimator| e.estimate(&[&graph])[0].accuracy;
+            let estimate = |e: &&Estimator| {
+                e.estimate(&[&graph]).expect("embedded models estimate everything")[0].accuracy
+            };
             let proxies = Proxies::new(&graph);
             Arc::new(Facts {
                 parameters: graph.parameters() as f64,

@@ -135,10 +135,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Error> {
         let answer = |graph: &ComputationGraph| {
             let answers = estimator.answer(&[graph], &question);
             let answer = answers.map_err(|e| Failure::from_error(&e))?.pop();
-            match answer {
-                Some(answer) if answer.estimate.is_finite() => Ok(answer),
-                _ => Err(Failure::new("the model's estimate of it is not a finite number")),
-            }
+            answer.ok_or_else(|| Failure::new("no answer"))
         };
         graphs.iter().map(answer).collect()
     });

@@ -105,6 +105,16 @@ impl Answer {
         let odds = self.odds.min(other.odds);
         1.0 / (1.0 + (-odds * (self.merit - other.merit)).exp())
     }
+
+    /// The answer, if this model says nothing but numbers.
+    fn checked(self, model: &str) -> Result<Self, QuestionError> {
+        let said = self.voices.iter().map(|voice| voice.accuracy);
+        let finite = said.chain([self.merit, self.odds]).all(f64::is_finite);
+        match finite && self.estimate.is_finite() {
+            true => Ok(self),
+            false => Err(QuestionError::NotFinite { model: model.into() }),
+        }
+    }
 }
 
 /// Why a question has no answer.
@@ -129,6 +139,12 @@ pub enum QuestionError {
         /// The recipes that there are.
         known: Vec<String>,
     },
+    /// What the model says is no number: its weights are out of all proportion.
+    #[error("the estimate of the model '{model}' is not a finite number")]
+    NotFinite {
+        /// The model.
+        model: String,
+    },
 }
 
 impl QuestionError {
@@ -137,6 +153,7 @@ impl QuestionError {
         match self {
             Self::Target { .. } => Some("leave --model out".into()),
             Self::Recipe { known, .. } => Some(format!("give one of {}", known.join(", "))),
+            Self::NotFinite { .. } => None,
         }
     }
 }
@@ -146,7 +163,8 @@ impl Estimator {
     /// not depend on the others.
     ///
     /// # Errors
-    /// When the model does not have the target, or the target not the recipe.
+    /// When the model does not have the target, or the target not the recipe, or an estimate is not
+    /// finite.
     pub fn answer<G: Borrow<ComputationGraph>>(
         &self,
         graphs: &[G],
@@ -211,7 +229,7 @@ impl Estimator {
         } else {
             answer.estimate = answer.estimate.doubted(GraphFeatures::new(graph).unlearned());
         }
-        Ok(answer)
+        answer.checked(&model.manifest().name)
     }
 
     /// The answer of a model that has one target.
@@ -232,7 +250,8 @@ impl Estimator {
         }
         let batch = GraphBatch::new(&[graph]);
         let embeddings = self.encoder.embed(batch.features());
-        let estimate = self.estimate_embedded(&batch, &embeddings)[0];
+        let estimates = self.estimate_embedded(&batch, &embeddings);
+        let estimate = estimates.map_err(|_| QuestionError::NotFinite { model: name.clone() })?[0];
         let distance = self.territory.distance(embeddings.row(0), &batch.features()[0]);
         let known = Territory::membership(distance);
         let voices = match &self.adapted {
@@ -252,7 +271,7 @@ impl Estimator {
         // A logistic distribution has 90 % within 2.94 of its scales, and a difference of two of
         // them is wider by √2.
         let scale = (high - low).max(1e-6) / (2.0 * 2.944);
-        Ok(Answer {
+        let answer = Answer {
             target: self.adapted.is_none().then_some(Target::Cifar10),
             reason: "the model's".into(),
             estimate,
@@ -260,7 +279,8 @@ impl Estimator {
             neighbours: Vec::new(),
             merit: estimate.accuracy,
             odds: 1.0 / (scale * std::f64::consts::SQRT_2),
-        })
+        };
+        answer.checked(name)
     }
 }
 

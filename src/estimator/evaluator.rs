@@ -76,18 +76,16 @@ impl Evaluator for Accuracy<'_> {
             met.retain(|fingerprint, _| these.contains(fingerprint));
         }
         let graphs: Vec<&ComputationGraph> = new.iter().map(|n| &n.graph).collect();
-        let estimates = self.estimator.estimate(&graphs);
+        let estimates = self.estimator.estimate(&graphs)?;
         met.extend(new.iter().map(|n| n.fingerprint).zip(estimates));
         let number = |network: &Network| {
-            let number = met.get(&network.fingerprint).map(|estimate| match self.statistic {
+            met.get(&network.fingerprint).map_or(f64::NAN, |estimate| match self.statistic {
                 Statistic::Mean => estimate.accuracy,
                 Statistic::Reliable(direction) => estimate.reliable(direction),
                 Statistic::Low => estimate.interval[0],
                 Statistic::High => estimate.interval[1],
                 Statistic::Distance => estimate.distance,
-            });
-            // What is not finite is no number, which the search takes as the worst.
-            number.filter(|x| x.is_finite()).unwrap_or(f64::NAN)
+            })
         };
         Ok(networks.iter().map(number).collect())
     }

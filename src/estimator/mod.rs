@@ -9,9 +9,10 @@
 //! # };
 //! # let graph = ComputationGraph::new(vec![input], &[]).unwrap();
 //! let estimator = Estimator::embedded();
-//! for estimate in estimator.estimate(&[graph]) {
+//! for estimate in estimator.estimate(&[graph])? {
 //!     println!("{:.1} % in {:.1?}", estimate.accuracy, estimate.interval);
 //! }
+//! # Ok::<(), gennape::estimator::NotFinite>(())
 //! ```
 
 mod answer;
@@ -56,7 +57,7 @@ const MAX_WEIGHTS: u64 = 1 << 28;
 /// Graphs that one thread takes at a time.
 const GRAPHS_PER_TASK: usize = 32;
 
-/// What is estimated of one network.
+/// What is estimated of one network; all numbers are finite.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Estimate {
     /// Accuracy in per cent, on the data set that the model was trained for; of a fine-tuned model,
@@ -81,9 +82,7 @@ pub struct Estimate {
 }
 
 impl Estimate {
-    /// Whether all its numbers are finite; with a model whose weights are out of all proportion
-    /// they need not be.
-    pub fn is_finite(&self) -> bool {
+    fn is_finite(&self) -> bool {
         let [low, high] = self.interval;
         [self.accuracy, low, high, self.distance].iter().all(|x| x.is_finite())
     }
@@ -99,6 +98,21 @@ impl Estimate {
         let distance = self.distance.max(Territory::beyond(share));
         let [_, high] = self.interval;
         Self { interval: [0.0, high], distance, in_distribution: false, ..self }
+    }
+}
+
+/// What a model says of a network is no number: its weights are out of all proportion.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the model's estimate of network {network} is not a finite number")]
+pub struct NotFinite {
+    /// Its position among those that were asked about, from 0.
+    pub network: usize,
+}
+
+impl NotFinite {
+    /// Of networks that so many others come before.
+    fn after(self, others: usize) -> Self {
+        Self { network: others + self.network }
     }
 }
 
@@ -412,13 +426,26 @@ impl Estimator {
     /// Estimates for `graphs`, which are of one family, in order, on all cores: ImageNet-1k
     /// accuracies of networks for large images, CIFAR-10 accuracies of others. [`answer`](Self::answer)
     /// says more.
-    pub fn estimate<G: Borrow<ComputationGraph> + Sync>(&self, graphs: &[G]) -> Vec<Estimate> {
-        let estimate = |graphs: &[G]| self.estimate_batch(&GraphBatch::new(graphs));
-        graphs.par_chunks(GRAPHS_PER_TASK).flat_map_iter(estimate).collect()
+    ///
+    /// # Errors
+    /// When an estimate is not finite.
+    pub fn estimate<G: Borrow<ComputationGraph> + Sync>(
+        &self,
+        graphs: &[G],
+    ) -> Result<Vec<Estimate>, NotFinite> {
+        let estimate = |(part, graphs): (usize, &[G])| {
+            let first = part * GRAPHS_PER_TASK;
+            self.estimate_batch(&GraphBatch::new(graphs)).map_err(|e| e.after(first))
+        };
+        let parts = graphs.par_chunks(GRAPHS_PER_TASK).enumerate().map(estimate);
+        Ok(parts.collect::<Result<Vec<_>, _>>()?.into_iter().flatten().collect())
     }
 
     /// Estimates for graphs that are featurised already, on the calling thread.
-    pub fn estimate_batch(&self, graphs: &GraphBatch) -> Vec<Estimate> {
+    ///
+    /// # Errors
+    /// When an estimate is not finite.
+    pub fn estimate_batch(&self, graphs: &GraphBatch) -> Result<Vec<Estimate>, NotFinite> {
         self.estimate_embedded(graphs, &self.encoder.embed(graphs.features()))
     }
 
@@ -428,19 +455,21 @@ impl Estimator {
         &self,
         store: &GraphStore,
         done: &(dyn Fn(usize) + Sync),
-    ) -> (Vec<Estimate>, Array2<f32>) {
+    ) -> Result<(Vec<Estimate>, Array2<f32>), NotFinite> {
         let finished = AtomicUsize::new(0);
         let part = |start: usize| {
             let end = store.len().min(start + GRAPHS_PER_TASK);
             let graphs = GraphBatch::stored(store, start..end);
             let embeddings = self.encoder.embed(graphs.features());
             done(finished.fetch_add(end - start, Ordering::Relaxed) + end - start);
-            (self.estimate_embedded(&graphs, &embeddings), embeddings)
+            let estimates = self.estimate_embedded(&graphs, &embeddings);
+            Ok((estimates.map_err(|e| e.after(start))?, embeddings))
         };
         let starts: Vec<usize> = (0..store.len()).step_by(GRAPHS_PER_TASK).collect();
-        let parts: Vec<(Vec<Estimate>, Array2<f32>)> = starts.into_par_iter().map(part).collect();
-        let (estimates, embeddings): (Vec<_>, Vec<_>) = parts.into_iter().unzip();
-        (estimates.into_iter().flatten().collect(), self.stacked(&embeddings))
+        let parts: Result<Vec<(Vec<Estimate>, Array2<f32>)>, NotFinite> =
+            starts.into_par_iter().map(part).collect();
+        let (estimates, embeddings): (Vec<_>, Vec<_>) = parts?.into_iter().unzip();
+        Ok((estimates.into_iter().flatten().collect(), self.stacked(&embeddings)))
     }
 
     /// Embeddings one below the other.
@@ -465,7 +494,19 @@ impl Estimator {
     }
 
     /// Estimates for graphs whose embeddings are known already.
-    fn estimate_embedded(&self, graphs: &GraphBatch, embeddings: &Array2<f32>) -> Vec<Estimate> {
+    fn estimate_embedded(
+        &self,
+        graphs: &GraphBatch,
+        embeddings: &Array2<f32>,
+    ) -> Result<Vec<Estimate>, NotFinite> {
+        let estimates = self.unchecked(graphs, embeddings);
+        match estimates.iter().position(|e| !e.is_finite()) {
+            None => Ok(estimates),
+            Some(network) => Err(NotFinite { network }),
+        }
+    }
+
+    fn unchecked(&self, graphs: &GraphBatch, embeddings: &Array2<f32>) -> Vec<Estimate> {
         let scores = self.head.scores(embeddings.view());
         let rows = graphs.features().iter().zip(embeddings.rows());
         let distances =
@@ -675,7 +716,7 @@ mod tests {
         let tuned = Estimator::from_bytes(&json, &file.to_bytes().unwrap()).unwrap();
         let expected =
             adaptation.predict(&[Array2::from_shape_fn((6, 1), |(i, _)| scores[i]).view()]);
-        let estimates = tuned.estimate_batch(&graphs);
+        let estimates = tuned.estimate_batch(&graphs).unwrap();
         assert_eq!(estimates.iter().map(|e| e.accuracy).collect::<Vec<_>>(), expected);
     }
 
@@ -727,13 +768,153 @@ mod tests {
                 damage(&mut file);
                 Estimator::from_bytes(&json, &file.to_bytes().unwrap())
             };
-            let whole = load(|_| ()).unwrap().estimate_batch(&graphs);
-            assert!(whole.iter().all(|e| e.accuracy.is_finite()));
+            load(|_| ()).unwrap().estimate_batch(&graphs).unwrap();
             let error = load(damage).expect_err(message).to_string();
             assert!(error.contains(message), "{error}");
             let error = Estimator::from_bytes(&json, &base).unwrap_err().to_string();
             assert!(error.contains("'adaptation.values' is missing"), "{error}");
         }
+    }
+
+    /// A file of weights with one tensor full of numbers that are out of all proportion, for each of
+    /// its tensors and some such numbers.
+    fn disproportionate(file: &[u8]) -> Vec<(String, Vec<u8>)> {
+        let numbers = [f64::MAX, f64::from(f32::MAX), 1e25, 150.0, -1.0, 0.0, 1e-40, f64::MIN];
+        let mut files = Vec::new();
+        for (name, tensor) in safetensors::SafeTensors::deserialize(file).unwrap().tensors() {
+            let count = tensor.shape().iter().product::<usize>();
+            for number in numbers {
+                // All the same, of both signs, and rising from almost nothing.
+                let patterns: [fn(usize, f64) -> f64; 3] = [
+                    |_, x| x,
+                    |i, x| if i % 3 == 0 { -x } else { x },
+                    |i, x| x / (1u64 << (i % 60)) as f64,
+                ];
+                for pattern in patterns {
+                    let values: Vec<f64> = (0..count).map(|i| pattern(i, number)).collect();
+                    let mut file = WeightFile::parse(file).unwrap();
+                    match tensor.dtype() {
+                        safetensors::Dtype::F64 => file.put(&name, tensor.shape(), &values),
+                        _ => {
+                            let values: Vec<f32> = values.iter().map(|&x| x as f32).collect();
+                            file.put(&name, tensor.shape(), &values);
+                        }
+                    }
+                    files.push((format!("{name} {number:e}"), file.to_bytes().unwrap()));
+                }
+            }
+        }
+        files
+    }
+
+    /// An answer is made of finite numbers, and its interval holds the accuracy.
+    fn check_sound(answer: &Answer, what: &str) {
+        let Estimate { accuracy, interval: [low, high], distance, .. } = answer.estimate;
+        assert!(
+            [accuracy, low, high, distance].iter().all(|x| x.is_finite()),
+            "{what}: {answer:?}"
+        );
+        assert!(low - 1e-9 <= accuracy && accuracy <= high + 1e-9, "{what}: {answer:?}");
+        assert!(answer.voices.iter().all(|voice| voice.accuracy.is_finite()), "{what}: {answer:?}");
+        assert!((0.0..=1.0).contains(&answer.better_than(answer)), "{what}: {answer:?}");
+    }
+
+    #[test]
+    fn a_model_out_of_all_proportion_is_refused_and_never_a_nan() {
+        let graphs = [testing::graph(9), testing::graph(5)];
+        let mut refused = 0;
+        let mut check = |manifest: &[u8], weights: &[u8], what: &str| {
+            let Ok(model) = Estimator::from_bytes(manifest, weights) else { return refused += 1 };
+            for graph in &graphs {
+                let estimate = model.estimate(&[graph]);
+                match model.answer(&[graph], &Question::default()) {
+                    Ok(answers) => {
+                        check_sound(&answers[0], what);
+                        assert_eq!(estimate.unwrap(), [answers[0].estimate], "{what}");
+                    }
+                    Err(error) => {
+                        assert!(error.to_string().contains("not a finite number"), "{error}");
+                        refused += 1;
+                    }
+                }
+            }
+        };
+        for config in [Config::encoder(), Config::k_gnn()] {
+            let json =
+                serde_json::to_vec(&Manifest { config: config.clone(), ..manifest() }).unwrap();
+            for (what, file) in disproportionate(&testing::file(&testing::tensors(&config, 3))) {
+                check(&json, &file, &what);
+            }
+        }
+        // With what fine-tuning adds.
+        let six = GraphBatch::new(&[0, 1, 2, 3, 4, 5].map(testing::graph));
+        let estimates = [1.0, 2.0, 3.0, 5.0, 4.0, 6.0];
+        let embeddings = Array2::from_shape_fn((6, 64), |(i, j)| ((i + j) % 5) as f32);
+        let features = Adaptation::features(&estimates, embeddings.view(), six.proxies());
+        let groups = features.each_ref().map(Array2::view);
+        for adaptation in [
+            Adaptation::fit(&groups, &estimates).unwrap(),
+            Adaptation::recalibrate(&estimates, &estimates).unwrap().0,
+        ] {
+            let base = testing::file(&testing::tensors(&Config::encoder(), 3));
+            let mut file = WeightFile::parse(&base).unwrap();
+            adaptation.store(&mut file);
+            let territory = Estimator::embedded().territory().around(embeddings.view(), [].into());
+            territory.store("adaptation.territory", &mut file);
+            let file = file.to_bytes().unwrap();
+            for kind in [adaptation.kind(), Kind::Gaussian] {
+                let json = serde_json::to_vec(&fine_tuned(Method::Adapted, kind)).unwrap();
+                disproportionate(&file)
+                    .iter()
+                    .filter(|(what, _)| what.starts_with("adaptation"))
+                    .for_each(|(what, file)| check(&json, file, what));
+            }
+        }
+        assert!(refused > 300, "{refused}");
+    }
+
+    #[test]
+    fn models_of_real_networks_out_of_all_proportion_are_refused_and_never_a_nan() {
+        let (_, json, weights) = REAL[1];
+        let graph = testing::graph(9);
+        let (mut refused, mut answered) = (0, 0);
+        let mut check = |manifest: &[u8], weights: &[u8], what: &str| {
+            let Ok(real) = RealNetworks::from_bytes(manifest, weights) else { return refused += 1 };
+            let targets: Vec<Target> = real.manifest().targets.iter().map(|f| f.target).collect();
+            let model = Estimator::with_real(real);
+            for target in targets {
+                let question = Question { target: Some(target), ..Question::default() };
+                match model.answer(&[&graph], &question) {
+                    Ok(answers) => {
+                        check_sound(&answers[0], what);
+                        answered += 1;
+                    }
+                    Err(error) => {
+                        assert!(error.to_string().contains("not a finite number"), "{error}");
+                        refused += 1;
+                    }
+                }
+            }
+        };
+        check(json, weights, "whole");
+        for (what, file) in disproportionate(weights) {
+            check(json, &file, &what);
+        }
+        let whole: serde_json::Value = serde_json::from_slice(json).unwrap();
+        let facts = ["mean", "deviation", "half_width", "half_width_outside", "reach", "odds"];
+        let pointers = (facts.iter().map(|fact| format!("/targets/0/{fact}")))
+            .chain(["linear", "length", "smooth_length"].map(|h| format!("/hyperparameters/0/{h}")))
+            .chain(["/networks/0/accuracy".into(), "/targets/0/recipes/0/1/0".into()]);
+        for pointer in pointers {
+            for number in [f64::MAX, 1e100, 0.0, -1.0, 1e-300, f64::MIN] {
+                let mut manifest = whole.clone();
+                let place = manifest.pointer_mut(&pointer);
+                *place.unwrap_or_else(|| panic!("{pointer}")) = number.into();
+                let what = format!("{pointer} {number:e}");
+                check(&serde_json::to_vec(&manifest).unwrap(), weights, &what);
+            }
+        }
+        assert!(refused > 50 && answered > 50, "{refused} {answered}");
     }
 
     #[test]
@@ -767,7 +948,7 @@ mod tests {
         let foreign = testing::graph(5);
         let graphs: Vec<ComputationGraph> =
             (0..100).flat_map(|_| [good.clone(), poor.clone(), foreign.clone()]).collect();
-        let estimates = estimator.estimate(&graphs);
+        let estimates = estimator.estimate(&graphs).unwrap();
         let [good, poor, foreign] = [estimates[0], estimates[1], estimates[2]];
         assert!(good.accuracy > 93.0 && poor.accuracy < 91.0, "{good:?} {poor:?}");
         assert!(good.in_distribution && !foreign.in_distribution, "{good:?} {foreign:?}");
@@ -777,7 +958,7 @@ mod tests {
         assert!(estimates.chunks(3).all(|e| e == [good, poor, foreign]));
         assert_eq!(estimator.embed(&graphs).dim(), (300, estimator.encoder().config().embedding()));
         let none: [ComputationGraph; 0] = [];
-        assert!(estimator.estimate(&none).is_empty() && estimator.embed(&none).is_empty());
+        assert!(estimator.estimate(&none).unwrap().is_empty() && estimator.embed(&none).is_empty());
     }
 
     /// Whatever stands in a valid graph, what comes out is finite; what is not valid says why.
@@ -822,9 +1003,7 @@ mod tests {
             }
         }
         assert!(accepted.len() > 100 && rejected > 50, "{} {rejected}", accepted.len());
-        let estimates = estimator.estimate(&accepted);
-        let unlike = estimates.iter().position(|e| !e.is_finite());
-        assert_eq!(unlike.map(|i| &accepted[i]).map(|g| format!("{g:?}")), None);
+        let estimates = estimator.estimate(&accepted).unwrap();
         assert!(estimator.embed(&accepted).iter().all(|x| x.is_finite()));
         assert!(estimates.iter().all(|e| (0.0..=100.0).contains(&e.accuracy)));
     }
@@ -838,7 +1017,7 @@ mod tests {
         let graphs = [Dataset::Cifar10, Dataset::Cifar100, Dataset::ImageNet16_120]
             .map(|set| crate::lower::lower(&cell.build_for(set)).unwrap());
         let batch = GraphBatch::new(&graphs);
-        let estimates = Estimator::embedded().estimate_batch(&batch);
+        let estimates = Estimator::embedded().estimate_batch(&batch).unwrap();
         for (estimate, chance) in estimates.iter().zip([10.0, 1.0, 100.0 / 120.0]) {
             assert_eq!((estimate.accuracy, estimate.interval), (chance, [chance; 2]));
             assert!(!estimate.depends_on_input);
@@ -849,7 +1028,7 @@ mod tests {
         store.save(&path, &[0; 32]).unwrap();
         let store = GraphStore::load(&path, &[0; 32]).unwrap();
         std::fs::remove_file(&path).unwrap();
-        let (stored, _) = Estimator::embedded().estimate_store(&store, &|_| ());
+        let (stored, _) = Estimator::embedded().estimate_store(&store, &|_| ()).unwrap();
         assert_eq!(stored, estimates);
     }
 
@@ -890,9 +1069,9 @@ mod tests {
         let estimator = load(&manifest(), &tensors).unwrap();
         let (mut nodes, edges) = testing::parts(9);
         let graph = |nodes: &[_]| ComputationGraph::new(nodes.to_vec(), &edges).unwrap();
-        assert_eq!(estimator.estimate(&[graph(&nodes)])[0].distance, 0.0);
+        assert_eq!(estimator.estimate(&[graph(&nodes)]).unwrap()[0].distance, 0.0);
         nodes[0].operation = Operation::Gelu;
-        let estimate = estimator.estimate(&[graph(&nodes)])[0];
+        let estimate = estimator.estimate(&[graph(&nodes)]).unwrap()[0];
         assert!(estimate.distance > 1.0 && !estimate.in_distribution, "{estimate:?}");
     }
 }

@@ -195,6 +195,8 @@ impl RealNetworks {
             numbers.iter().all(|x| x.is_finite())
                 && facts.reach > 0.0
                 && facts.deviation > 0.0
+                && facts.half_width >= 0.0
+                && facts.half_width_outside >= 0.0
                 && !facts.recipes.is_empty()
                 && facts.recipes.iter().all(|(_, values)| values.len() == covariates)
         };

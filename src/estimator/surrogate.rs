@@ -1,6 +1,6 @@
 //! What a model knows of networks before a search queries true values.
 
-use super::Estimator;
+use super::{Estimator, NotFinite};
 use crate::graph::ComputationGraph;
 use crate::proxies::{MEASURES, Proxies};
 use crate::search::algorithms::Surrogate;
@@ -17,6 +17,10 @@ impl Surrogate for Estimator {
     }
 
     fn prior(&self, graphs: &[ComputationGraph]) -> Vec<f64> {
-        self.estimate(graphs).into_iter().map(|estimate| estimate.accuracy).collect()
+        match self.estimate(graphs) {
+            Ok(estimates) => estimates.into_iter().map(|estimate| estimate.accuracy).collect(),
+            // It knows nothing of them.
+            Err(NotFinite { .. }) => vec![0.0; graphs.len()],
+        }
     }
 }

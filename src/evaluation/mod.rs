@@ -12,7 +12,7 @@ pub use scatter::scatter;
 
 use crate::benchmarks::{BenchmarkError, Networks, few_shot};
 use crate::encoder::GraphStore;
-use crate::estimator::{Estimate, Estimator};
+use crate::estimator::{Estimate, Estimator, NotFinite};
 use crate::metrics;
 use crate::predictor::{Adaptation, AdaptationError};
 use crate::proxies::Proxies;
@@ -238,14 +238,14 @@ impl Scores {
         store: &GraphStore,
         estimator: &Estimator,
         done: &(dyn Fn(usize) + Sync),
-    ) -> Self {
-        let (estimates, embeddings) = estimator.estimate_store(store, done);
-        Self {
+    ) -> Result<Self, NotFinite> {
+        let (estimates, embeddings) = estimator.estimate_store(store, done)?;
+        Ok(Self {
             truth: (0..networks.len()).map(|i| networks.target(i)).collect(),
             estimates,
             embeddings,
             proxies: (0..store.len()).map(|i| *store.proxies(i)).collect(),
-        }
+        })
     }
 
     /// Logarithms of parameters and MACs.
@@ -279,12 +279,12 @@ pub fn evaluate(
     let built = |done| observe("building", done, count);
     let (store, unsaved) =
         GraphStore::cached(cache, &contents(networks), count, |i| networks.graph(i), &built)?;
-    let scores = Scores::of(networks, &store, estimator, &|done| observe("scoring", done, count));
+    let scored = |done| observe("scoring", done, count);
+    let scores = Scores::of(networks, &store, estimator, &scored).map_err(|e| {
+        let (family, network) = (family.name.clone(), networks.name(e.network));
+        EvaluationError::NotFinite { family, network }
+    })?;
     drop(store);
-    if let Some(i) = scores.estimates.iter().position(|e| !e.is_finite()) {
-        let (family, network) = (family.name.clone(), networks.name(i));
-        return Err(EvaluationError::NotFinite { family, network });
-    }
 
     let predicted: Vec<f64> = scores.estimates.iter().map(|e| e.accuracy).collect();
     let name = estimator.manifest().name.clone();

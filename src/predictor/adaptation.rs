@@ -378,7 +378,10 @@ impl Adaptation {
     pub fn interval(&self, rank: f64, distance: f64) -> [f64; 2] {
         let ((_, low), (_, high)) = self.values.ends();
         let beyond = (high - low) * (distance - 1.0).max(0.0);
-        [self.value(rank - self.radius) - beyond, self.value(rank + self.radius) + beyond]
+        let value = self.value(rank);
+        let [low, high] = [rank - self.radius, rank + self.radius].map(|rank| self.value(rank));
+        // Rounding keeps no order.
+        [low.min(value) - beyond, high.max(value) + beyond]
     }
 
     /// Adds its tensors to a model file: all in 64 bits, so that it predicts the same when it is

@@ -24,8 +24,8 @@ pub enum CalibrationError {
         /// How many are needed.
         needed: usize,
     },
-    /// Bins that are no increasing function.
-    #[error("the calibration is not an increasing function of at least two bins")]
+    /// Bins that are no increasing function to accuracies.
+    #[error("the calibration is not an increasing function of at least two bins to per cent")]
     NotIncreasing,
 }
 
@@ -50,11 +50,13 @@ impl Calibration {
     /// The calibration made of `bins`.
     ///
     /// # Errors
-    /// When there are fewer than two, or scores and accuracies do not increase.
+    /// When there are fewer than two, scores and accuracies do not increase, or an accuracy is not
+    /// between 0 and 100 %.
     pub fn new(bins: Vec<Bin>) -> Result<Self, CalibrationError> {
         let increasing =
             bins.windows(2).all(|w| w[0].score < w[1].score && w[0].accuracy < w[1].accuracy);
-        if bins.len() < 2 || !increasing || !bins.iter().all(|b| b.radius >= 0.0) {
+        let sound = |b: &Bin| (0.0..=100.0).contains(&b.accuracy) && b.radius >= 0.0;
+        if bins.len() < 2 || !increasing || !bins.iter().all(sound) {
             return Err(CalibrationError::NotIncreasing);
         }
         Ok(Self(bins))
@@ -196,7 +198,8 @@ pub(super) fn pool_adjacent(levels: &mut [f64]) {
     levels.iter_mut().zip(pooled).for_each(|(level, pooled)| *level = pooled);
 }
 
-/// Pools adjacent violators, then tilts the curve so that it rises everywhere.
+/// Pools adjacent violators, then mixes in the straight line between the ends, so that the curve
+/// rises everywhere and its ends stay.
 fn make_increasing(bins: &mut Vec<Bin>) {
     // Bins of equal scores (a head that cannot tell networks apart) become one.
     bins.dedup_by(|later, earlier| later.score <= earlier.score);
@@ -205,9 +208,9 @@ fn make_increasing(bins: &mut Vec<Bin>) {
     bins.iter_mut().zip(levels).for_each(|(bin, level)| bin.accuracy = level);
     let (Some(first), Some(last)) = (bins.first().copied(), bins.last().copied()) else { return };
     let slope = (last.accuracy - first.accuracy) / (last.score - first.score);
-    let middle = (first.score + last.score) / 2.0;
     for bin in bins {
-        bin.accuracy += FLOOR * slope * (bin.score - middle);
+        let straight = first.accuracy + slope * (bin.score - first.score);
+        bin.accuracy += FLOOR * (straight - bin.accuracy);
     }
 }
 

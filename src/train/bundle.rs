@@ -3,7 +3,7 @@
 use super::twin::Stored;
 use super::{LabelledGraphs, TrainError};
 use crate::encoder::{Encoder, GraphBatch, GraphFeatures, GraphStore, WeightFile, Weights};
-use crate::estimator::{Estimator, LoadError, Manifest, Metrics};
+use crate::estimator::{Estimate, Estimator, LoadError, Manifest, Metrics};
 use crate::graph::Operation;
 use crate::predictor::{Calibration, Head, Territory};
 use crate::proxies::Proxies;
@@ -130,12 +130,13 @@ pub fn measure(
 ) -> Result<BTreeMap<String, Metrics>, TrainError> {
     let json = serde_json::to_vec(manifest).map_err(|e| LoadError::Manifest(e.to_string()))?;
     let estimator = Estimator::from_bytes(&json, weights)?;
-    let estimates: Vec<_> = graphs
+    let parts: Vec<_> = graphs
         .par_chunks(256)
-        .flat_map_iter(|graphs| {
+        .map(|graphs| {
             estimator.estimate_batch(&GraphBatch::stored(&set.store, graphs.iter().copied()))
         })
-        .collect();
+        .collect::<Result<_, _>>()?;
+    let estimates: Vec<Estimate> = parts.into_iter().flatten().collect();
     let truth: Vec<f64> = graphs.iter().map(|&g| set.accuracies[g]).collect();
     let cost = |which: fn(&Proxies) -> u64| -> Vec<f64> {
         graphs.iter().map(|&g| which(set.store.proxies(g)) as f64).collect()

@@ -17,7 +17,7 @@ pub use twin::Twin;
 use crate::benchmarks::{BenchmarkError, CIFAR10, Networks, Set, Split, Subset};
 use crate::encoder::{Config, GraphStore, features_hash};
 use crate::estimator::{
-    Data, Estimator, LoadError, Manifest, Recipe, SCHEMA, Training, WriteError,
+    Data, Estimator, LoadError, Manifest, NotFinite, Recipe, SCHEMA, Training, WriteError,
 };
 use crate::graph::Operation;
 use crate::predictor::{AdaptationError, CalibrationError};
@@ -54,6 +54,9 @@ pub enum TrainError {
     /// The model can't be written.
     #[error(transparent)]
     Write(#[from] WriteError),
+    /// Training led nowhere.
+    #[error("the trained model is out of all proportion: {0}")]
+    NotFinite(#[from] NotFinite),
     /// The model doesn't load: an error of the program.
     #[error("the trained model does not load: {0}")]
     Load(#[from] LoadError),

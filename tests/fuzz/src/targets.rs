@@ -191,8 +191,10 @@ impl Target for Reading {
         let lowered = lower(&model);
         if let Ok(graph) = &lowered {
             enter("estimate");
-            let estimates = self.estimator.estimate(std::slice::from_ref(graph));
-            found.extend(unsound(&estimates[0]));
+            match self.estimator.estimate(std::slice::from_ref(graph)) {
+                Ok(estimates) => found.extend(unsound(&estimates[0])),
+                Err(e) => found.push(finding("not estimated", e)),
+            }
             if graph.len() < MAX_NODES && random.gen_ratio(1, 4) {
                 enter("draw");
                 let _ = (graph.to_dot(), graph.to_svg("fuzzed"));
@@ -499,8 +501,8 @@ impl Target for Model {
         match Estimator::load(&self.folder) {
             Ok(model) => {
                 enter("estimate");
-                let estimate = model.estimate(std::slice::from_ref(&self.network));
-                unsound(&estimate[0]).into_iter().collect()
+                let estimates = model.estimate(std::slice::from_ref(&self.network));
+                estimates.ok().and_then(|e| unsound(&e[0])).into_iter().collect()
             }
             Err(e) if e.to_string().len() > 100_000 => vec![finding("long message", "")],
             Err(_) => Vec::new(),
