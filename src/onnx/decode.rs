@@ -130,10 +130,12 @@ impl Node {
 /// missing or too old.
 pub(super) fn decode(slim: &[u8], external: &mut External) -> Result<Model, ReadError> {
     let proto = ModelProto::parse_from_bytes(slim).map_err(|e| Reason::Decode(e.to_string()))?;
+    let imports = !proto.opset_import.is_empty();
     let (opset, domains) = opsets(proto.opset_import)?;
     let graph = proto.graph.into_option().ok_or_else(|| invalid("the model has no graph"))?;
-    // A network of other domains' operators needs no version of ONNX's; functions name their own.
-    let foreign = || graph.node.iter().all(|n| !matches!(n.domain.as_str(), "" | "ai.onnx"));
+    // A network of other domains' operators, which says of which, needs no version of ONNX's;
+    // functions name their own.
+    let foreign = || imports && graph.node.iter().all(|n| !matches!(n.domain.as_str(), "" | "ai.onnx"));
     let of_functions = || proto.functions.iter().find_map(|f| opset_of(&f.opset_import));
     let opset = opset.or_else(|| foreign().then(|| of_functions().unwrap_or(ASSUMED_OPSET)));
     let opset = opset.ok_or_else(|| {

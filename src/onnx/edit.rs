@@ -24,6 +24,7 @@ use crate::model_graph::{
 };
 use hashbrown::{HashMap, HashSet};
 use nodes::Item;
+use onnx_protobuf::{ModelProto, OperatorSetIdProto};
 use std::collections::BTreeMap;
 use std::io::{BufWriter, Write};
 use std::ops::Range;
@@ -93,6 +94,7 @@ pub(crate) enum Content {
 /// Field numbers of `onnx.proto`.
 const MODEL_IR_VERSION: u32 = 1;
 const MODEL_GRAPH: u32 = 7;
+const MODEL_OPSET_IMPORT: u32 = 8;
 const MODEL_FUNCTION: u32 = 25;
 const GRAPH_NODE: u32 = 1;
 const GRAPH_INITIALIZER: u32 = 5;
@@ -742,7 +744,26 @@ impl<'a> Editor<'a> {
                 _ => model.copy(field.start..field.end),
             }
         }
+        if let Some(import) = self.missing_import()? {
+            model.bytes(&import);
+        }
         Ok(model)
+    }
+
+    /// The import of ONNX's own operators, where the file has none and there are some now: those
+    /// that are added, or that stood in a function.
+    fn missing_import(&self) -> Result<Option<Vec<u8>>, WriteError> {
+        for import in self.original.messages(self.original.whole(), MODEL_OPSET_IMPORT)? {
+            if matches!(&*self.original.text(import, 1)?, "" | "ai.onnx") {
+                return Ok(None);
+            }
+        }
+        if self.items.iter().all(|item| item.place.is_some_and(|place| place.context == MAIN)) {
+            return Ok(None);
+        }
+        let version = self.graph.opset();
+        let import = OperatorSetIdProto { version, ..Default::default() };
+        Ok(Some(encode(&ModelProto { opset_import: vec![import], ..Default::default() })?))
     }
 
     fn graph_message(&self, defined: &Set) -> Result<Rope, WriteError> {

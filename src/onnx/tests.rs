@@ -566,8 +566,19 @@ fn operator_sets_are_required_and_checked() {
     assert!(read_model(&file).is_ok());
     file.opset_import[0].domain = "ai.onnx".into();
     assert!(read_model(&file).is_ok());
-    file.opset_import.clear();
+    let import = file.opset_import.pop().unwrap();
     assert_eq!(read_model(&file).unwrap_err().kind(), ErrorKind::InvalidGraph);
+    // Of ONNX's own operators: without one of them, another domain's version is enough.
+    let other = OperatorSetIdProto { domain: "com.microsoft".into(), version: 1, ..import };
+    file.opset_import.push(other.clone());
+    assert_eq!(read_model(&file).unwrap_err().kind(), ErrorKind::InvalidGraph);
+    let mut gelu = relu_of(&[&["1"]]);
+    let node = &mut gelu.graph.mut_or_insert_default().node[0];
+    (node.op_type, node.domain) = ("Gelu".into(), "com.microsoft".into());
+    gelu.opset_import = vec![other];
+    assert!(read_model(&gelu).is_ok());
+    gelu.opset_import.clear();
+    assert_eq!(read_model(&gelu).unwrap_err().kind(), ErrorKind::InvalidGraph);
 }
 
 /// A network with weights, known constants of several types, and values without names.

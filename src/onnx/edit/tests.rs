@@ -315,6 +315,20 @@ fn functions_stay_unless_something_inside_changes() {
     assert_eq!(ops, ["Conv", "Sigmoid", "Mul", "own", "block", "Conv"]);
 }
 
+/// A graph of calls alone names no version of ONNX's operators; one with their bodies must.
+#[test]
+fn operators_that_a_file_had_none_of_are_imported() {
+    let mut whole = with_functions();
+    let graph = whole.graph.as_mut().unwrap();
+    graph.node.pop();
+    graph.output[0].name = "c".into();
+    whole.opset_import.remove(0);
+    assert_eq!(shrink(&whole, "whole").0, whole);
+    let (cut, _) = shrink(&whole, "a0=silu");
+    let imports: Vec<_> = cut.opset_import.iter().map(|o| (&*o.domain, o.version)).collect();
+    assert_eq!(imports, [("local", 1), ("", 17)]);
+}
+
 #[test]
 fn weights_in_the_branch_that_is_taken_are_cut() {
     let side = |name: &str, kernel: i64, output: &str| {
