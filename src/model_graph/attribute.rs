@@ -66,7 +66,7 @@ impl fmt::Display for Kind {
 
 /// A node's attributes by name; few enough that a list beats a map.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub struct Attributes(SmallVec<[(Cow<'static, str>, Attribute); 2]>);
+pub struct Attributes(SmallVec<[(Cow<'static, str>, Attribute); 1]>);
 
 impl Attributes {
     /// No attributes.

@@ -79,6 +79,12 @@ impl Builder {
         }
     }
 
+    /// Makes room for so many nodes and tensors more.
+    pub(crate) fn reserve(&mut self, nodes: usize, values: usize) {
+        self.graph.nodes.reserve(nodes);
+        self.graph.values.reserve(values);
+    }
+
     fn push_value(&mut self, value: Value) -> ValueId {
         let id = ValueId(self.graph.values.len() as u32);
         self.graph.values.push(value);

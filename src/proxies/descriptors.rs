@@ -199,8 +199,9 @@ pub fn descriptors(graph: &ComputationGraph, proxies: &Proxies) -> Descriptors {
         log(of(stem, |n| n.output.channels)),
         log(of(stem, |n| n.output.height)),
     ];
-    let count =
-        |operation: Operation| graph.nodes().filter(|n| n.operation == operation).count() as f64;
+    let mut of_operation = [0u64; 1 << u8::BITS];
+    graph.nodes().for_each(|n| of_operation[usize::from(n.operation as u8)] += 1);
+    let count = |operation: Operation| of_operation[usize::from(operation as u8)] as f64;
     let grouped =
         weighted.iter().filter(|n| n.operation == Operation::Conv && n.window.groups > 1).count()
             as f64;

@@ -2,6 +2,7 @@
 
 use super::{fan_in, is_gate, is_weighted};
 use crate::graph::{ComputationGraph, Node, Operation};
+use smallvec::SmallVec;
 
 /// Expected synaptic flow (Tanaka et al. 2020, arXiv 2006.05467; as a proxy of accuracy Abdelfattah
 /// et al. 2021, arXiv 2101.08134), as a natural logarithm.
@@ -61,9 +62,9 @@ fn parts(
     nodes: &[&Node],
     activations: &[f64],
     i: usize,
-) -> Vec<(usize, f64)> {
+) -> SmallVec<[(usize, f64); 2]> {
     if is_gate(nodes[i]) {
-        return Vec::new();
+        return SmallVec::new();
     }
     let part = |p: usize| match nodes[i].operation {
         Operation::Concat => (p, activations[p] + channels(nodes[p])),

@@ -84,13 +84,7 @@ impl Channels {
             .collect();
         let all = nodes().flat_map(|n| n.outputs.iter().chain(&n.inputs).flatten().copied());
         let vectors = labels.vectors().clone();
-        let lists: Vec<Axes> = activations
-            .iter()
-            .copied()
-            .chain(all)
-            .map(|id| labels.of(id).clone())
-            .chain(vectors.values().cloned())
-            .collect();
+        let tensors = activations.iter().copied().chain(all).map(Ok);
 
         // Roots that lie on the same axes, and as often on each, form a block. Blocks are split
         // axis by axis.
@@ -100,7 +94,8 @@ impl Channels {
         let mut on_activation = vec![false; count];
         let mut times = vec![0u32; count];
         let activation_axes = activations.len();
-        for (i, list) in lists.into_iter().enumerate() {
+        for (i, of) in tensors.chain(vectors.values().map(Err)).enumerate() {
+            let list = of.map_or_else(Axes::clone, |id| labels.of(id).clone());
             for axis in list {
                 if axis == WHOLE || std::mem::replace(&mut seen[axis as usize], true) {
                     continue;

@@ -41,7 +41,8 @@ pub(super) fn edits(space: &SuperNetwork, plan: &Plan, units: &[bool], built: &B
         uses: BTreeMap::new(),
         edits,
     };
-    let became: HashMap<usize, _> = built.nodes.iter().copied().collect();
+    let mut became = vec![None; graph.nodes().len()];
+    built.nodes.iter().for_each(|&(index, new)| became[index] = Some(new));
     let live = graph.nodes().iter().enumerate().filter(|(i, _)| needed.nodes[*i]);
     for (index, node) in live {
         if let Some(&(function, operand)) = plan.activations.get(&index) {
@@ -55,7 +56,7 @@ pub(super) fn edits(space: &SuperNetwork, plan: &Plan, units: &[bool], built: &B
                 Some(Replacement { op, gate, x });
         } else if is_known(graph, node) {
             compared.computed(index, node, &mut keeping);
-        } else if let Some(new) = became.get(&index) {
+        } else if let Some(new) = became[index] {
             compared.node(index, node, &built.graph, &built.graph.nodes()[new.index()]);
         }
     }

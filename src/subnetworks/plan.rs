@@ -183,6 +183,7 @@ pub(super) fn build(
         cuts: Vec::new(),
         nodes: Vec::new(),
     };
+    rebuild.builder.reserve(graph.nodes().len(), graph.values().len());
     for &id in graph.inputs() {
         let value = graph.value(id);
         let new = rebuild.builder.input(&value.name, value.dtype, &value.shape);
