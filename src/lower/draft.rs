@@ -104,7 +104,7 @@ pub(super) fn digest(key: impl Iterator<Item = i64>) -> SmallVec<[i64; 4]> {
 }
 
 /// All that identical nodes have in common.
-#[derive(PartialEq, Eq, Hash)]
+#[derive(PartialEq, Eq)]
 struct Identity<'n> {
     /// The operation, and its constant or bounds by kind and bits.
     op: (usize, [(u8, u64); 2]),
@@ -115,6 +115,16 @@ struct Identity<'n> {
 }
 
 impl<'n> Identity<'n> {
+    /// Parts of one tensor, of which there may be many, differ in the second word of their keys,
+    /// where they start. Neighbours get places beside one another in a table, where each by itself
+    /// would be out of the cache. No more than a few can have one place.
+    fn hash(&self, hasher: &DefaultHashBuilder) -> u64 {
+        let (first, rest) = self.key.split_at(self.key.len().min(1));
+        let (start, rest) = rest.split_first().unwrap_or((&0, &[]));
+        let others = (self.op, &self.inputs, first, start >> 4, rest, self.output, self.window);
+        hasher.hash_one(others) & !15 | (start & 15) as u64
+    }
+
     /// `None` for nodes that are like no other.
     fn of(node: &'n Node) -> Option<Self> {
         let mergeable = match node.op {
@@ -169,7 +179,7 @@ pub(super) enum Patch {
 pub(super) type Rule = fn(&Draft, Index) -> Option<Patch>;
 
 /// Nodes in topological order; rules keep that order, since they only read earlier nodes.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Draft {
     nodes: Vec<Node>,
     /// Where readers of a bypassed node look instead.
@@ -180,6 +190,11 @@ pub(super) struct Draft {
 }
 
 impl Draft {
+    pub(super) fn with_capacity(nodes: usize) -> Self {
+        let (forward, uses) = (Vec::with_capacity(nodes), Vec::with_capacity(nodes));
+        Self { nodes: Vec::with_capacity(nodes), forward, uses, outputs: Vec::new() }
+    }
+
     pub(super) fn push(&mut self, node: Node) -> Index {
         let index = self.nodes.len();
         for &i in &node.inputs {
@@ -318,27 +333,37 @@ impl Draft {
     /// Nodes with weights of their own are never identical.
     pub(super) fn merge_identical(&mut self) {
         let hasher = DefaultHashBuilder::default();
-        // Positions alone: a key with all that tells nodes apart would be as large as a node.
-        let mut seen: HashTable<Index> = HashTable::with_capacity(self.nodes.len());
+        // Hashes and positions: a key with all that tells nodes apart would be as large as a node.
+        let mut seen: HashTable<(u64, Index)> = HashTable::new();
+        // Identical nodes read the same. So what alone reads another is like none, as long as no
+        // node joins the other one, and most of a network need not be looked up.
+        let mut alone: Vec<Option<Index>> = vec![None; self.nodes.len()];
         for index in 0..self.nodes.len() {
             if self.uses[index] == 0 {
                 continue;
             }
             self.resolve_inputs(index);
             let Some(identity) = Identity::of(&self.nodes[index]) else { continue };
-            let hash = |identity: &Identity| hasher.hash_one(identity);
-            let of = |i: &Index| Identity::of(&self.nodes[*i]);
-            let place = seen.entry(
-                hash(&identity),
-                |i| of(i).is_some_and(|other| other == identity),
-                |i| of(i).map_or(0, |other| hash(&other)),
-            );
-            match place {
+            if let Some(&input) = identity.inputs.iter().find(|i| self.uses[**i] == 1) {
+                alone[input] = Some(index);
+                continue;
+            }
+            let hash = identity.hash(&hasher);
+            let same = |&(other, i): &(u64, Index)| {
+                other == hash && Identity::of(&self.nodes[i]).is_some_and(|i| i == identity)
+            };
+            match seen.entry(hash, same, |(hash, _)| *hash) {
                 Entry::Occupied(first) => {
-                    let first = *first.get();
+                    let (_, first) = *first.get();
+                    if let Some(reader) = alone[first].take()
+                        && let Some(identity) = Identity::of(&self.nodes[reader])
+                    {
+                        let hash = identity.hash(&hasher);
+                        seen.insert_unique(hash, (hash, reader), |(hash, _)| *hash);
+                    }
                     self.apply(index, Patch::Bypass(first));
                 }
-                Entry::Vacant(place) => _ = place.insert(index),
+                Entry::Vacant(place) => _ = place.insert((hash, index)),
             }
         }
     }
@@ -357,14 +382,13 @@ impl Draft {
             }
         }
         let mut position = vec![0; self.nodes.len()];
-        let mut out = Vec::new();
-        for (index, mut node) in self.nodes.into_iter().enumerate() {
-            if live[index] {
-                position[index] = out.len();
-                node.inputs.iter_mut().for_each(|i| *i = position[*i]);
-                out.push(node);
-            }
-        }
-        out
+        let (mut index, mut next) = (0..self.nodes.len(), 0..);
+        self.nodes.retain_mut(|node| {
+            let Some(index) = index.next().filter(|i| live[*i]) else { return false };
+            node.inputs.iter_mut().for_each(|i| *i = position[*i]);
+            position[index] = next.next().unwrap_or_default();
+            true
+        });
+        self.nodes
     }
 }

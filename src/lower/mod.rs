@@ -135,6 +135,35 @@ mod tests {
         assert_eq!(operations(&graph).iter().filter(|o| **o == Operation::Add).count(), 1);
     }
 
+    /// What is computed several times from the start on is computed once, in whatever order that
+    /// stands in the file.
+    #[test]
+    fn chains_computed_several_times_are_one() {
+        use OpType::{Erf, Relu, Sigmoid, Softplus, Tanh};
+        use rand::{Rng, SeedableRng, rngs::StdRng};
+        let steps = [Sigmoid, Tanh, Erf, Relu, Softplus];
+        for seed in 0..20 {
+            let mut rng = StdRng::seed_from_u64(seed);
+            let graph = network(4, |b, x| {
+                let mut chains = [(x, 0); 3];
+                while let Some(i) = (0..100)
+                    .map(|_| rng.gen_range(0..chains.len()))
+                    .find(|&i| chains[i].1 < steps.len())
+                {
+                    let (end, step) = &mut chains[i];
+                    *end = node(b, steps[*step].clone(), NONE, &[*end]);
+                    // Some nodes have a second operand, which others read too.
+                    if *step == 1 {
+                        *end = node(b, OpType::Sub, NONE, &[*end, x]);
+                    }
+                    *step += 1;
+                }
+                node(b, OpType::Concat, NONE.with("axis", Attribute::Int(1)), &chains.map(|c| c.0))
+            });
+            assert_eq!(graph.len(), 2 + steps.len() + 1, "{seed}: {:?}", operations(&graph));
+        }
+    }
+
     #[test]
     fn batch_normalisation_becomes_a_bias() {
         let folded = network(3, |b, x| conv(b, x, 4, true));

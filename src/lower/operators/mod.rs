@@ -26,7 +26,7 @@ pub(super) fn draft(graph: &ModelGraph) -> Draft {
         graph,
         axes: AxesMap::new(graph),
         views: Views::new(graph),
-        draft: Draft::default(),
+        draft: Draft::with_capacity(graph.inputs().len() + graph.nodes().len()),
         source: vec![None; values],
         counted: vec![false; values],
         left: vec![None; values],
