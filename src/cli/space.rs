@@ -7,8 +7,8 @@ use super::stdout::{Text, print_json};
 use super::table::{Table, si};
 use crate::graph::svg::Tag;
 use crate::lower::lower;
-use crate::model_graph::ValueId;
-use crate::subnetworks::{ShrinkError, SubNetwork, SuperNetwork};
+use crate::model_graph::{ModelGraph, ValueId};
+use crate::subnetworks::{ShrinkError, SuperNetwork};
 use clap::ValueEnum;
 use hashbrown::HashMap;
 use serde::Serialize;
@@ -106,8 +106,8 @@ struct Activation<'a> {
     others: Vec<String>,
 }
 
-fn cost(space: &SuperNetwork, sub: &SubNetwork) -> Result<Cost, Error> {
-    let graph = lower(&space.build(sub)?)?;
+fn cost(graph: &ModelGraph) -> Result<Cost, Error> {
+    let graph = lower(graph)?;
     Ok(Cost { parameters: graph.parameters(), macs: graph.macs() })
 }
 
@@ -148,8 +148,8 @@ fn report(space: &SuperNetwork) -> Result<Report<'_>, Error> {
     Ok(Report {
         schema: 1,
         log10_size: space.log10_size(),
-        whole: cost(space, &SubNetwork::default())?,
-        smallest: cost(space, &space.smallest())?,
+        whole: cost(space.graph())?,
+        smallest: cost(&space.build(&space.smallest())?)?,
         groups: groups.collect(),
         branches: branches.collect(),
         layers: layers.collect(),
