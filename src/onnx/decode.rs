@@ -3,6 +3,8 @@
 use super::error::{ReadError, Reason, invalid, limit};
 use super::external::{External, Location};
 use super::limits::{MAX_DIMENSION, MAX_ELEMENTS, MAX_FLOATS, MAX_RANK, MIN_OPSET};
+use super::names::{NameMap, Names, Word};
+use super::wire;
 use crate::model_graph::{Attribute, DataType, OpType, Shape, TensorData};
 use hashbrown::HashMap;
 use onnx_protobuf::attribute_proto::AttributeType;
@@ -14,6 +16,8 @@ use onnx_protobuf::{
     SparseTensorProto, TensorProto, ValueInfoProto,
 };
 use smallvec::SmallVec;
+use std::ops::Range;
+use std::rc::Rc;
 
 /// What the file holds.
 pub(super) struct Model {
@@ -37,8 +41,8 @@ pub(super) struct Function {
     pub domain: String,
     pub name: String,
     pub overload: String,
-    pub inputs: Vec<String>,
-    pub outputs: Vec<String>,
+    pub inputs: Vec<Word>,
+    pub outputs: Vec<Word>,
     /// Attributes that have a default value.
     pub defaults: Vec<(String, Argument)>,
     pub body: Body,
@@ -48,7 +52,7 @@ pub(super) struct Function {
 #[derive(Default)]
 pub(super) struct Body {
     pub nodes: Vec<Node>,
-    pub declared: HashMap<String, Info>,
+    pub declared: NameMap<Info>,
 }
 
 pub(super) struct Node {
@@ -60,11 +64,11 @@ pub(super) struct Node {
     pub op: String,
     pub overload: String,
     /// Names; empty where an optional one is left out.
-    pub inputs: Vec<String>,
-    pub outputs: Vec<String>,
+    pub inputs: SmallVec<[Word; 2]>,
+    pub outputs: SmallVec<[Word; 1]>,
     pub arguments: Vec<(String, Argument)>,
     /// Names of the surrounding scopes that its subgraphs use; filled in when sorting.
-    pub captures: Vec<String>,
+    pub captures: Vec<Word>,
 }
 
 /// The value of an attribute as the file gives it.
@@ -78,7 +82,7 @@ pub(super) enum Argument {
 }
 
 pub(super) struct Tensor {
-    pub name: String,
+    pub name: Word,
     pub dtype: DataType,
     pub shape: Shape,
     pub data: Option<TensorData>,
@@ -87,7 +91,7 @@ pub(super) struct Tensor {
 /// What the file says of a value.
 #[derive(Clone)]
 pub(super) struct Info {
-    pub name: String,
+    pub name: Word,
     /// `None` for what is not a tensor.
     pub dtype: Option<DataType>,
     /// `None` when even the rank is open.
@@ -129,13 +133,18 @@ impl Node {
 /// When the message is malformed, its tensors have impossible dimensions, or the operator set is
 /// missing or too old.
 pub(super) fn decode(slim: &[u8], external: &mut External) -> Result<Model, ReadError> {
-    let proto = ModelProto::parse_from_bytes(slim).map_err(|e| Reason::Decode(e.to_string()))?;
+    // The nodes one by one: all of them at once would take many times the room that they end in.
+    let (rest, nodes) = wire::without_nodes(slim)?;
+    let proto: ModelProto = parse(&rest)?;
     let imports = !proto.opset_import.is_empty();
     let (opset, domains) = opsets(proto.opset_import)?;
     let graph = proto.graph.into_option().ok_or_else(|| invalid("the model has no graph"))?;
     // A network of other domains' operators, which says of which, needs no version of ONNX's;
     // functions name their own.
-    let foreign = || imports && graph.node.iter().all(|n| !matches!(n.domain.as_str(), "" | "ai.onnx"));
+    let foreign = || {
+        let domain = |node: &Range<usize>| wire::text(slim, node.clone(), 7).unwrap_or_default();
+        imports && nodes.iter().all(|node| !matches!(&*domain(node), "" | "ai.onnx"))
+    };
     let of_functions = || proto.functions.iter().find_map(|f| opset_of(&f.opset_import));
     let opset = opset.or_else(|| foreign().then(|| of_functions().unwrap_or(ASSUMED_OPSET)));
     let opset = opset.ok_or_else(|| {
@@ -150,7 +159,8 @@ pub(super) fn decode(slim: &[u8], external: &mut External) -> Result<Model, Read
         }
         .into());
     }
-    let mut decoder = Decoder { external, opset };
+    let mut decoder = Decoder { external, opset, names: Names::new("".into()) };
+    let nodes = nodes.into_iter().map(|node| parse(slim.get(node).unwrap_or_default()));
     Ok(Model {
         opset,
         own: proto.producer_name == env!("CARGO_PKG_NAME"),
@@ -160,8 +170,12 @@ pub(super) fn decode(slim: &[u8], external: &mut External) -> Result<Model, Read
             .into_iter()
             .map(|f| decoder.function(f))
             .collect::<Result<_, _>>()?,
-        graph: decoder.graph(graph)?,
+        graph: decoder.graph(graph, nodes)?,
     })
+}
+
+fn parse<M: Message>(bytes: &[u8]) -> Result<M, ReadError> {
+    Ok(M::parse_from_bytes(bytes).map_err(|e| Reason::Decode(e.to_string()))?)
 }
 
 /// What an operator set is taken for that no operator is of.
@@ -201,21 +215,27 @@ fn default_domain(domain: String) -> String {
 struct Decoder<'a> {
     external: &'a mut External,
     opset: i64,
+    names: Names<Rc<str>>,
 }
 
 impl Decoder<'_> {
-    fn graph(&mut self, proto: GraphProto) -> Result<Graph, ReadError> {
-        let outputs: Vec<_> = infos(proto.output)?;
-        let mut body = self.body(proto.node, proto.value_info)?;
-        body.declared.extend(outputs.iter().map(|o| (o.name.clone(), o.clone())));
+    /// The graph with these nodes.
+    fn graph(
+        &mut self,
+        proto: GraphProto,
+        nodes: impl Iterator<Item = Result<NodeProto, ReadError>>,
+    ) -> Result<Graph, ReadError> {
+        let outputs: Vec<_> = self.infos(proto.output)?;
+        let mut body = self.body(nodes, proto.value_info)?;
+        body.declared.extend(outputs.iter().map(|o| (o.name.name, o.clone())));
         let mut constants = Vec::with_capacity(proto.initializer.len());
         for tensor in proto.initializer {
             constants.push(self.tensor(tensor)?);
         }
         for tensor in proto.sparse_initializer {
-            constants.push(sparse(tensor)?);
+            constants.push(self.sparse(tensor)?);
         }
-        Ok(Graph { inputs: infos(proto.input)?, outputs, constants, body })
+        Ok(Graph { inputs: self.infos(proto.input)?, outputs, constants, body })
     }
 
     fn function(&mut self, proto: FunctionProto) -> Result<Function, ReadError> {
@@ -240,22 +260,24 @@ impl Decoder<'_> {
             domain: default_domain(proto.domain),
             name: proto.name,
             overload: proto.overload,
-            inputs: proto.input,
-            outputs: proto.output,
+            inputs: proto.input.into_iter().map(|name| self.names.word(name)).collect(),
+            outputs: proto.output.into_iter().map(|name| self.names.word(name)).collect(),
             defaults,
-            body: self.body(proto.node, proto.value_info)?,
+            body: self.body(proto.node.into_iter().map(Ok), proto.value_info)?,
         })
     }
 
     fn body(
         &mut self,
-        nodes: Vec<NodeProto>,
+        nodes: impl Iterator<Item = Result<NodeProto, ReadError>>,
         declared: Vec<ValueInfoProto>,
     ) -> Result<Body, ReadError> {
-        Ok(Body {
-            nodes: (0..).zip(nodes).map(|(i, n)| self.node(i, n)).collect::<Result<_, _>>()?,
-            declared: infos(declared)?.into_iter().map(|i| (i.name.clone(), i)).collect(),
-        })
+        let mut body = Body { nodes: Vec::with_capacity(nodes.size_hint().0), ..Body::default() };
+        for (index, node) in (0..).zip(nodes) {
+            body.nodes.push(self.node(index, node?)?);
+        }
+        body.declared.extend(self.infos(declared)?.into_iter().map(|i| (i.name.name, i)));
+        Ok(body)
     }
 
     fn node(&mut self, index: u32, proto: NodeProto) -> Result<Node, ReadError> {
@@ -271,8 +293,8 @@ impl Decoder<'_> {
             domain: default_domain(proto.domain),
             op: proto.op_type,
             overload: proto.overload,
-            inputs: proto.input,
-            outputs: proto.output,
+            inputs: proto.input.into_iter().map(|name| self.names.word(name)).collect(),
+            outputs: proto.output.into_iter().map(|name| self.names.word(name)).collect(),
             captures: Vec::new(),
         })
     }
@@ -309,11 +331,13 @@ impl Decoder<'_> {
                 Argument::Plain(tensor.into())
             }
             AttributeType::SPARSE_TENSOR => {
-                let tensor = sparse(proto.sparse_tensor.into_option().unwrap_or_default())?;
+                let tensor = self.sparse(proto.sparse_tensor.into_option().unwrap_or_default())?;
                 Argument::Plain(tensor.into())
             }
             AttributeType::GRAPH => {
-                let graph = self.graph(proto.g.into_option().unwrap_or_default())?;
+                let mut graph = proto.g.into_option().unwrap_or_default();
+                let nodes = std::mem::take(&mut graph.node);
+                let graph = self.graph(graph, nodes.into_iter().map(Ok))?;
                 Argument::Graph(Box::new(graph))
             }
             _ => Argument::Other,
@@ -333,7 +357,50 @@ impl Decoder<'_> {
         if let Some(data) = &data {
             self.external.keep(data.len())?;
         }
-        Ok(Tensor { name: proto.name, dtype, shape, data })
+        Ok(Tensor { name: self.names.word(proto.name), dtype, shape, data })
+    }
+
+    /// Sparse tensors only ever hold weights: their elements are not kept.
+    fn sparse(&mut self, proto: SparseTensorProto) -> Result<Tensor, ReadError> {
+        let values = proto.values.into_option().unwrap_or_default();
+        Ok(Tensor {
+            shape: dimensions(&values.name, &proto.dims)?,
+            dtype: DataType::from_onnx(values.data_type),
+            name: self.names.word(values.name),
+            data: None,
+        })
+    }
+
+    fn infos(&mut self, protos: Vec<ValueInfoProto>) -> Result<Vec<Info>, ReadError> {
+        protos.into_iter().map(|proto| self.info(proto)).collect()
+    }
+
+    fn info(&mut self, proto: ValueInfoProto) -> Result<Info, ReadError> {
+        let name = self.names.word(proto.name);
+        let (elem_type, shape) = match proto.type_.into_option().and_then(|t| t.value) {
+            Some(type_proto::Value::TensorType(t)) => (t.elem_type, t.shape),
+            Some(type_proto::Value::SparseTensorType(t)) => (t.elem_type, t.shape),
+            _ => return Ok(Info { name, dtype: None, dims: None }),
+        };
+        let Some(shape) = shape.into_option() else {
+            return Ok(Info { name, dtype: Some(DataType::from_onnx(elem_type)), dims: None });
+        };
+        if shape.dim.len() > MAX_RANK {
+            return Err(limit(
+                format!("value '{name}' has {} dimensions", shape.dim.len()),
+                MAX_RANK as u64,
+            ));
+        }
+        let mut dims = Vec::with_capacity(shape.dim.len());
+        for dim in shape.dim {
+            dims.push(match dim.value {
+                // Some exporters write -1 for a dimension that is open.
+                Some(dimension::Value::DimValue(d)) if d != -1 => Dim::Known(dimension(&name, d)?),
+                Some(dimension::Value::DimParam(s)) if !s.is_empty() => Dim::Symbol(s),
+                _ => Dim::Free,
+            });
+        }
+        Ok(Info { name, dtype: Some(DataType::from_onnx(elem_type)), dims: Some(dims) })
     }
 
     /// Reads a tensor stored beside the model, when it is small enough to matter.
@@ -391,38 +458,6 @@ fn attribute_type(proto: &AttributeProto) -> AttributeType {
     }
 }
 
-fn infos(protos: Vec<ValueInfoProto>) -> Result<Vec<Info>, ReadError> {
-    protos.into_iter().map(info).collect()
-}
-
-fn info(proto: ValueInfoProto) -> Result<Info, ReadError> {
-    let name = proto.name;
-    let (elem_type, shape) = match proto.type_.into_option().and_then(|t| t.value) {
-        Some(type_proto::Value::TensorType(t)) => (t.elem_type, t.shape),
-        Some(type_proto::Value::SparseTensorType(t)) => (t.elem_type, t.shape),
-        _ => return Ok(Info { name, dtype: None, dims: None }),
-    };
-    let Some(shape) = shape.into_option() else {
-        return Ok(Info { name, dtype: Some(DataType::from_onnx(elem_type)), dims: None });
-    };
-    if shape.dim.len() > MAX_RANK {
-        return Err(limit(
-            format!("value '{name}' has {} dimensions", shape.dim.len()),
-            MAX_RANK as u64,
-        ));
-    }
-    let mut dims = Vec::with_capacity(shape.dim.len());
-    for dim in shape.dim {
-        dims.push(match dim.value {
-            // Some exporters write -1 for a dimension that is open.
-            Some(dimension::Value::DimValue(d)) if d != -1 => Dim::Known(dimension(&name, d)?),
-            Some(dimension::Value::DimParam(s)) if !s.is_empty() => Dim::Symbol(s),
-            _ => Dim::Free,
-        });
-    }
-    Ok(Info { name, dtype: Some(DataType::from_onnx(elem_type)), dims: Some(dims) })
-}
-
 fn dimension(name: &str, dim: i64) -> Result<usize, ReadError> {
     let size = u64::try_from(dim)
         .map_err(|_| invalid(format!("'{name}' has a negative dimension, {dim}")))?;
@@ -451,17 +486,6 @@ pub(super) fn check_elements(name: &str, shape: &[usize]) -> Result<(), ReadErro
         Some(n) if n <= MAX_ELEMENTS => Ok(()),
         _ => Err(limit(format!("tensor '{name}' has too many elements"), MAX_ELEMENTS)),
     }
-}
-
-/// Sparse tensors only ever hold weights: their elements are not kept.
-fn sparse(proto: SparseTensorProto) -> Result<Tensor, ReadError> {
-    let values = proto.values.into_option().unwrap_or_default();
-    Ok(Tensor {
-        shape: dimensions(&values.name, &proto.dims)?,
-        dtype: DataType::from_onnx(values.data_type),
-        name: values.name,
-        data: None,
-    })
 }
 
 fn count(shape: &[usize]) -> usize {

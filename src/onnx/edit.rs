@@ -14,7 +14,7 @@ mod shapes;
 mod tests;
 
 use super::error::{ReadError, WriteError};
-use super::names::{Name, Names, Set, Table};
+use super::names::{self, Name, Set, Table};
 use super::origins::{Body, ContextId, MAIN, Place, Slot};
 use super::rope::{Cut, DataFile, Elements, Rope, cut_data, cut_shape};
 use super::stored::{Key, Original};
@@ -25,6 +25,7 @@ use crate::model_graph::{
 use hashbrown::{HashMap, HashSet};
 use nodes::Item;
 use onnx_protobuf::{ModelProto, OperatorSetIdProto};
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::io::{BufWriter, Write};
 use std::ops::Range;
@@ -152,6 +153,9 @@ impl From<ReadError> for WriteError {
     }
 }
 
+/// Names in the file, and those that are added.
+type Names<'a> = names::Names<Cow<'a, str>>;
+
 /// A stored tensor of the graph.
 struct Held {
     name: Name,
@@ -250,7 +254,7 @@ impl<'a> Editor<'a> {
             held: Vec::new(),
             infos: Vec::new(),
             dropped: Set::default(),
-            names: Names::with_capacity(graph.values().len()),
+            names: Names::new("".into()),
             taken: Set::default(),
             number: 0,
             named: Vec::new(),
@@ -430,10 +434,10 @@ impl<'a> Editor<'a> {
 
     /// A name of its own that begins like this one.
     fn fresh(&mut self, stem: &str) -> Name {
-        let mut fresh = self.names.of(stem.to_string().into());
+        let mut fresh = self.names.of(stem.to_string());
         while fresh.is_empty() || self.taken.insert(fresh, ()).is_some() {
             let stem = if stem.is_empty() { "value" } else { stem };
-            fresh = self.names.of(format!("{stem}_{}", self.number).into());
+            fresh = self.names.of(format!("{stem}_{}", self.number));
             self.number += 1;
         }
         fresh

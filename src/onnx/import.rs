@@ -10,6 +10,7 @@ use super::decode::{
 use super::error::{ReadError, Reason, UnknownOperator, invalid, limit};
 use super::inputs::{self, FreeInput, Symbols, Trial};
 use super::limits::{MAX_CALLS, MAX_INLINED, MAX_NODES, MAX_STRUCTURE};
+use super::names::{NameMap, NameSet, Word};
 use super::origins::{Body as Inlined, Origins, Slot};
 use super::weights::{self, Weights};
 use crate::model_graph::{
@@ -47,7 +48,7 @@ pub(super) fn import(
     // Inputs whose size is open are data.
     let sized = |dims: &[Dim]| dims.iter().all(|d| matches!(d, Dim::Known(_)));
     let fixed = model.graph.inputs.iter().filter(|i| i.dims.as_deref().is_some_and(sized));
-    let weights = weights::find(&whole.0, &fixed.map(|i| i.name.as_str()).collect());
+    let weights = weights::find(&whole.0, &fixed.map(|i| &*i.name).collect());
     match weights.names.is_empty() && weights.doubtful.is_empty() {
         true => Ok(whole),
         false => attempt(options, &weights),
@@ -108,25 +109,25 @@ enum Binding {
 
 /// The values that can be named at one place.
 #[derive(Default)]
-struct Scope<'m, 'o> {
-    values: HashMap<&'m str, Binding>,
-    outer: Option<&'o Scope<'m, 'o>>,
+struct Scope<'o> {
+    values: NameMap<Binding>,
+    outer: Option<&'o Scope<'o>>,
 }
 
-impl Scope<'_, '_> {
-    fn binding(&self, name: &str) -> Option<&Binding> {
-        self.values.get(name).or_else(|| self.outer?.binding(name))
+impl Scope<'_> {
+    fn binding(&self, word: &Word) -> Option<&Binding> {
+        self.values.get(&word.name).or_else(|| self.outer?.binding(word))
     }
 
-    fn get(&self, name: &str) -> Option<ValueId> {
-        match self.binding(name)? {
+    fn get(&self, word: &Word) -> Option<ValueId> {
+        match self.binding(word)? {
             Binding::Tensor(id) => Some(*id),
             _ => None,
         }
     }
 
-    fn sequence(&self, name: &str) -> Option<&[ValueId]> {
-        match self.binding(name)? {
+    fn sequence(&self, word: &Word) -> Option<&[ValueId]> {
+        match self.binding(word)? {
             Binding::Sequence(parts) => Some(parts),
             _ => None,
         }
@@ -181,9 +182,9 @@ impl<'m> Importer<'m> {
         weights: &Weights,
     ) -> Result<(ModelGraph, Origins), ReadError> {
         let graph = &model.graph;
-        let constants: HashSet<_> = graph.constants.iter().map(|c| c.name.as_str()).collect();
+        let constants: NameSet = graph.constants.iter().map(|c| c.name.name).collect();
         let inputs: Vec<&Info> =
-            graph.inputs.iter().filter(|i| !constants.contains(i.name.as_str())).collect();
+            graph.inputs.iter().filter(|i| !constants.contains(&i.name.name)).collect();
         let functions = model.functions.iter().map(|f| (f.key(), f)).collect();
         let mut importer = Importer {
             model,
@@ -208,15 +209,18 @@ impl<'m> Importer<'m> {
 
         let outputs = graph.body.nodes.iter().map(|node| node.outputs.len());
         let names = graph.inputs.len() + graph.constants.len() + outputs.sum::<usize>();
-        let mut scope = Scope { values: HashMap::with_capacity(names), outer: None };
+        let mut scope = Scope::default();
+        scope.values.reserve(names);
+        importer.builder.reserve(graph.body.nodes.len(), names);
+        importer.origins.nodes.reserve(graph.body.nodes.len());
         for (input, (dtype, shape)) in inputs.iter().zip(&settled.facts) {
-            let id = if weights.names.contains(&input.name) {
+            let id = if weights.names.contains(&*input.name) {
                 importer.builder.remark(RemarkKind::Assumed, AS_WEIGHTS, &input.name);
                 importer.builder.constant(&input.name, *dtype, shape, None)
             } else {
                 importer.builder.input(&input.name, *dtype, shape)
             };
-            scope.values.insert(&input.name, Binding::Tensor(id));
+            scope.values.insert(input.name.name, Binding::Tensor(id));
         }
         for name in &weights.doubtful {
             importer.builder.remark(RemarkKind::Assumed, AS_DATA, name);
@@ -235,7 +239,7 @@ impl<'m> Importer<'m> {
     }
 
     /// Marks the outputs; where some are unresolved, also what is known on the way to them.
-    fn outputs(&mut self, graph: &'m Graph, scope: &Scope<'m, '_>) -> Result<(), ReadError> {
+    fn outputs(&mut self, graph: &'m Graph, scope: &Scope<'_>) -> Result<(), ReadError> {
         let mut marked = HashSet::new();
         let mut unresolved = false;
         for output in &graph.outputs {
@@ -264,12 +268,12 @@ impl<'m> Importer<'m> {
     }
 
     /// Leaves out a node, whose outputs are known only when the network runs.
-    fn leave_out(&mut self, node: &'m Node, scope: &mut Scope<'m, '_>, why: &str) {
+    fn leave_out(&mut self, node: &'m Node, scope: &mut Scope<'_>, why: &str) {
         self.partial = true;
         self.builder.remark(RemarkKind::NotCounted, why, &label(node));
         self.frontier.extend(node.uses().filter_map(|name| scope.get(name)));
         let outputs = node.outputs.iter().filter(|name| !name.is_empty());
-        scope.values.extend(outputs.map(|name| (name.as_str(), Binding::Unresolved)));
+        scope.values.extend(outputs.map(|word| (word.name, Binding::Unresolved)));
     }
 
     fn function(&self, node: &'m Node) -> Option<&'m Function> {
@@ -296,7 +300,7 @@ impl<'m> Importer<'m> {
                 {
                     unknown.push(UnknownOperator {
                         node: match node.name.as_str() {
-                            "" => node.outputs.first().cloned().unwrap_or_default(),
+                            "" => node.outputs.first().map_or("", |output| output).to_string(),
                             name => name.to_string(),
                         },
                         op: node.op_type(),
@@ -314,7 +318,7 @@ impl<'m> Importer<'m> {
     fn constants(
         &mut self,
         graph: &'m Graph,
-        scope: &mut Scope<'m, '_>,
+        scope: &mut Scope<'_>,
         prefix: &str,
     ) -> Result<(), ReadError> {
         for (index, tensor) in (0..).zip(&graph.constants) {
@@ -323,7 +327,7 @@ impl<'m> Importer<'m> {
             let data = tensor.data.clone();
             let id = self.builder.constant(&name, tensor.dtype, &tensor.shape, data);
             self.origins.stored.insert(id, Slot::Initialiser(self.origins.here(index)));
-            scope.values.insert(&tensor.name, Binding::Tensor(id));
+            scope.values.insert(tensor.name.name, Binding::Tensor(id));
         }
         Ok(())
     }
@@ -347,7 +351,7 @@ impl<'m> Importer<'m> {
     fn body(
         &mut self,
         body: &'m Body,
-        scope: &mut Scope<'m, '_>,
+        scope: &mut Scope<'_>,
         prefix: &str,
         arguments: &Arguments<'m>,
     ) -> Result<(), ReadError> {
@@ -368,7 +372,7 @@ impl<'m> Importer<'m> {
             } else if sequences::is_sequence(node) {
                 self.sequence(node, scope, prefix, arguments)?;
             } else if node.domain.is_empty() && node.op == "Constant" {
-                let bound = |name: &String| scope.values.contains_key(name.as_str());
+                let bound = |word: &Word| scope.values.contains_key(&word.name);
                 if node.outputs.iter().any(bound) {
                     // A loop goes round again.
                     continue;
@@ -385,18 +389,16 @@ impl<'m> Importer<'m> {
         &mut self,
         node: &'m Node,
         body: &'m Body,
-        scope: &mut Scope<'m, '_>,
+        scope: &mut Scope<'_>,
         prefix: &str,
         arguments: &Arguments<'m>,
     ) -> Result<(), ReadError> {
         let op = node.op_type();
-        let mut names: SmallVec<[&str; 3]> = node.inputs.iter().map(String::as_str).collect();
-        if op.is_unknown() {
-            // What its subgraphs use counts as its inputs, so that it does not look unused.
-            names.extend(node.captures.iter().map(String::as_str));
-        }
-        let inputs: SmallVec<[Option<ValueId>; 3]> =
-            names.iter().map(|name| if name.is_empty() { None } else { scope.get(name) }).collect();
+        // What its subgraphs use counts as its inputs, so that it does not look unused.
+        let captures = node.captures.iter().filter(|_| op.is_unknown());
+        let inputs: SmallVec<[Option<ValueId>; 3]> = (node.inputs.iter().chain(captures))
+            .map(|word| if word.is_empty() { None } else { scope.get(word) })
+            .collect();
         let mut attributes = Attributes::new();
         for (name, argument) in &node.arguments {
             match resolve(argument, arguments) {
@@ -417,14 +419,14 @@ impl<'m> Importer<'m> {
             outputs.push(if present { Some(self.name(prefix, name)?) } else { None });
         }
         let declared: SmallVec<[Option<(DataType, Shape)>; 1]> =
-            node.outputs.iter().map(|name| self.declared(body.declared.get(name)?)).collect();
+            node.outputs.iter().map(|w| self.declared(body.declared.get(&w.name)?)).collect();
         let Some(ids) = self.add(node, prefix, op, attributes, inputs, &outputs, &declared)? else {
             self.leave_out(node, scope, AT_RUN_TIME);
             return Ok(());
         };
-        for (name, id) in node.outputs.iter().zip(ids) {
+        for (word, id) in node.outputs.iter().zip(ids) {
             if let Some(id) = id {
-                scope.values.insert(name, Binding::Tensor(id));
+                scope.values.insert(word.name, Binding::Tensor(id));
             }
         }
         Ok(())
@@ -453,7 +455,7 @@ impl<'m> Importer<'m> {
             Err(error) if error.at_run_time => return Ok(None),
             Err(mut error) => {
                 if node.name.is_empty() {
-                    error.node = node.outputs.first().cloned().unwrap_or_default();
+                    error.node = node.outputs.first().map_or("", |output| output).to_string();
                 }
                 let missing = self.faults.first().cloned();
                 return Err(Reason::Shape { error, missing }.into());
@@ -485,7 +487,7 @@ impl<'m> Importer<'m> {
     fn constant(
         &mut self,
         node: &'m Node,
-        scope: &mut Scope<'m, '_>,
+        scope: &mut Scope<'_>,
         prefix: &str,
         arguments: &Arguments<'m>,
     ) -> Result<(), ReadError> {
@@ -530,7 +532,7 @@ impl<'m> Importer<'m> {
             self.builder.constant(&name, dtype, &shape, data)
         };
         self.origins.stored.insert(id, Slot::Constant(self.origins.here(node.index)));
-        scope.values.insert(output, Binding::Tensor(id));
+        scope.values.insert(output.name, Binding::Tensor(id));
         Ok(())
     }
 
@@ -539,7 +541,7 @@ impl<'m> Importer<'m> {
         &mut self,
         function: &'m Function,
         node: &'m Node,
-        scope: &mut Scope<'m, '_>,
+        scope: &mut Scope<'_>,
         prefix: &str,
         arguments: &Arguments<'m>,
     ) -> Result<(), ReadError> {
@@ -563,7 +565,7 @@ impl<'m> Importer<'m> {
         let mut inner = Scope::default();
         for (index, name) in function.inputs.iter().enumerate() {
             let value = node.inputs.get(index).and_then(|n| scope.binding(n));
-            inner.values.insert(name, bound(value));
+            inner.values.insert(name.name, bound(value));
         }
         let own = node.arguments.iter().filter_map(|(n, a)| Some((&**n, resolve(a, arguments)?)));
         let defaults = function.defaults.iter().map(|(n, a)| (&**n, a));
@@ -579,9 +581,9 @@ impl<'m> Importer<'m> {
         let results: Vec<Binding> =
             function.outputs.iter().map(|result| bound(inner.binding(result))).collect();
         self.results(node, &results);
-        for (name, result) in node.outputs.iter().zip(results) {
-            if !name.is_empty() {
-                scope.values.insert(name, result);
+        for (word, result) in node.outputs.iter().zip(results) {
+            if !word.is_empty() {
+                scope.values.insert(word.name, result);
             }
         }
         Ok(())
@@ -624,8 +626,8 @@ fn bound(binding: Option<&Binding>) -> Binding {
 
 /// How a remark calls a node.
 fn label(node: &Node) -> String {
-    let output = || node.outputs.iter().find(|o| !o.is_empty()).cloned().unwrap_or_default();
-    let name = if node.name.is_empty() { output() } else { node.name.clone() };
+    let output = || node.outputs.iter().find(|o| !o.is_empty()).map_or("", |output| output);
+    let name = if node.name.is_empty() { output() } else { &node.name };
     format!("{} '{name}'", node.op)
 }
 

@@ -205,7 +205,7 @@ pub(super) fn settle<'a>(
             if batch && !marks.contains(symbol.as_str()) && !symbols.contains_key(symbol.as_str()) {
                 symbols.insert(symbol, 1);
                 if index > 0 {
-                    batches.push((symbol.as_str(), input.name.as_str()));
+                    batches.push((symbol.as_str(), &*input.name));
                 }
             }
         }
@@ -219,8 +219,8 @@ pub(super) fn settle<'a>(
         let Some(dtype) = input.dtype else {
             return Err(no_tensor(input, inputs.len()));
         };
-        let own = shapes.get(input.name.as_str()).copied();
-        let name = || input.name.clone();
+        let own = shapes.get(&*input.name).copied();
+        let name = || input.name.to_string();
         let Some(dims) = &input.dims else {
             match own {
                 Some(shape) => facts.push((dtype, Shape::from_slice(shape))),
@@ -311,7 +311,7 @@ fn kind(symbol: Option<&str>, rank: usize) -> Kind {
 fn given<'a>(inputs: &[&'a Info], options: &ReadOptions) -> Result<Symbols<'a>, ReadError> {
     let mut symbols: HashMap<&'a str, usize> = HashMap::new();
     let mut seen: HashMap<&str, &[usize]> = HashMap::new();
-    let named: HashMap<&str, &'a Info> = inputs.iter().map(|i| (i.name.as_str(), *i)).collect();
+    let named: HashMap<&str, &'a Info> = inputs.iter().map(|i| (&*i.name, *i)).collect();
     for (name, shape) in &options.input_shapes {
         if seen.insert(name, shape).is_some_and(|other| other != shape.as_slice()) {
             return Err(mismatch(format!("two different shapes are given for input '{name}'")));

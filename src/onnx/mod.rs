@@ -4,8 +4,8 @@
 //!
 //! 1. `wire` walks the encoding of the file, which `source` reads piece by piece, checks it, and
 //!    copies everything but the weights; `foreign` tells what other files are.
-//! 2. `decode` turns the protobuf messages into plain records; `external` reads the small tensors
-//!    that lie in other files.
+//! 2. `decode` turns the protobuf messages into plain records, in which `names` are numbers beside
+//!    their text; `external` reads the small tensors that lie in other files.
 //! 3. `sort` puts the nodes into topological order and checks names.
 //! 4. `inputs` settles the shapes of the network's inputs.
 //! 5. `import` drives a [`Builder`](crate::model_graph::Builder) through the nodes, inlining local

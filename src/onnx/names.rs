@@ -2,9 +2,11 @@
 //! looked up as numbers, and tables of them lie in memory in the order of the file.
 
 use hashbrown::hash_table::Entry;
-use hashbrown::{DefaultHashBuilder, HashTable};
-use std::borrow::Cow;
-use std::hash::BuildHasher;
+use hashbrown::{DefaultHashBuilder, HashMap, HashSet, HashTable};
+use std::fmt;
+use std::hash::{BuildHasher, BuildHasherDefault, Hasher};
+use std::ops::Deref;
+use std::rc::Rc;
 
 /// A name among [`Names`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -25,34 +27,45 @@ impl Name {
     }
 }
 
-/// All names.
-pub(super) struct Names<'a> {
-    texts: Vec<Cow<'a, str>>,
-    known: HashTable<Name>,
+/// All names, whose texts are kept as `T`.
+pub(super) struct Names<T> {
+    texts: Vec<T>,
+    /// With half of their hash, so that the texts need not be at hand for the table to grow.
+    known: HashTable<(u32, Name)>,
     hasher: DefaultHashBuilder,
 }
 
-impl<'a> Names<'a> {
-    /// The empty name alone, and room for `count` others.
-    pub fn with_capacity(count: usize) -> Self {
-        let known = HashTable::with_capacity(count.saturating_add(1));
+impl<T: Deref<Target = str>> Names<T> {
+    /// The empty name alone.
+    pub fn new(empty: T) -> Self {
+        let known = HashTable::new();
         let mut names = Self { texts: Vec::new(), known, hasher: <_>::default() };
-        names.of("".into());
+        names.of(empty);
         names
     }
 
+    /// Exporters count names: those that differ in the last digit lie beside one another, where
+    /// each by itself would be out of the cache. No more than a few can have one place.
+    fn hash(&self, text: &str) -> u32 {
+        let (last, stem) = text.as_bytes().split_last().unwrap_or((&0, &[]));
+        let stem = (self.hasher.hash_one(stem) >> 32) as u32;
+        stem & !15 | u32::from(last & 15)
+    }
+
     /// The name of this text.
-    pub fn of(&mut self, text: Cow<'a, str>) -> Name {
-        let Self { texts, known, hasher } = self;
-        let same = |name: &Name| texts.get(name.index()).is_some_and(|t| *t == text);
-        let hash = |name: &Name| hasher.hash_one(texts.get(name.index()).map(|t| &**t));
-        match known.entry(hasher.hash_one(Some(&*text)), same, hash) {
-            Entry::Occupied(name) => *name.get(),
+    pub fn of(&mut self, text: impl Deref<Target = str> + Into<T>) -> Name {
+        let half = self.hash(&text);
+        let Self { texts, known, .. } = self;
+        let same = |(other, name): &(u32, Name)| {
+            *other == half && texts.get(name.index()).is_some_and(|t| **t == *text)
+        };
+        match known.entry(whole(half), same, |(half, _)| whole(*half)) {
+            Entry::Occupied(known) => known.get().1,
             Entry::Vacant(place) => {
                 // Fewer than there are bytes in a file, of which there are fewer than 2^32.
                 let name = Name(texts.len() as u32);
-                place.insert(name);
-                texts.push(text);
+                place.insert((half, name));
+                texts.push(text.into());
                 name
             }
         }
@@ -60,9 +73,9 @@ impl<'a> Names<'a> {
 
     /// The name of this text, if it is one of them; else one that is in no table.
     pub fn find(&self, text: &str) -> Name {
-        let same = |name: &&Name| self.text(**name) == text;
-        let hash = self.hasher.hash_one(Some(text));
-        self.known.find(hash, |name| same(&name)).copied().unwrap_or(Name::UNKNOWN)
+        let half = self.hash(text);
+        let same = |(other, name): &(u32, Name)| *other == half && self.text(*name) == text;
+        self.known.find(whole(half), same).map_or(Name::UNKNOWN, |(_, name)| *name)
     }
 
     pub fn text(&self, name: Name) -> &str {
@@ -70,7 +83,71 @@ impl<'a> Names<'a> {
     }
 }
 
-/// What some names stand for.
+/// A hash for a table, which looks at the highest and at the lowest bits.
+fn whole(half: u32) -> u64 {
+    u64::from(half) << 32 | u64::from(half)
+}
+
+impl Names<Rc<str>> {
+    /// The name of this text, and the text.
+    pub fn word(&mut self, text: String) -> Word {
+        let name = self.of(text);
+        let text = self.texts.get(name.index()).cloned().unwrap_or_default();
+        Word { name, text }
+    }
+}
+
+/// A name and its text.
+#[derive(Debug, Clone)]
+pub(super) struct Word {
+    pub name: Name,
+    text: Rc<str>,
+}
+
+impl fmt::Display for Word {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+impl Deref for Word {
+    type Target = str;
+
+    fn deref(&self) -> &str {
+        &self.text
+    }
+}
+
+/// What some of many names stand for. Those that follow one another in the file lie beside one
+/// another.
+pub(super) type NameMap<T> = HashMap<Name, T, BuildHasherDefault<InOrder>>;
+
+/// Some of many names.
+pub(super) type NameSet = HashSet<Name, BuildHasherDefault<InOrder>>;
+
+/// Hashes a number to a place of its own among those of its neighbours, where no table of random
+/// places would be in the cache; the highest bits, which a table tells entries of one place apart
+/// by, are those of a product.
+#[derive(Default)]
+pub(super) struct InOrder(u64);
+
+impl Hasher for InOrder {
+    fn write_u32(&mut self, number: u32) {
+        const GOLDEN: u64 = 0x9e37_79b9_7f4a_7c15;
+        let number = u64::from(number);
+        self.0 = number | (number.wrapping_mul(GOLDEN) & 0x7f << 57);
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        bytes.iter().for_each(|byte| self.write_u32(self.0 as u32 ^ u32::from(*byte)));
+    }
+
+    fn finish(&self) -> u64 {
+        self.0
+    }
+}
+
+/// What names stand for, most of them.
 #[derive(Debug, Clone)]
 pub(super) struct Table<T>(Vec<Option<T>>);
 

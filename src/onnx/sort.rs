@@ -1,8 +1,9 @@
 //! Topological order. Files should come sorted, but not all do.
 
-use super::decode::{Argument, Body, Function, Graph, Info, Model, Node};
+use super::decode::{Argument, Body, Function, Graph, Model, Node};
 use super::error::{LOST_WEIGHTS, ReadError, Reason, invalid};
-use hashbrown::{HashMap, HashSet};
+use super::names::{NameMap, NameSet, Word};
+use hashbrown::HashMap;
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
@@ -15,10 +16,9 @@ pub(super) fn sort(model: &mut Model) -> Result<(), ReadError> {
     for function in &mut model.functions {
         let Function { name, inputs, outputs, body, .. } = function;
         let place = format!("function '{name}'");
-        unique(inputs.iter().map(String::as_str), &place, "inputs")?;
-        let given = inputs.iter().map(String::as_str).collect();
-        let outputs = outputs.iter().map(String::as_str).collect();
-        complete(order(body, given, outputs, &place)?)?;
+        unique(inputs.iter(), &place, "inputs")?;
+        let given = inputs.iter().map(|i| i.name).collect();
+        complete(order(body, given, outputs.iter(), &place)?)?;
     }
     if model.graph.outputs.is_empty() {
         return Err(invalid("the graph has no outputs"));
@@ -38,8 +38,11 @@ pub(super) fn sort(model: &mut Model) -> Result<(), ReadError> {
     }
 }
 
+/// Positions of the nodes that compute what has these names.
+type Producers = NameMap<usize>;
+
 /// Names used in a scope and not defined there, with the node that uses them.
-type Free = Vec<(String, String)>;
+type Free = Vec<(Word, String)>;
 
 /// An error unless every name is defined.
 fn complete(free: Free) -> Result<(), ReadError> {
@@ -50,14 +53,14 @@ fn complete(free: Free) -> Result<(), ReadError> {
 }
 
 fn unique<'a>(
-    names: impl Iterator<Item = &'a str>,
+    names: impl Iterator<Item = &'a Word>,
     place: &str,
     what: &str,
 ) -> Result<(), ReadError> {
-    let mut seen = HashSet::new();
-    for name in names {
-        if !seen.insert(name) {
-            return Err(invalid(format!("'{name}' stands twice among the {what} of {place}")));
+    let mut seen = NameSet::default();
+    for word in names {
+        if !seen.insert(word.name) {
+            return Err(invalid(format!("'{word}' stands twice among the {what} of {place}")));
         }
     }
     Ok(())
@@ -65,21 +68,21 @@ fn unique<'a>(
 
 fn order_graph(graph: &mut Graph, place: &str) -> Result<Free, ReadError> {
     let Graph { inputs, outputs, constants, body } = graph;
-    let names =
-        |infos: &'_ [Info]| -> Vec<String> { infos.iter().map(|i| i.name.clone()).collect() };
-    let (inputs, outputs) = (names(inputs), names(outputs));
-    unique(inputs.iter().map(String::as_str), place, "inputs")?;
-    unique(outputs.iter().map(String::as_str), place, "outputs")?;
-    unique(constants.iter().map(|c| c.name.as_str()), place, "initialisers")?;
+    let inputs = inputs.iter().map(|i| &i.name);
+    let outputs = outputs.iter().map(|o| &o.name);
+    let constants = constants.iter().map(|c| &c.name);
+    unique(inputs.clone(), place, "inputs")?;
+    unique(outputs.clone(), place, "outputs")?;
+    unique(constants.clone(), place, "initialisers")?;
     // Before IR version 4 initialisers were inputs too.
-    let given = inputs.iter().map(String::as_str).chain(constants.iter().map(|c| c.name.as_str()));
-    order(body, given.collect(), outputs.iter().map(String::as_str).collect(), place)
+    let given = inputs.chain(constants).map(|word| word.name).collect();
+    order(body, given, outputs, place)
 }
 
-fn order(
+fn order<'a>(
     body: &mut Body,
-    given: HashSet<&str>,
-    outputs: Vec<&str>,
+    given: NameSet,
+    outputs: impl Iterator<Item = &'a Word>,
     place: &str,
 ) -> Result<Free, ReadError> {
     let nodes = &mut body.nodes;
@@ -96,16 +99,17 @@ fn order(
                 captures.extend(free.into_iter().map(|(name, _)| name));
             }
         }
-        captures.sort_unstable();
-        captures.dedup();
+        captures.sort_unstable_by(|a: &Word, b: &Word| a.cmp(b));
+        captures.dedup_by_key(|word| word.name);
         node.captures = captures;
     }
 
-    let mut producers: HashMap<&str, usize> = HashMap::with_capacity(nodes.len());
+    let mut producers = Producers::default();
+    producers.reserve(nodes.len());
     for (index, node) in nodes.iter().enumerate() {
         for output in node.outputs.iter().filter(|o| !o.is_empty()) {
-            let other = producers.insert(output, index);
-            if other.is_some() || given.contains(output.as_str()) {
+            let other = producers.insert(output.name, index);
+            if other.is_some() || given.contains(&output.name) {
                 return Err(invalid(format!("{} defines '{output}' again", node.label())));
             }
         }
@@ -114,17 +118,17 @@ fn order(
     let mut free = Free::new();
     let mut edges: Vec<(usize, usize)> = Vec::with_capacity(nodes.len());
     for (index, node) in nodes.iter().enumerate() {
-        for name in node.uses() {
-            match producers.get(name) {
+        for word in node.uses() {
+            match producers.get(&word.name) {
                 Some(&producer) => edges.push((producer, index)),
-                None if given.contains(name) => {}
-                None => free.push((name.to_string(), node.label())),
+                None if given.contains(&word.name) => {}
+                None => free.push((word.clone(), node.label())),
             }
         }
     }
     for output in outputs {
-        if !producers.contains_key(output) && !given.contains(output) {
-            free.push((output.to_string(), format!("the list of outputs of {place}")));
+        if !producers.contains_key(&output.name) && !given.contains(&output.name) {
+            free.push((output.clone(), format!("the list of outputs of {place}")));
         }
     }
     if edges.iter().all(|(producer, user)| producer < user) {
@@ -160,7 +164,6 @@ fn order(
     if next < nodes.len() {
         return Err(cycle(nodes, &producers, &position));
     }
-    drop(producers);
     let mut placed: Vec<_> = position.into_iter().zip(std::mem::take(nodes)).collect();
     placed.sort_unstable_by_key(|(position, _)| *position);
     *nodes = placed.into_iter().map(|(_, node)| node).collect();
@@ -169,11 +172,7 @@ fn order(
 
 /// Names the nodes of one cycle. Going from producer to producer among the nodes that could not
 /// be placed must come round.
-fn cycle(
-    nodes: &[Node],
-    producers: &HashMap<&str, usize>,
-    position: &[Option<usize>],
-) -> ReadError {
+fn cycle(nodes: &[Node], producers: &Producers, position: &[Option<usize>]) -> ReadError {
     let stuck = |index: &usize| position.get(*index).is_some_and(Option::is_none);
     let mut path: Vec<usize> = (0..nodes.len()).find(stuck).into_iter().collect();
     let mut seen: HashMap<usize, usize> = HashMap::new();
@@ -184,7 +183,7 @@ fn cycle(
         }
         seen.insert(last, path.len() - 1);
         let uses = nodes.get(last).into_iter().flat_map(Node::uses);
-        match uses.filter_map(|name| producers.get(name).copied()).find(stuck) {
+        match uses.filter_map(|word| producers.get(&word.name).copied()).find(stuck) {
             Some(producer) => path.push(producer),
             None => break,
         }
@@ -202,7 +201,7 @@ fn cycle(
 
 impl Node {
     /// Names of the values it needs.
-    pub(super) fn uses(&self) -> impl Iterator<Item = &str> {
-        self.inputs.iter().chain(&self.captures).map(String::as_str).filter(|n| !n.is_empty())
+    pub(super) fn uses(&self) -> impl Iterator<Item = &Word> {
+        self.inputs.iter().chain(&self.captures).filter(|n| !n.is_empty())
     }
 }

@@ -194,6 +194,33 @@ pub(super) fn slim(source: &mut Source) -> Result<Vec<u8>, ReadError> {
     }
 }
 
+/// A model without the nodes of its graph, and where those are. The bytes are what [`slim`] gave:
+/// a model has one graph.
+///
+/// # Errors
+/// When the bytes are not well-formed.
+pub(super) fn without_nodes(bytes: &[u8]) -> Result<(Vec<u8>, Vec<Range<usize>>), ReadError> {
+    let (mut rest, mut graph, mut nodes) = (Vec::new(), Vec::new(), Vec::new());
+    for field in fields(bytes, 0..bytes.len())? {
+        let Some(content) = field.content().filter(|_| field.number == 7) else {
+            rest.extend_from_slice(&bytes[field.start..field.end]);
+            continue;
+        };
+        let mut source = Source::memory(bytes);
+        let mut cursor = Cursor { source: &mut source, pos: content.start, end: content.end };
+        while let Some(field) = cursor.field()? {
+            match field.content() {
+                Some(node) if field.number == 1 => nodes.push(node),
+                _ => graph.extend_from_slice(&bytes[field.start..field.end]),
+            }
+        }
+    }
+    push_varint(&mut rest, 7 << 3 | 2);
+    push_varint(&mut rest, graph.len() as u64);
+    rest.extend_from_slice(&graph);
+    Ok((rest, nodes))
+}
+
 /// Nodes and stored tensors of a graph, or nodes of a function, by position.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Contents {

@@ -3,11 +3,11 @@
 
 use super::{
     Content, Editor, GRAPH_INITIALIZER, GRAPH_NODE, GRAPH_OUTPUT, GRAPH_SPARSE, GRAPH_VALUE_INFO,
-    Held, Info, More, Replacement, unrepresentable,
+    Held, Info, More, Names, Replacement, unrepresentable,
 };
 use crate::model_graph::{Attribute, DataType, OpType, Shape, TensorData, ValueId};
 use crate::onnx::error::WriteError;
-use crate::onnx::names::{Name, Names, Set, Table};
+use crate::onnx::names::{Name, Set, Table};
 use crate::onnx::origins::{Body, ContextId, MAIN, Place, Slot};
 use crate::onnx::rope::Rope;
 use crate::onnx::write::{self, encode};
@@ -185,7 +185,7 @@ impl<'a> Editor<'a> {
     }
 
     fn define_input(&mut self, id: ValueId) {
-        let name = self.names.of((&*self.graph.value(id).name).into());
+        let name = self.names.of(&*self.graph.value(id).name);
         self.define(name, id);
     }
 

@@ -8,8 +8,8 @@ use crate::model_graph::{
 use crate::onnx::decode::{Argument, Graph, Node};
 use crate::onnx::error::{ReadError, invalid};
 use crate::onnx::limits::MAX_UNROLLED;
+use crate::onnx::names::{Name, Word};
 use crate::onnx::origins::Body as Inlined;
-use hashbrown::HashMap;
 use smallvec::smallvec;
 
 const COSTLIER: &str = "the costlier branch is counted, since the condition is known only when the \
@@ -36,7 +36,7 @@ impl<'m> Importer<'m> {
     pub(super) fn control(
         &mut self,
         node: &'m Node,
-        scope: &mut Scope<'m, '_>,
+        scope: &mut Scope<'_>,
         prefix: &str,
         arguments: &Arguments<'m>,
     ) -> Result<(), ReadError> {
@@ -51,7 +51,7 @@ impl<'m> Importer<'m> {
     fn branch(
         &mut self,
         node: &'m Node,
-        scope: &mut Scope<'m, '_>,
+        scope: &mut Scope<'_>,
         prefix: &str,
         arguments: &Arguments<'m>,
     ) -> Result<(), ReadError> {
@@ -81,7 +81,7 @@ impl<'m> Importer<'m> {
             )));
         }
         self.check_operators(&graph.body)?;
-        let mut inner = Scope { values: HashMap::new(), outer: Some(scope) };
+        let mut inner = Scope { outer: Some(scope), ..Scope::default() };
         let outer = self.origins.enter(node.index, Inlined::Branch(taken), decider);
         self.constants(graph, &mut inner, prefix)?;
         self.body(&graph.body, &mut inner, prefix, arguments)?;
@@ -90,7 +90,7 @@ impl<'m> Importer<'m> {
             graph.outputs.iter().map(|o| bound(inner.binding(&o.name))).collect();
         self.results(node, &results);
         for (name, result) in node.outputs.iter().zip(results) {
-            scope.values.insert(name, result);
+            scope.values.insert(name.name, result);
         }
         Ok(())
     }
@@ -99,7 +99,7 @@ impl<'m> Importer<'m> {
     fn repeat(
         &mut self,
         node: &'m Node,
-        scope: &mut Scope<'m, '_>,
+        scope: &mut Scope<'_>,
         prefix: &str,
         arguments: &Arguments<'m>,
     ) -> Result<(), ReadError> {
@@ -161,7 +161,7 @@ impl<'m> Importer<'m> {
     fn scan(
         &mut self,
         node: &'m Node,
-        scope: &mut Scope<'m, '_>,
+        scope: &mut Scope<'_>,
         prefix: &str,
         arguments: &Arguments<'m>,
     ) -> Result<(), ReadError> {
@@ -238,7 +238,7 @@ impl<'m> Importer<'m> {
     }
 
     /// The first element of a constant.
-    fn number(&self, name: Option<&String>, scope: &Scope) -> Option<f64> {
+    fn number(&self, name: Option<&Word>, scope: &Scope) -> Option<f64> {
         self.builder.value(scope.get(name?)?).data()?.get_f64(0)
     }
 
@@ -304,13 +304,13 @@ impl<'m> Importer<'m> {
         &mut self,
         graph: &'m Graph,
         given: impl Iterator<Item = Binding>,
-        scope: &Scope<'m, '_>,
+        scope: &Scope<'_>,
         prefix: &str,
         arguments: &Arguments<'m>,
-        shared: &mut Vec<(&'m str, Binding)>,
+        shared: &mut Vec<(Name, Binding)>,
     ) -> Result<Vec<Binding>, ReadError> {
-        let mut inner = Scope { values: HashMap::new(), outer: Some(scope) };
-        inner.values.extend(graph.inputs.iter().map(|i| i.name.as_str()).zip(given));
+        let mut inner = Scope { outer: Some(scope), ..Scope::default() };
+        inner.values.extend(graph.inputs.iter().map(|i| i.name.name).zip(given));
         if shared.is_empty() {
             self.constants(graph, &mut inner, prefix)?;
         } else {
@@ -318,11 +318,11 @@ impl<'m> Importer<'m> {
         }
         self.body(&graph.body, &mut inner, prefix, arguments)?;
         if shared.is_empty() {
-            let stored = graph.constants.iter().map(|c| c.name.as_str());
+            let stored = graph.constants.iter().map(|c| c.name.name);
             let nodes = graph.body.nodes.iter().filter(|n| n.op == "Constant");
-            let made = nodes.flat_map(|n| n.outputs.iter().map(String::as_str));
+            let made = nodes.flat_map(|n| n.outputs.iter().map(|output| output.name));
             let names = stored.chain(made);
-            shared.extend(names.filter_map(|n| Some((n, inner.values.get(n)?.clone()))));
+            shared.extend(names.filter_map(|n| Some((n, inner.values.get(&n)?.clone()))));
         }
         Ok(graph.outputs.iter().map(|o| bound(inner.binding(&o.name))).collect())
     }
@@ -391,10 +391,10 @@ impl<'m> Importer<'m> {
     }
 
     /// Binds an output of a loop.
-    fn bind(&mut self, name: &'m str, result: Binding, scope: &mut Scope<'m, '_>) {
+    fn bind(&mut self, word: &Word, result: Binding, scope: &mut Scope<'_>) {
         self.partial |= matches!(result, Binding::Unresolved);
-        if !name.is_empty() {
-            scope.values.insert(name, result);
+        if !word.is_empty() {
+            scope.values.insert(word.name, result);
         }
     }
 }

@@ -21,7 +21,7 @@ impl<'m> Importer<'m> {
     pub(super) fn sequence(
         &mut self,
         node: &'m Node,
-        scope: &mut Scope<'m, '_>,
+        scope: &mut Scope<'_>,
         prefix: &str,
         arguments: &Arguments<'m>,
     ) -> Result<(), ReadError> {
@@ -34,8 +34,9 @@ impl<'m> Importer<'m> {
         };
         let tensor = |i: usize| node.inputs.get(i).and_then(|name| scope.get(name));
         let sequence = || {
-            let name = node.inputs.first().map_or("", String::as_str);
-            scope.sequence(name).ok_or_else(|| {
+            let word = node.inputs.first();
+            word.and_then(|word| scope.sequence(word)).ok_or_else(|| {
+                let name = word.map_or("", |word| word);
                 invalid(format!("{}: '{name}' is no sequence of known tensors", node.label()))
             })
         };
@@ -93,7 +94,7 @@ impl<'m> Importer<'m> {
         if node.op == "SequenceAt" {
             self.results(node, std::slice::from_ref(&binding));
         }
-        scope.values.insert(output, binding);
+        scope.values.insert(output.name, binding);
         Ok(())
     }
 
@@ -135,7 +136,7 @@ impl<'m> Importer<'m> {
         } else {
             inputs.push(Some(self.builder.int_vector(&sizes)));
         }
-        let output = node.outputs.first().map_or("", String::as_str);
+        let output = node.outputs.first().map_or("", |output| output);
         let names = (0..sizes.len())
             .map(|i| Ok(Some(self.name(prefix, &format!("{output}_{i}"))?.into_owned().into())))
             .collect::<Result<Vec<_>, ReadError>>()?;
