@@ -20,7 +20,9 @@ use gennape::onnx::{Weights, write};
 use onnx_protobuf::{Message, ModelProto};
 use serde::Serialize;
 use shapes::Shape;
+use std::collections::BTreeMap;
 use std::error::Error;
+use std::ffi::OsString;
 use std::fs::{self, File};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -33,7 +35,7 @@ const COMMANDS: [&str; 4] = [FLOOR, "predict", "space", "shrink"];
 /// This program itself, which decodes the file and no more.
 const FLOOR: &str = "decode";
 
-/// Start-up takes a few milliseconds, and the kernel counts in steps of ten.
+/// Start-up takes a few milliseconds.
 const FITTED_SECONDS: f64 = 0.1;
 
 #[derive(Serialize)]
@@ -118,11 +120,13 @@ fn run(command: &str, file: &Path) -> Result<Taken, Box<dyn Error>> {
     let start = Instant::now();
     let mut child = process.stdout(Stdio::null()).stderr(Stdio::null()).spawn()?;
     let mut megabytes = 0.0;
+    let mut threads = BTreeMap::new();
     // An ended process keeps its times until it is waited for, but not its memory.
     let processor_seconds = loop {
-        let (seconds, ended) = processor_seconds(&child)?;
+        let (ticks, ended) = processor_seconds(&child)?;
+        note_threads(&child, &mut threads);
         if ended {
-            break seconds;
+            break ticks.max(threads.values().sum());
         }
         megabytes = peak_megabytes(&child).unwrap_or(megabytes);
         thread::sleep(Duration::from_millis(1));
@@ -132,6 +136,19 @@ fn run(command: &str, file: &Path) -> Result<Taken, Box<dyn Error>> {
         return Err(format!("{command} {} failed", file.display()).into());
     }
     Ok(Taken { wall_seconds, processor_seconds, megabytes })
+}
+
+/// Seconds that each thread of the process has been running, as far as it is still there. Those of
+/// the whole process are counted in steps that are a tenth of the shortest times that are fitted,
+/// and rounded down.
+fn note_threads(child: &Child, seconds: &mut BTreeMap<OsString, f64>) {
+    let threads = fs::read_dir(format!("/proc/{}/task", child.id())).into_iter().flatten();
+    for thread in threads.flatten() {
+        let statistics = fs::read_to_string(thread.path().join("schedstat")).unwrap_or_default();
+        if let Some(Ok(nanoseconds)) = statistics.split(' ').next().map(str::parse::<f64>) {
+            seconds.insert(thread.file_name(), nanoseconds / 1e9);
+        }
+    }
 }
 
 /// Seconds that the process has been running on any processor, and whether it has ended.
@@ -158,7 +175,7 @@ fn peak_megabytes(child: &Child) -> Option<f64> {
 
 /// The least of some runs, which are few for large networks.
 fn measure(command: &str, file: &Path, nodes: usize) -> Result<Taken, Box<dyn Error>> {
-    let runs = (200_000 / nodes.max(1)).clamp(1, 5);
+    let runs = (1_000_000 / nodes.max(1)).clamp(2, 5);
     let first = run(command, file)?;
     (1..runs).try_fold(first, |least, _| Ok(least.least(run(command, file)?)))
 }
