@@ -11,6 +11,11 @@
 //! approaches 1, and equal as m grows. Source: J. C. Bezdek, *Pattern Recognition with Fuzzy
 //! Objective Function Algorithms*, Plenum Press 1981, theorem 11.1.
 //!
+//! A point that is far from all centroids can belong to a noise cluster instead, which is at the same
+//! distance δ from every point: l runs over it too, and what a point's memberships lack to 1 is its
+//! membership in noise. Source: R. N. Davé, *Characterization and detection of noise in clustering*,
+//! Pattern Recognition Letters 12 (1991), section 3.
+//!
 //! [`memberships`] needs no more than the centroids. `FuzzyCMeans`, which finds these, is built on
 //! linfa and there with the feature `clustering`.
 
@@ -45,6 +50,35 @@ pub fn memberships<F: NdFloat>(
     let mut memberships = Array2::zeros((observations.nrows(), centroids.nrows()));
     let view = memberships.view_mut();
     write_memberships(centroids.view(), fuzzifier, observations.view(), view);
+    memberships
+}
+
+/// The memberships U (n, k) of `observations` (n, features) in clusters around `centroids`
+/// (k, features) beside a noise cluster at the distance `noise` of every point.
+///
+/// # Panics
+/// As [`memberships`], and if `noise` is not positive.
+pub fn memberships_beside_noise<F: NdFloat>(
+    centroids: &ArrayBase<impl Data<Elem = F>, Ix2>,
+    fuzzifier: F,
+    noise: F,
+    observations: &ArrayBase<impl Data<Elem = F>, Ix2>,
+) -> Array2<F> {
+    assert!(noise > F::zero(), "noise at a distance of {noise}");
+    let mut memberships = memberships(centroids, fuzzifier, observations);
+    let exponent = (fuzzifier - F::one()).recip();
+    Zip::from(memberships.rows_mut()).and(observations.rows()).for_each(|mut row, point| {
+        let distance = |centroid| squared_distance(point, centroid);
+        let squares = centroids.rows().into_iter().map(distance);
+        // The nearest cluster and noise share what they have in the proportion of the formula; the
+        // others' part is known in units of the nearest's.
+        let nearest = squares.fold(F::infinity(), F::min);
+        let first = row.iter().copied().fold(F::zero(), F::max);
+        let ratio = (nearest / (noise * noise)).powf(exponent);
+        if first > F::zero() {
+            row /= F::one() + ratio * first;
+        }
+    });
     memberships
 }
 
@@ -118,6 +152,33 @@ mod tests {
         // With m = 3 the powers of the distances are halved.
         let u = memberships(&centroids, 3.0, &array![[1.0, 0.0]]);
         assert!((u[[0, 1]] / u[[0, 0]] - 1.0 / 3.0).abs() < 1e-15);
+    }
+
+    #[test]
+    fn noise_is_one_more_cluster_at_the_same_distance_of_all() {
+        let centroids = array![[0.0_f64, 0.0], [4.0, 0.0], [0.0, 8.0]];
+        let points = array![[1.0, 0.0], [0.0, 0.0], [100.0, -3.0], [2.0, 4.0]];
+        for (fuzzifier, noise) in [(2.0, 2.0_f64), (1.5, 0.3), (3.0, 20.0)] {
+            let u = memberships_beside_noise(&centroids, fuzzifier, noise, &points);
+            for (point, u) in points.rows().into_iter().zip(u.rows()) {
+                let power = |square: f64| square.powf(-1.0 / (fuzzifier - 1.0));
+                let shares: Vec<f64> = centroids
+                    .rows()
+                    .into_iter()
+                    .map(|c| power(squared_distance(point, c)))
+                    .collect();
+                let all = shares.iter().sum::<f64>() + power(noise * noise);
+                for (u, share) in u.iter().zip(&shares) {
+                    let expected = if share.is_infinite() { 1.0 } else { share / all };
+                    let expected =
+                        if all.is_infinite() && share.is_finite() { 0.0 } else { expected };
+                    assert!((u - expected).abs() < 1e-12, "{u}, not {expected}");
+                }
+            }
+        }
+        // Far away, everything is noise.
+        let u = memberships_beside_noise(&centroids, 2.0, 1.0, &array![[1e9, 1e9], [1e200, 0.0]]);
+        assert!(u.sum() < 1e-12);
     }
 
     #[test]

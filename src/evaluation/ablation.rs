@@ -3,6 +3,7 @@
 //! What is compared, and the figures to compare with, are tables 3 and 5 of arXiv 2211.17226.
 
 use super::Rows;
+use crate::predictor::Clustering;
 use serde::{Deserialize, Serialize};
 
 /// Version of [`Report`] as JSON; changes when the meaning of a field does.
@@ -113,17 +114,6 @@ impl Spread {
         let deviation = (values.len() > 1).then(|| (squares / (count - 1.0)).sqrt());
         Self { mean, deviation, values }
     }
-}
-
-/// How embeddings are clustered.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-pub struct Clustering {
-    /// Number of clusters.
-    pub clusters: usize,
-    /// The exponent m of memberships.
-    pub fuzzifier: f64,
-    /// Principal axes of the embeddings that are clustered along.
-    pub axes: usize,
 }
 
 fn text(spread: &Spread) -> String {

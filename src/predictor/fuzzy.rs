@@ -2,8 +2,9 @@
 
 use super::Head;
 use crate::clustering;
-use crate::encoder::{Activation, WeightError, Weights};
+use crate::encoder::{Activation, WeightError, WeightFile, Weights};
 use ndarray::{Array1, Array2, ArrayView2, Axis, Zip};
+use serde::{Deserialize, Serialize};
 
 /// Fuzzy clusters of embeddings, on a few axes of embedding space.
 ///
@@ -18,6 +19,8 @@ pub struct FuzzyClusters {
     /// `[clusters, axes]`
     pub(crate) centroids: Array2<f32>,
     pub(crate) fuzzifier: f32,
+    /// Distance of the noise cluster from every embedding; infinite where there is none.
+    pub(crate) noise: f32,
 }
 
 impl FuzzyClusters {
@@ -38,8 +41,28 @@ impl FuzzyClusters {
             let reason = format!("a fuzzifier of {fuzzifier} is not above 1");
             return Err(WeightError::Invalid { name: format!("{name}.fuzzifier"), reason });
         }
+        let noise = match weights.vector::<f32>(&format!("{name}.noise"), 1) {
+            Ok(noise) if noise[0] > 0.0 => noise[0],
+            Ok(noise) => {
+                let reason = format!("a distance of {} is not positive", noise[0]);
+                return Err(WeightError::Invalid { name: format!("{name}.noise"), reason });
+            }
+            Err(WeightError::Missing(_)) => f32::INFINITY,
+            Err(error) => return Err(error),
+        };
         let mean = weights.vector(&format!("{name}.mean"), length)?;
-        Ok(Self { mean, axes, centroids, fuzzifier })
+        Ok(Self { mean, axes, centroids, fuzzifier, noise })
+    }
+
+    /// Adds its tensors to a model file, under names that begin with `name`.
+    pub fn store(&self, name: &str, file: &mut WeightFile) {
+        file.put(&format!("{name}.mean"), self.mean.shape(), &self.mean);
+        file.put(&format!("{name}.axes"), self.axes.shape(), &self.axes);
+        file.put(&format!("{name}.centroids"), self.centroids.shape(), &self.centroids);
+        file.put(&format!("{name}.fuzzifier"), &[1], &[self.fuzzifier]);
+        if self.noise.is_finite() {
+            file.put(&format!("{name}.noise"), &[1], &[self.noise]);
+        }
     }
 
     /// Number of clusters.
@@ -47,9 +70,11 @@ impl FuzzyClusters {
         self.centroids.nrows()
     }
 
-    /// Memberships `[networks, clusters]` of embeddings; see [`clustering::memberships`].
+    /// Memberships `[networks, clusters]` of embeddings; what they lack to 1 is the membership in the
+    /// noise cluster. See [`clustering`].
     pub fn memberships(&self, embeddings: ArrayView2<f32>) -> Array2<f32> {
-        clustering::memberships(&self.centroids, self.fuzzifier, &self.project(embeddings))
+        let points = self.project(embeddings);
+        clustering::memberships_beside_noise(&self.centroids, self.fuzzifier, self.noise, &points)
     }
 
     /// Coordinates `[networks, axes]` of embeddings.
@@ -57,6 +82,118 @@ impl FuzzyClusters {
         (&embeddings - &self.mean).dot(&self.axes.t())
     }
 }
+
+/// How embeddings are clustered.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Clustering {
+    /// Number of clusters.
+    pub clusters: usize,
+    /// The exponent m of memberships.
+    pub fuzzifier: f64,
+    /// Principal axes of the embeddings that are clustered along.
+    pub axes: usize,
+}
+
+#[cfg(feature = "clustering")]
+mod fitting {
+    use super::{Clustering, FuzzyClusters};
+    use crate::clustering::FuzzyCMeans;
+    use linfa::DatasetBase;
+    use linfa::traits::Fit;
+    use linfa_linalg::eigh::EighInto;
+    use ndarray::{Array1, Array2, ArrayView2, Axis};
+    use rand::SeedableRng;
+    use rand_chacha::ChaCha8Rng;
+
+    /// Networks that clusters are fitted to, at most.
+    const CLUSTERED: usize = 10_000;
+    /// Fitting ends when no membership changes by as much, or after so many iterations.
+    const TOLERANCE: f64 = 1e-6;
+    const ITERATIONS: u64 = 10_000;
+
+    impl FuzzyClusters {
+        /// One cluster that all embeddings of this length belong to.
+        pub fn one(length: usize) -> Self {
+            Self {
+                mean: Array1::zeros(length),
+                axes: Array2::zeros((1, length)),
+                centroids: Array2::zeros((1, 1)),
+                fuzzifier: 2.0,
+                noise: f32::INFINITY,
+            }
+        }
+
+        /// With a noise cluster whose squared distance from every embedding is `factor` times the
+        /// mean of these embeddings' from the nearest centroid.
+        pub fn beside_noise(self, embeddings: ArrayView2<f32>, factor: f64) -> Self {
+            let points = self.project(embeddings);
+            let nearest = points.rows().into_iter().map(|point| {
+                let squares = self.centroids.rows().into_iter().map(|c| {
+                    point.iter().zip(c).map(|(x, c)| f64::from(x - c).powi(2)).sum::<f64>()
+                });
+                squares.fold(f64::INFINITY, f64::min)
+            });
+            let mean = nearest.sum::<f64>() / embeddings.nrows().max(1) as f64;
+            let noise = ((factor * mean).sqrt() as f32).max(f32::MIN_POSITIVE);
+            Self { noise, ..self }
+        }
+
+        /// Fits fuzzy c-means to `embeddings` `[networks, length]`, standardised and projected to
+        /// their first principal axes. There is no noise cluster.
+        ///
+        /// # Errors
+        /// Why they can't be clustered.
+        pub fn fit(
+            embeddings: ArrayView2<f32>,
+            clustering: Clustering,
+            seed: u64,
+        ) -> Result<Self, String> {
+            let fail = |e: &dyn std::fmt::Display| e.to_string();
+            let (mean, deviation) = statistics(embeddings);
+            let step = embeddings.nrows().div_ceil(CLUSTERED).max(1);
+            let sample: Vec<usize> = (0..embeddings.nrows()).step_by(step).collect();
+            let sample = embeddings.select(Axis(0), &sample);
+            let standard = ((&sample - &mean) / &deviation).mapv(f64::from);
+            let covariance = standard.t().dot(&standard) / standard.nrows() as f64;
+            let (values, vectors) =
+                ((&covariance + &covariance.t()) * 0.5).eigh_into().map_err(|e| fail(&e))?;
+            let mut order: Vec<usize> = (0..values.len()).collect();
+            order.sort_by(|&a, &b| values[b].total_cmp(&values[a]));
+            order.truncate(clustering.axes);
+            let axes = vectors.select(Axis(1), &order).reversed_axes();
+            let axes = axes.mapv(|x| x as f32) / &deviation;
+            let mut clusters = Self {
+                mean,
+                axes,
+                centroids: Array2::default((0, 0)),
+                fuzzifier: clustering.fuzzifier as f32,
+                noise: f32::INFINITY,
+            };
+            let records = clusters.project(sample.view()).mapv(f64::from);
+            let rng = ChaCha8Rng::seed_from_u64(seed);
+            let model = FuzzyCMeans::params_with_rng(clustering.clusters, rng)
+                .fuzzifier(clustering.fuzzifier)
+                .tolerance(TOLERANCE)
+                .max_n_iterations(ITERATIONS)
+                .fit(&DatasetBase::from(records))
+                .map_err(|e| fail(&e))?;
+            clusters.centroids = model.centroids().mapv(|c| c as f32);
+            Ok(clusters)
+        }
+    }
+
+    /// Mean and standard deviation of each dimension; the latter at least a hundredth of the largest
+    /// one, so that dimensions that hardly ever vary do not decide.
+    pub(crate) fn statistics(embeddings: ArrayView2<f32>) -> (Array1<f32>, Array1<f32>) {
+        let mean = embeddings.mean_axis(Axis(0)).unwrap_or_default();
+        let deviation = embeddings.std_axis(Axis(0), 0.0);
+        let largest = deviation.iter().copied().fold(f32::MIN_POSITIVE, f32::max);
+        (mean, deviation.mapv(|d| d.max(largest / 100.0)))
+    }
+}
+
+#[cfg(feature = "train")]
+pub(crate) use fitting::statistics;
 
 /// A head for each cluster; a network's score is the mean of all heads' scores, weighted by its
 /// memberships (arXiv 2211.17226): y = Σ_j U_ij f_j(h_i).

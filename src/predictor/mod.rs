@@ -24,7 +24,9 @@ pub use adaptation::{Adaptation, AdaptationError, Kind};
 pub use calibration::{Bin, Calibration, CalibrationError};
 pub use ensemble::Ensemble;
 pub use flops::{FlopsTransform, log_gflops};
-pub use fuzzy::{FuzzyClusters, FuzzyHeads};
+#[cfg(feature = "train")]
+pub(crate) use fuzzy::statistics;
+pub use fuzzy::{Clustering, FuzzyClusters, FuzzyHeads};
 pub use head::Head;
 pub use process::{Fitted, Fitting, Hyperparameters, NotPositive, Prediction, Process, Rows};
 pub use standard::Standardisation;

@@ -10,13 +10,13 @@ use crate::clustering::membership_entropy;
 use crate::encoder::{Config, Encoder, GraphStore, Weights};
 use crate::estimator::{LoadError, Recipe};
 use crate::evaluation::ablation::{
-    Choice, Clustering, InSpace, Member, Report, SCHEMA, Spread, Transfer, Tried,
+    Choice, InSpace, Member, Report, SCHEMA, Spread, Transfer, Tried,
 };
 use crate::evaluation::{contents, views};
 use crate::metrics;
 use crate::predictor::{
-    Adaptation, Ensemble, FlopsTransform, FuzzyClusters, FuzzyHeads, Head, Standardisation,
-    log_gflops,
+    Adaptation, Clustering, Ensemble, FlopsTransform, FuzzyClusters, FuzzyHeads, Head,
+    Standardisation, log_gflops,
 };
 use crate::proxies::Proxies;
 use ndarray::{Array2, ArrayView2, Axis, s};
@@ -386,9 +386,10 @@ fn train(
         let started = Instant::now();
         let inputs = inputs(target);
         let clusters = if fuzzy {
-            heads::clusters(inputs.0.view(), choice.clustering, seed)?
+            FuzzyClusters::fit(inputs.0.view(), choice.clustering, seed)
+                .map_err(TrainError::Clustering)?
         } else {
-            heads::one_cluster(inputs.0.view())
+            FuzzyClusters::one(inputs.0.ncols())
         };
         let fitted = fit(target, &inputs, &clusters, &choice.hidden);
         report(&format!(
@@ -421,7 +422,7 @@ fn choose(
     let mut tried: Vec<Tried> = Vec::new();
     let mut hidden: (f64, &[usize]) = (f64::NEG_INFINITY, &[]);
     for widths in HIDDEN {
-        let kendall = fit(&heads::one_cluster(training), widths);
+        let kendall = fit(&FuzzyClusters::one(training.ncols()), widths);
         report(&format!("choosing widths: {widths:?}, validation τ {kendall:.4}"));
         let (clustering, entropy) = (None, None);
         tried.push(Tried { hidden: widths.to_vec(), clustering, entropy, kendall });
@@ -437,7 +438,7 @@ fn choose(
         FUZZIFIERS.iter().flat_map(move |&m| axes(m))
     }) {
         let clustering = Clustering { clusters, fuzzifier, axes };
-        let fuzzy = match heads::clusters(training, clustering, seed) {
+        let fuzzy = match FuzzyClusters::fit(training, clustering, seed) {
             Ok(fuzzy) => fuzzy,
             Err(error) => {
                 report(&format!("choosing clusters: {clustering:?}: {error}"));
@@ -461,7 +462,7 @@ fn choose(
     }
     match (best, failure) {
         (Some((_, clustering)), _) => Ok(Choice { hidden, clustering, tried }),
-        (None, Some(error)) => Err(error),
+        (None, Some(error)) => Err(TrainError::Clustering(error)),
         (None, None) => Err(TrainError::Clustering("nothing to choose from".into())),
     }
 }

@@ -1,19 +1,12 @@
 //! Heads on frozen embeddings, with and without fuzzy clusters.
 
-use super::TrainError;
 use super::fit::{one_cycle, ranking_loss};
 use super::twin::Stored;
-use crate::clustering::FuzzyCMeans;
 use crate::encoder::Activation;
-use crate::evaluation::ablation::Clustering;
-use crate::predictor::FuzzyClusters;
-use linfa::DatasetBase;
-use linfa::traits::Fit;
-use linfa_linalg::eigh::EighInto;
-use ndarray::{Array1, Array2, ArrayView2, Axis};
+use crate::predictor::{FuzzyClusters, statistics};
+use ndarray::{Array2, ArrayView2};
 use rand::seq::SliceRandom;
 use rand::{SeedableRng, rngs::StdRng};
-use rand_chacha::ChaCha8Rng;
 use std::collections::BTreeMap;
 use tch::nn::{self, OptimizerConfig, VarStore};
 use tch::{Device, Kind, Tensor};
@@ -28,12 +21,6 @@ const BATCH: usize = 256;
 const LEARNING_RATE: f64 = 2e-3;
 const WEIGHT_DECAY: f64 = 1e-2;
 const CLIP: f64 = 5.0;
-
-/// Networks that clusters are fitted to.
-const CLUSTERED: usize = 10_000;
-/// Fitting clusters ends when no membership changes by as much, or after so many iterations.
-const TOLERANCE: f64 = 1e-6;
-const ITERATIONS: u64 = 10_000;
 
 /// What the heads' scores are to do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -68,63 +55,6 @@ pub struct Fitted {
     pub best_epoch: usize,
     /// The criterion after it.
     pub criterion: f64,
-}
-
-/// Mean and standard deviation of each dimension; the latter at least a hundredth of the largest
-/// one, so that dimensions that hardly ever vary do not decide.
-fn statistics(embeddings: ArrayView2<f32>) -> (Array1<f32>, Array1<f32>) {
-    let mean = embeddings.mean_axis(Axis(0)).unwrap_or_default();
-    let deviation = embeddings.std_axis(Axis(0), 0.0);
-    let largest = deviation.iter().copied().fold(f32::MIN_POSITIVE, f32::max);
-    (mean, deviation.mapv(|d| d.max(largest / 100.0)))
-}
-
-/// One cluster that all embeddings belong to.
-pub fn one_cluster(embeddings: ArrayView2<f32>) -> FuzzyClusters {
-    let length = embeddings.ncols();
-    FuzzyClusters {
-        mean: Array1::zeros(length),
-        axes: Array2::zeros((1, length)),
-        centroids: Array2::zeros((1, 1)),
-        fuzzifier: 2.0,
-    }
-}
-
-/// Fits fuzzy c-means to embeddings, standardised and projected to their first principal axes.
-pub fn clusters(
-    embeddings: ArrayView2<f32>,
-    clustering: Clustering,
-    seed: u64,
-) -> Result<FuzzyClusters, TrainError> {
-    let fail = |e: &dyn std::fmt::Display| TrainError::Clustering(e.to_string());
-    let (mean, deviation) = statistics(embeddings);
-    let step = embeddings.nrows().div_ceil(CLUSTERED).max(1);
-    let sample: Vec<usize> = (0..embeddings.nrows()).step_by(step).collect();
-    let sample = embeddings.select(Axis(0), &sample);
-    let standard = ((&sample - &mean) / &deviation).mapv(f64::from);
-    let covariance = standard.t().dot(&standard) / standard.nrows() as f64;
-    let (values, vectors) =
-        ((&covariance + &covariance.t()) * 0.5).eigh_into().map_err(|e| fail(&e))?;
-    let mut order: Vec<usize> = (0..values.len()).collect();
-    order.sort_by(|&a, &b| values[b].total_cmp(&values[a]));
-    order.truncate(clustering.axes);
-    let axes = vectors.select(Axis(1), &order).reversed_axes().mapv(|x| x as f32) / &deviation;
-    let mut clusters = FuzzyClusters {
-        mean,
-        axes,
-        centroids: Array2::default((0, 0)),
-        fuzzifier: clustering.fuzzifier as f32,
-    };
-    let records = clusters.project(sample.view()).mapv(f64::from);
-    let rng = ChaCha8Rng::seed_from_u64(seed);
-    let model = FuzzyCMeans::params_with_rng(clustering.clusters, rng)
-        .fuzzifier(clustering.fuzzifier)
-        .tolerance(TOLERANCE)
-        .max_n_iterations(ITERATIONS)
-        .fit(&DatasetBase::from(records))
-        .map_err(|e| fail(&e))?;
-    clusters.centroids = model.centroids().mapv(|c| c as f32);
-    Ok(clusters)
 }
 
 /// Heads that libtorch can train, all at once.
@@ -275,7 +205,7 @@ mod tests {
     use crate::clustering::membership_entropy;
     use crate::encoder::{Weights, testing};
     use crate::metrics::kendall_tau_b;
-    use crate::predictor::FuzzyHeads;
+    use crate::predictor::{Clustering, FuzzyHeads};
     use ndarray::s;
     use rand::Rng;
 
@@ -314,7 +244,7 @@ mod tests {
             (embeddings.slice(s![..4000, ..]), embeddings.slice(s![4000.., ..]));
         let tau = |scores: &[f64]| kendall_tau_b(&targets[4000..], scores).unwrap_or(-1.0);
         let clustering = Clustering { clusters: 2, fuzzifier: 2.0, axes: 2 };
-        let fuzzy = clusters(training, clustering, 0).unwrap();
+        let fuzzy = FuzzyClusters::fit(training, clustering, 0).unwrap();
         let entropy = membership_entropy(fuzzy.memberships(validation).view()).mean();
         assert!(entropy.is_some_and(|e| e < 0.4), "{entropy:?}");
         for objective in [Objective::Regression, Objective::Pairwise] {
@@ -326,7 +256,7 @@ mod tests {
                 objective,
             };
             // A linear head can't do it, one for each cluster can.
-            let plain = fit(&task, &one_cluster(training), &[], 3);
+            let plain = fit(&task, &FuzzyClusters::one(LENGTH), &[], 3);
             let fitted = fit(&task, &fuzzy, &[], 3);
             assert!(plain.criterion < 0.3, "{objective:?}: {}", plain.criterion);
             assert!(fitted.criterion > 0.7, "{objective:?}: {}", fitted.criterion);
@@ -357,7 +287,7 @@ mod tests {
             criterion: &criterion,
             objective: Objective::Regression,
         };
-        let fitted = |seed| fit(&task, &one_cluster(embeddings.view()), &[8], seed).tensors;
+        let fitted = |seed| fit(&task, &FuzzyClusters::one(LENGTH), &[8], seed).tensors;
         assert_eq!(fitted(1), fitted(1));
         assert_ne!(fitted(1), fitted(2));
     }
