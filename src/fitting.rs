@@ -1,20 +1,21 @@
 //! Fitting models of real networks, and measuring them on what was left out.
 //!
-//! [`fit`] draws hyperparameters of the [process](crate::predictor::Process) at random and takes the
-//! mean of the processes that predict networks of other families best; of all, where there are too few
-//! labels to choose by. What is reported of a family is predicted with hyperparameters that were
-//! chosen without it, from labels of the others.
+//! What is reported of a family is predicted by heads that were fitted without it: descriptors are
+//! scaled and networks are clustered anew, so that nothing is known of the family, not even its
+//! graphs. Nothing is chosen by labels: hyperparameters are [fixed](Hyperparameters::default).
 
 use crate::benchmarks::real::LabelSet;
 use crate::benchmarks::{BenchmarkError, Target};
 use crate::estimator::descriptors_hash;
-use crate::estimator::real::{Evaluation, Facts, Known, Manifest, Ranking, RealNetworks, SCHEMA};
+use crate::estimator::real::{
+    Evaluation, Facts, GroupRanking, Known, LEAST_OF_GROUP, Manifest, Ranking, RealNetworks, SCHEMA,
+};
 use crate::evaluation::Observer;
 use crate::graph::ComputationGraph;
 use crate::lower::lower;
 use crate::metrics::{kendall_tau_b, mean_absolute_error, spearman};
 use crate::onnx::{self, ReadOptions};
-use crate::predictor::{Fitting, Hyperparameters, NotPositive, Process, Rows};
+use crate::predictor::{Hyperparameters, Process, ProcessError, Rows};
 use crate::proxies::{DESCRIPTORS, Proxies, descriptors};
 use ndarray::{Array1, Array2};
 use rand::{Rng, SeedableRng};
@@ -34,7 +35,7 @@ pub enum FitError {
     Few(usize, Target),
     /// The labels can't be fitted: an error of the program.
     #[error(transparent)]
-    NotPositive(#[from] NotPositive),
+    Process(#[from] ProcessError),
 }
 
 /// Fewest labels of a target.
@@ -47,22 +48,19 @@ pub struct Options {
     pub name: String,
     /// The command that makes it again.
     pub command: String,
-    /// Hyperparameters to try.
-    pub tries: usize,
-    /// How many of them to keep.
-    pub keep: usize,
-    /// Seed of these.
-    pub seed: u64,
 }
 
 /// What is fitted, as numbers.
 struct Data {
-    fitting: Fitting,
+    rows: Rows,
+    labels: Vec<f64>,
     /// The labels that count, by target.
     reference: Vec<Vec<usize>>,
     targets: Vec<Target>,
     accuracies: Vec<f64>,
     superfamilies: Vec<usize>,
+    /// Names of these.
+    names: Vec<String>,
     /// In the order of the targets.
     neutral: Vec<Array1<f64>>,
     /// Mean and standard deviation of the logarithm of the error.
@@ -71,11 +69,14 @@ struct Data {
     costs: Vec<[f64; 3]>,
 }
 
-/// What one choice of hyperparameters predicts for families and for superfamilies that are left out.
-struct Tried {
-    hyperparameters: Hyperparameters,
-    families: Vec<f64>,
-    superfamilies: Vec<f64>,
+/// What is predicted for groups of networks by heads fitted without them.
+struct LeftOut {
+    /// With the recipe that is usual.
+    usual: Vec<f64>,
+    /// With each label's own covariates.
+    own: Vec<f64>,
+    /// Distance from the nearest network with a label of the target.
+    nearest: Vec<f64>,
 }
 
 /// Fits a model to `set`.
@@ -89,43 +90,42 @@ pub fn fit(
 ) -> Result<RealNetworks, FitError> {
     let (set, graphs) = read(set, observe)?;
     let data = Data::new(&set, &graphs)?;
-    let mut rng = ChaCha8Rng::seed_from_u64(options.seed);
-    let mut tried = Vec::with_capacity(options.tries);
-    for i in 0..options.tries {
-        observe("fitting", i, options.tries);
-        if let Ok(outcome) = data.attempt(draw(&mut rng)) {
-            tried.push(outcome);
-        }
+    let shipped = Hyperparameters::default();
+    let alone = Hyperparameters { heads: 0.0, ..shipped };
+    let groups = [&data.rows.families, &data.superfamilies];
+    let mut left_out = Vec::new();
+    for (hyperparameters, groups) in [(&shipped, 0), (&shipped, 1), (&alone, 0), (&alone, 1)]
+        .map(|(hyperparameters, which)| (hyperparameters, groups[which]))
+    {
+        observe("leaving families out", left_out.len(), 4);
+        left_out.push(data.left_out(hyperparameters, groups)?);
     }
-    let all: Vec<usize> = data.reference.iter().flatten().copied().collect();
-    let best: Vec<Hyperparameters> = data
-        .best(&tried, &all, options.keep)
-        .into_iter()
-        .map(|i| tried[i].hyperparameters)
-        .collect();
-    let families =
-        data.nested(&tried, options.keep, &data.fitting.rows().families, |t| &t.families);
-    let superfamilies =
-        data.nested(&tried, options.keep, &data.superfamilies, |t| &t.superfamilies);
-    let process = Process::new(&data.fitting, &best)?;
+    let [families, superfamilies, families_alone, superfamilies_alone] = &left_out[..] else {
+        unreachable!("there are four")
+    };
+    let process = Process::fit(&data.rows, &data.labels, &shipped)?;
 
     let mut facts = Vec::new();
     let mut evaluation = Vec::new();
     for (index, (&target, recipes)) in data.targets.iter().zip(&set.recipes).enumerate() {
-        let known = data.facts(index, &families, &superfamilies, recipes);
-        let groups = &data.fitting.rows().families;
-        evaluation.push(data.evaluate(index, "families", groups, &families, known.half_width));
-        evaluation.push(data.evaluate(
-            index,
+        let known = data.facts(index, families, superfamilies, recipes);
+        let [inside, outside] = [known.half_width, known.half_width_outside.max(known.half_width)];
+        let of = |what, groups, predicted: &LeftOut, alone: &LeftOut, half_width| {
+            let usual = [predicted.usual.as_slice(), &alone.usual];
+            data.evaluate(index, what, groups, usual, half_width)
+        };
+        evaluation.push(of("families", groups[0], families, families_alone, inside));
+        evaluation.push(of(
             "superfamilies",
-            &data.superfamilies,
-            &superfamilies,
-            known.half_width_outside.max(known.half_width),
+            groups[1],
+            superfamilies,
+            superfamilies_alone,
+            outside,
         ));
         if target == Target::ImageNet1k {
-            let known_recipe = "families, recipe known";
-            let own = data.own_recipes(&best[0])?;
-            evaluation.push(data.evaluate(index, known_recipe, groups, &own, known.half_width));
+            let own = [families.own.as_slice(), &families_alone.own];
+            let what = "families, recipe known";
+            evaluation.push(data.evaluate(index, what, groups[0], own, inside));
         }
         facts.push(known);
     }
@@ -134,11 +134,9 @@ pub fn fit(
         name: options.name.clone(),
         command: options.command.clone(),
         version: env!("CARGO_PKG_VERSION").into(),
-        seed: options.seed,
         data: hash(&set, &graphs),
         descriptors: descriptors_hash().into(),
-        hyperparameters: best.clone(),
-        tried: tried.len(),
+        hyperparameters: shipped,
         covariates: set.covariates.clone(),
         targets: facts,
         evaluation,
@@ -189,25 +187,6 @@ fn hash(set: &LabelSet, graphs: &[ComputationGraph]) -> String {
         hasher.update(line.as_bytes());
     }
     hasher.finalize().to_hex().to_string()
-}
-
-/// Hyperparameters at random, each on a logarithmic scale over what may be sensible.
-fn draw(rng: &mut ChaCha8Rng) -> Hyperparameters {
-    let mut between = |low: f64, high: f64| rng.gen_range(low.ln()..high.ln()).exp();
-    Hyperparameters {
-        linear: between(0.05, 5.0),
-        aspects: std::array::from_fn(|_| between(0.02, 1.0)),
-        length: between(0.8, 5.0),
-        structure: between(0.05, 12.0),
-        everything: between(0.05, 12.0),
-        smooth_length: between(0.8, 2.2),
-        covariates: between(0.3, 3.0),
-        sharing: between(0.2, 0.95),
-        family: between(0.01, 0.25),
-        architecture: between(0.005, 0.1),
-        recipe: between(0.002, 0.03),
-        white: between(0.005, 0.1),
-    }
 }
 
 /// A number for each distinct text.
@@ -270,11 +249,19 @@ impl Data {
             architectures: numbered(fingerprints.iter().map(String::as_str)),
             recipes: (0..labels.len()).map(tagged).collect(),
         };
+        let superfamilies = numbered(labels.iter().map(|label| label.superfamily.as_str()));
+        let last = superfamilies.iter().copied().max().map_or(0, |last| last + 1);
+        let name = |group: usize| {
+            let first = superfamilies.iter().position(|&s| s == group);
+            first.map_or_else(String::new, |i| labels[i].superfamily.clone())
+        };
         Ok(Self {
-            fitting: Fitting::new(process, values.collect()),
+            rows: process,
+            labels: values.collect(),
             reference,
             accuracies: labels.iter().map(|label| label.accuracy).collect(),
-            superfamilies: numbered(labels.iter().map(|label| label.superfamily.as_str())),
+            names: (0..last).map(name).collect(),
+            superfamilies,
             neutral: set.recipes.iter().map(|r| r.recipes[0].1.clone().into()).collect(),
             targets,
             scales,
@@ -282,73 +269,42 @@ impl Data {
         })
     }
 
-    fn attempt(&self, hyperparameters: Hyperparameters) -> Result<Tried, NotPositive> {
-        let fitted = self.fitting.fit(&hyperparameters)?;
-        let families = fitted.left_out(&self.fitting.rows().families, Some(&self.neutral));
-        let superfamilies = fitted.left_out(&self.superfamilies, Some(&self.neutral));
-        Ok(Tried { hyperparameters, families, superfamilies })
-    }
-
-    /// What is predicted for families left out when the recipe is known.
-    fn own_recipes(&self, hyperparameters: &Hyperparameters) -> Result<Vec<f64>, NotPositive> {
-        Ok(self.fitting.fit(hyperparameters)?.left_out(&self.fitting.rows().families, None))
+    /// What is predicted for each group from the labels of all architectures that are not in it.
+    fn left_out(&self, h: &Hyperparameters, groups: &[usize]) -> Result<LeftOut, FitError> {
+        let rows = &self.rows;
+        let last = groups.iter().copied().max().map_or(0, |last| last + 1);
+        let predict = |group: usize| -> Result<Vec<(usize, [f64; 3])>, FitError> {
+            let members: Vec<usize> = (0..rows.len()).filter(|&i| groups[i] == group).collect();
+            let architectures: HashSet<usize> =
+                members.iter().map(|&i| rows.architectures[i]).collect();
+            let kept: Vec<usize> = (0..rows.len())
+                .filter(|&i| !architectures.contains(&rows.architectures[i]))
+                .collect();
+            let labels: Vec<f64> = kept.iter().map(|&i| self.labels[i]).collect();
+            let process = Process::fit(&rows.select(&kept), &labels, h)?;
+            let of = |i: usize| {
+                let (descriptors, target) = (rows.descriptors.row(i), rows.targets[i]);
+                let usual = process.predict(descriptors, target, self.neutral[target].view());
+                let own = process.predict(descriptors, target, rows.covariates.row(i));
+                let same = kept.iter().zip(&usual.distances);
+                let same = same.filter(|(j, _)| rows.targets[**j] == target);
+                let nearest = same.map(|(_, d)| *d).fold(f64::INFINITY, f64::min);
+                (i, [usual.value, own.value, nearest])
+            };
+            Ok(members.into_iter().map(of).collect())
+        };
+        let parts: Vec<_> = (0..last).into_par_iter().map(predict).collect::<Result<_, _>>()?;
+        let [mut usual, mut own, mut nearest] = [0; 3].map(|_| vec![f64::NAN; rows.len()]);
+        for (i, values) in parts.into_iter().flatten() {
+            [usual[i], own[i], nearest[i]] = values;
+        }
+        Ok(LeftOut { usual, own, nearest })
     }
 
     /// The accuracy that a value of a target stands for.
     fn accuracy(&self, row: usize, value: f64) -> f64 {
-        let (mean, deviation) = self.scales[self.fitting.rows().targets[row]];
+        let (mean, deviation) = self.scales[self.rows.targets[row]];
         100.0 - (mean + deviation * value).exp().clamp(0.0, 100.0)
-    }
-
-    /// How good predictions of these labels are: rank correlation and closeness, the mean over
-    /// targets.
-    fn merit(&self, predicted: &[f64], rows: &[usize]) -> f64 {
-        let mut sum = 0.0;
-        for t in 0..self.targets.len() {
-            let rows: Vec<usize> =
-                rows.iter().copied().filter(|&i| self.fitting.rows().targets[i] == t).collect();
-            let truth: Vec<f64> = rows.iter().map(|&i| self.accuracies[i]).collect();
-            let scores: Vec<f64> = rows.iter().map(|&i| self.accuracy(i, predicted[i])).collect();
-            let deviation = Array1::from(truth.clone()).std(0.0).max(1e-9);
-            let error = mean_absolute_error(&truth, &scores).unwrap_or(f64::INFINITY);
-            sum += spearman(&truth, &scores).unwrap_or(-1.0) - 0.5 * error / deviation;
-        }
-        sum
-    }
-
-    /// The choices that predict these labels best, families and superfamilies alike.
-    fn best(&self, tried: &[Tried], rows: &[usize], keep: usize) -> Vec<usize> {
-        let mut order: Vec<usize> = (0..tried.len()).collect();
-        if keep < tried.len() {
-            let merit =
-                |t: &Tried| self.merit(&t.families, rows) + self.merit(&t.superfamilies, rows);
-            let merits: Vec<f64> = tried.par_iter().map(merit).collect();
-            order.sort_by(|&a, &b| merits[b].total_cmp(&merits[a]));
-            order.truncate(keep);
-        }
-        order
-    }
-
-    /// What is predicted for each group by the choices that predict the others' labels best.
-    fn nested(
-        &self,
-        tried: &[Tried],
-        keep: usize,
-        groups: &[usize],
-        of: fn(&Tried) -> &Vec<f64>,
-    ) -> Vec<f64> {
-        let mut values = vec![f64::NAN; groups.len()];
-        let last = groups.iter().copied().max().map_or(0, |last| last + 1);
-        for group in 0..last {
-            let others: Vec<usize> =
-                self.reference.iter().flatten().copied().filter(|&i| groups[i] != group).collect();
-            let best = self.best(tried, &others, keep);
-            for (i, value) in values.iter_mut().enumerate().filter(|(i, _)| groups[*i] == group) {
-                let sum: f64 = best.iter().map(|&b| of(&tried[b])[i]).sum();
-                *value = sum / best.len() as f64;
-            }
-        }
-        values
     }
 }
 
@@ -357,13 +313,13 @@ impl Data {
     fn facts(
         &self,
         index: usize,
-        families: &[f64],
-        superfamilies: &[f64],
+        families: &LeftOut,
+        superfamilies: &LeftOut,
         recipes: &crate::benchmarks::real::TargetRecipes,
     ) -> Facts {
         let (mean, deviation) = self.scales[index];
         let rows = &self.reference[index];
-        let groups = &self.fitting.rows().families;
+        let groups = &self.rows.families;
         let errors = |predicted: &[f64]| -> Vec<(usize, f64)> {
             let value = |i: usize| ((100.0 - self.accuracies[i]).ln() - mean) / deviation;
             rows.iter().map(|&i| (groups[i], deviation * (predicted[i] - value(i)).abs())).collect()
@@ -373,7 +329,7 @@ impl Data {
         for (a, &i) in rows.iter().enumerate() {
             for &j in &rows[..a] {
                 if groups[i] != groups[j] && self.accuracies[i] != self.accuracies[j] {
-                    let difference = families[j] - families[i];
+                    let difference = families.usual[j] - families.usual[i];
                     pairs.push((difference, self.accuracies[i] > self.accuracies[j]));
                 }
             }
@@ -382,9 +338,9 @@ impl Data {
             target: self.targets[index],
             mean,
             deviation,
-            half_width: family_quantile(&errors(families)),
-            half_width_outside: family_quantile(&errors(superfamilies)),
-            reach: self.reach(index),
+            half_width: family_quantile(&errors(&families.usual)),
+            half_width_outside: family_quantile(&errors(&superfamilies.usual)),
+            reach: self.reach(index, &families.nearest),
             odds: log_odds(&pairs),
             recipes: recipes.recipes.iter().map(|(n, c)| (n.to_string(), c.clone())).collect(),
         }
@@ -392,16 +348,10 @@ impl Data {
 
     /// The distance that 95 % of the labelled networks are within of the nearest one of another
     /// family.
-    fn reach(&self, index: usize) -> f64 {
-        let rows = &self.reference[index];
-        let groups = &self.fitting.rows().families;
-        let nearest = |&i: &usize| {
-            let others = rows.iter().filter(|&&j| groups[j] != groups[i]);
-            others.map(|&j| self.fitting.distance(i, j)).fold(f64::INFINITY, f64::min)
-        };
-        let mut distances: Vec<f64> = rows.par_iter().map(nearest).collect();
+    fn reach(&self, index: usize, nearest: &[f64]) -> f64 {
+        let mut distances: Vec<f64> = self.reference[index].iter().map(|&i| nearest[i]).collect();
         distances.sort_by(f64::total_cmp);
-        distances[(0.95 * (distances.len() - 1) as f64) as usize].max(1e-6)
+        distances[(0.95 * (distances.len() - 1) as f64) as usize].clamp(1e-6, f64::MAX)
     }
 
     fn evaluate(
@@ -409,7 +359,7 @@ impl Data {
         index: usize,
         left_out: &str,
         groups: &[usize],
-        predicted: &[f64],
+        [predicted, alone]: [&[f64]; 2],
         half_width: f64,
     ) -> Evaluation {
         let rows = &self.reference[index];
@@ -420,7 +370,9 @@ impl Data {
             [log + half_width, log - half_width].map(|l| 100.0 - l.exp().clamp(0.0, 100.0))
         };
         let intervals: Vec<[f64; 2]> = rows.iter().map(|&i| interval(i)).collect();
-        let mut rankings = vec![self.ranking(index, "process", groups, &values, Some(&intervals))];
+        let mut rankings = vec![self.ranking(index, "heads", groups, &values, Some(&intervals))];
+        let scores: Vec<f64> = rows.iter().map(|&i| self.accuracy(i, alone[i])).collect();
+        rankings.push(self.ranking(index, "one head", groups, &scores, None));
         for (k, name) in ["parameters", "MACs", "activations"].into_iter().enumerate() {
             let scores = self.line(index, groups, &[k]);
             rankings.push(self.ranking(index, name, groups, &scores, None));
@@ -428,13 +380,43 @@ impl Data {
         let scores = self.line(index, groups, &[0, 1, 2]);
         rankings.push(self.ranking(index, "linear", groups, &scores, None));
         let distinct: HashSet<usize> = rows.iter().map(|&i| groups[i]).collect();
+        // Of families there are too many.
+        let each = if std::ptr::eq(groups, self.superfamilies.as_slice()) {
+            self.each(index, &values)
+        } else {
+            Vec::new()
+        };
         Evaluation {
             target: self.targets[index],
             left_out: left_out.into(),
             groups: distinct.len(),
             networks: rows.len(),
             rankings,
+            each,
         }
+    }
+
+    /// Superfamilies by themselves, from accuracies that were estimated for the labels that count.
+    fn each(&self, index: usize, values: &[f64]) -> Vec<GroupRanking> {
+        let rows = &self.reference[index];
+        let of = |(group, name): (usize, &String)| {
+            let members: Vec<usize> =
+                (0..rows.len()).filter(|&k| self.superfamilies[rows[k]] == group).collect();
+            let pick = |of: &dyn Fn(usize) -> f64| -> Vec<f64> {
+                members.iter().map(|&k| of(k)).collect()
+            };
+            let truth = pick(&|k| self.accuracies[rows[k]]);
+            let scores = pick(&|k| values[k]);
+            let [parameters, macs] = [0, 1].map(|c| pick(&|k| self.costs[rows[k]][c]));
+            let by = |scores: &[f64]| spearman(&truth, scores).unwrap_or(0.0);
+            (members.len() >= LEAST_OF_GROUP).then(|| GroupRanking {
+                group: name.clone(),
+                networks: members.len(),
+                spearman: [by(&scores), by(&parameters), by(&macs)],
+                mean_absolute_error: mean_absolute_error(&truth, &scores).unwrap_or(f64::MAX),
+            })
+        };
+        self.names.iter().enumerate().filter_map(of).collect()
     }
 
     /// Accuracies by a straight line through the logarithms of these costs of all other groups.
@@ -471,7 +453,7 @@ impl Data {
         let rows = &self.reference[index];
         let truth: Vec<f64> = rows.iter().map(|&i| self.accuracies[i]).collect();
         let own: Vec<usize> = rows.iter().map(|&i| groups[i]).collect();
-        let families: Vec<usize> = rows.iter().map(|&i| self.fitting.rows().families[i]).collect();
+        let families: Vec<usize> = rows.iter().map(|&i| self.rows.families[i]).collect();
         let of = |measure: fn(&[f64], &[f64]) -> Option<f64>| {
             let value = measure(&truth, scores).unwrap_or(0.0);
             (value, bootstrap(&truth, scores, &own, measure))
@@ -614,4 +596,56 @@ fn least_squares(rows: &[Vec<f64>], values: &[f64]) -> Vec<f64> {
     // Columns may say the same.
     normal.diag_mut().iter_mut().for_each(|d| *d *= 1.0 + 1e-9);
     normal.solvec(&x.t().dot(&y)).map_or_else(|_| vec![0.0; width], |c| c.column(0).to_vec())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::benchmarks::real::{Label, TargetRecipes};
+    use crate::spaces::Space;
+
+    /// Nothing of a family has a part in what is predicted of its networks: not its labels, not its
+    /// other networks.
+    #[test]
+    fn what_is_left_out_has_no_part_in_its_prediction() {
+        let mut rng = ChaCha8Rng::seed_from_u64(8);
+        let architectures: Vec<String> =
+            (0..40).map(|_| Space::NasBenchMacro.sample(&mut rng)).collect();
+        let graphs: Vec<ComputationGraph> = architectures
+            .iter()
+            .map(|text| lower(&Space::NasBenchMacro.build(text).unwrap()).unwrap())
+            .collect();
+        let label = |(i, text): (usize, &String)| Label {
+            file: text.into(),
+            name: text.clone(),
+            family: format!("{}", i % 5),
+            superfamily: format!("{}", i % 5 / 2),
+            target: Target::Cifar10,
+            accuracy: 85.0 + text.matches('2').count() as f64 + rng.gen_range(0.0..0.5),
+            covariates: vec![1.0],
+            recipe: None,
+            reference: true,
+        };
+        let set = LabelSet {
+            labels: architectures.iter().enumerate().map(label).collect(),
+            covariates: vec!["all".into()],
+            recipes: vec![TargetRecipes {
+                target: Target::Cifar10,
+                recipes: vec![("usual", vec![1.0])],
+            }],
+        };
+        let mut data = Data::new(&set, &graphs).unwrap();
+        let (families, h) = (data.rows.families.clone(), Hyperparameters::default());
+        let before = data.left_out(&h, &families).unwrap().usual;
+        // One family's labels, and all that is known of one of its networks.
+        (0..40).filter(|&i| families[i] == 2).for_each(|i| data.labels[i] += 5.0);
+        let changed = (0..40).find(|&i| families[i] == 2).unwrap();
+        data.rows.descriptors.row_mut(changed).fill(1e3);
+        let after = data.left_out(&h, &families).unwrap().usual;
+        for i in (0..40).filter(|&i| i != changed) {
+            let same = before[i] == after[i];
+            assert_eq!(same, families[i] == 2, "{i}: {} {}", before[i], after[i]);
+        }
+        assert_ne!(before[changed], after[changed]);
+    }
 }

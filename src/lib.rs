@@ -35,6 +35,7 @@ pub mod evaluation;
 mod fault;
 mod files;
 pub mod fine_tuning;
+#[cfg(feature = "clustering")]
 pub mod fitting;
 pub mod graph;
 pub mod lower;

@@ -17,9 +17,8 @@ use std::path::PathBuf;
 /// (columns file, name, family, superfamily, recipe, strength, img_size, input, top1, best), or
 /// cifar_zoo/labels.csv (file, source, network, family, dataset, accuracy).
 ///
-/// Hyperparameters are drawn at random, and those that predict networks of families left out best are
-/// kept. What is printed of a family was predicted without it, with hyperparameters that were chosen
-/// without it. It needs no libtorch.
+/// What is printed of a family was predicted by a model that was fitted without it. It needs no
+/// libtorch.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
     /// Which labels.
@@ -28,16 +27,6 @@ pub(crate) struct Arguments {
     /// Folder with the labelled sets [default: $GENNAPE_DATA].
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
-    /// Hyperparameters to try [default: 1500 for imagenet, 40 for cifar].
-    #[arg(long, value_parser = clap::value_parser!(u16).range(1..))]
-    tries: Option<u16>,
-    /// How many of them to keep, whose mean is taken [default: 5 for imagenet, all for cifar, which
-    /// has too few labels to choose by].
-    #[arg(long, value_parser = clap::value_parser!(u16).range(1..))]
-    keep: Option<u16>,
-    /// Seed of these.
-    #[arg(long, default_value_t = 0)]
-    seed: u64,
     /// Folder to write the model to; its last part names the model.
     #[arg(short, long, value_name = "DIR")]
     output: PathBuf,
@@ -56,24 +45,16 @@ enum Labels {
 
 pub(crate) fn run(arguments: &Arguments) -> Result<(), Error> {
     let data = benchmarks::data_folder(arguments.data.as_deref())?;
-    let (set, name, tries, keep) = match arguments.labels {
-        Labels::Imagenet => (LabelSet::imagenet(&data)?, "imagenet", 1500, 5),
-        Labels::Cifar => (LabelSet::cifar(&data)?, "cifar", 40, u16::MAX),
+    let (set, name) = match arguments.labels {
+        Labels::Imagenet => (LabelSet::imagenet(&data)?, "imagenet"),
+        Labels::Cifar => (LabelSet::cifar(&data)?, "cifar"),
     };
-    let tries = arguments.tries.unwrap_or(tries);
-    let keep = arguments.keep.unwrap_or(keep).min(tries);
     let _lock = model_folder(&arguments.output, arguments.overwrite, None)?;
-    let Arguments { seed, output, .. } = arguments;
+    let output = &arguments.output;
     let model = output.file_name().unwrap_or(output.as_os_str());
     let options = Options {
         name: model.to_string_lossy().into_owned(),
-        command: format!(
-            "gennape fit {name} --tries {tries} --keep {keep} --seed {seed} -o {}",
-            output.display()
-        ),
-        tries: tries.into(),
-        keep: keep.into(),
-        seed: *seed,
+        command: format!("gennape fit {name} -o {}", output.display()),
     };
     let stages = Stages::new(options.name.clone());
     let fitted = fitting::fit(&set, &options, &|stage, done, of| stages.reach(stage, done, of))?;

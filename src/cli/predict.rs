@@ -6,7 +6,7 @@ use super::stdout::{Csv, Text, print_json};
 use super::table::{Table, si};
 use super::{Format, model};
 use crate::benchmarks::Target;
-use crate::estimator::{Answer as Answered, Estimator, Neighbour, Question, Voice};
+use crate::estimator::{Answer as Answered, Estimator, Expert, Neighbour, Question, Voice};
 use crate::graph::ComputationGraph;
 use clap::builder::PossibleValuesParser;
 use clap::builder::TypedValueParser;
@@ -345,8 +345,12 @@ fn print_details(
         if explain {
             lines.push(format!("target {}: {}", answer.target, known.reason));
             for voice in &known.voices {
-                let Voice { expert, model, membership, accuracy } = voice;
-                let about = expert.about();
+                let Voice { expert, model, membership, accuracy, like } = voice;
+                let about = match (expert, like.as_slice()) {
+                    (Expert::Process, []) => "what all clusters have in common".to_string(),
+                    (_, []) => expert.about().to_string(),
+                    (_, like) => format!("cluster of {}", like.join(", ")),
+                };
                 lines.push(format!("{accuracy:.2} with weight {membership:.2}: {about} ({model})"));
             }
         }

@@ -1,6 +1,6 @@
 //! Who answers what is asked of a network.
 
-use super::real::{RealEstimate, RealNetworks};
+use super::real::{HeadEstimate, RealEstimate, RealNetworks};
 use super::{Estimate, Estimator};
 use crate::benchmarks::Target;
 use crate::encoder::{GraphBatch, GraphFeatures};
@@ -37,7 +37,7 @@ pub enum Expert {
     Head,
     /// The training-free score, of foreign networks of one family.
     Score,
-    /// The Gaussian process on real networks' descriptors.
+    /// The head of a fuzzy cluster of real networks.
     Process,
     /// What was fitted to a user's labels.
     Adaptation,
@@ -49,7 +49,7 @@ impl Expert {
         match self {
             Self::Head => "graph network trained on benchmark cells",
             Self::Score => "training-free score within one family",
-            Self::Process => "Gaussian process on labelled real networks",
+            Self::Process => "heads of fuzzy clusters of labelled real networks",
             Self::Adaptation => "adapted to labels of one's own",
         }
     }
@@ -66,6 +66,8 @@ pub struct Voice {
     pub membership: f64,
     /// What it says.
     pub accuracy: f64,
+    /// Networks that belong to its cluster most, where it is the head of one.
+    pub like: Vec<String>,
 }
 
 /// A labelled network near the one that is asked about.
@@ -206,6 +208,10 @@ impl Estimator {
                 recipe: recipe.unwrap_or_default().into(),
                 known: facts.recipes.iter().map(|(name, _)| name.clone()).collect(),
             })?;
+        let speak = |head: &HeadEstimate| Voice {
+            like: head.like.clone(),
+            ..voice(Expert::Process, &model.manifest().name, head.membership, head.accuracy)
+        };
         let mut answer = Answer {
             target: Some(target),
             reason,
@@ -216,7 +222,7 @@ impl Estimator {
                 in_distribution: known.distance <= 1.0,
                 depends_on_input: graph.depends_on_input(),
             },
-            voices: vec![voice(Expert::Process, &model.manifest().name, 1.0, known.accuracy)],
+            voices: known.heads.iter().map(speak).collect(),
             neighbours: neighbours(model, &known, facts.reach),
             merit: known.merit,
             // Where the error is larger, differences say less.
@@ -285,7 +291,7 @@ impl Estimator {
 }
 
 fn voice(expert: Expert, model: &str, membership: f64, accuracy: f64) -> Voice {
-    Voice { expert, model: model.into(), membership, accuracy }
+    Voice { expert, model: model.into(), membership, accuracy, like: Vec::new() }
 }
 
 fn neighbours(model: &RealNetworks, estimate: &RealEstimate, reach: f64) -> Vec<Neighbour> {

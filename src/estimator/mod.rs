@@ -903,7 +903,7 @@ mod tests {
         let whole: serde_json::Value = serde_json::from_slice(json).unwrap();
         let facts = ["mean", "deviation", "half_width", "half_width_outside", "reach", "odds"];
         let pointers = (facts.iter().map(|fact| format!("/targets/0/{fact}")))
-            .chain(["linear", "length", "smooth_length"].map(|h| format!("/hyperparameters/0/{h}")))
+            .chain(["linear", "length", "smooth_length"].map(|h| format!("/hyperparameters/{h}")))
             .chain(["/networks/0/accuracy".into(), "/targets/0/recipes/0/1/0".into()]);
         for pointer in pointers {
             for number in [f64::MAX, 1e100, 0.0, -1.0, 1e-300, f64::MIN] {

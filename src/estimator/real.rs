@@ -6,12 +6,12 @@ use crate::benchmarks::Target;
 use crate::encoder::{WeightError, WeightFile, Weights};
 use crate::predictor::{Hyperparameters, Process};
 use crate::proxies::DESCRIPTORS;
-use ndarray::Array1;
+use ndarray::ArrayView1;
 use serde::{Deserialize, Serialize};
 use std::path::Path;
 
 /// Version of the format of these models.
-pub const SCHEMA: u32 = 1;
+pub const SCHEMA: u32 = 2;
 
 /// `manifest.json` of a model of real networks.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -24,16 +24,12 @@ pub struct Manifest {
     pub command: String,
     /// Version of the program that made it.
     pub version: String,
-    /// Seed of the hyperparameters that were tried.
-    pub seed: u64,
     /// blake3 of all networks' fingerprints, labels and covariates.
     pub data: String,
     /// What descriptors were when it was made; must equal the program's.
     pub descriptors: String,
-    /// Of the processes, whose mean it is.
-    pub hyperparameters: Vec<Hyperparameters>,
-    /// How many were tried, of which these were kept; all, if nothing was chosen.
-    pub tried: usize,
+    /// Of its heads.
+    pub hyperparameters: Hyperparameters,
     /// Names of the covariates.
     pub covariates: Vec<String>,
     /// What it estimates.
@@ -89,8 +85,26 @@ pub struct Evaluation {
     pub groups: usize,
     /// Networks that were predicted.
     pub networks: usize,
-    /// By the process and the baselines.
+    /// By the heads, by one head for all clusters, and by the baselines.
     pub rankings: Vec<Ranking>,
+    /// Each group of at least [`LEAST_OF_GROUP`] networks by itself, where groups are few.
+    pub each: Vec<GroupRanking>,
+}
+
+/// Networks that it takes to say how well a group is ranked.
+pub const LEAST_OF_GROUP: usize = 20;
+
+/// How well the networks of a group are ranked that was left out.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct GroupRanking {
+    /// Its name.
+    pub group: String,
+    /// Its networks.
+    pub networks: usize,
+    /// Spearman's rank correlation: the heads', parameters', MACs'.
+    pub spearman: [f64; 3],
+    /// The heads' mean absolute error, in per cent.
+    pub mean_absolute_error: f64,
 }
 
 /// How well something ranks networks that were left out. In brackets, 95 % bootstrap intervals over
@@ -124,11 +138,27 @@ pub struct Ranking {
     pub regret: f64,
 }
 
-/// A Gaussian process on descriptors, of labelled real networks.
+/// Heads of fuzzy clusters on descriptors, of labelled real networks.
 #[derive(Debug, Clone)]
 pub struct RealNetworks {
     manifest: Manifest,
     process: Process,
+    /// Of each cluster, the networks that belong to it most.
+    clusters: Vec<Vec<String>>,
+}
+
+/// Networks that a cluster is known by.
+const KNOWN_BY: usize = 3;
+
+/// What the head of a cluster says of a network.
+#[derive(Debug, Clone, PartialEq)]
+pub struct HeadEstimate {
+    /// Of the network in the cluster; all add up to 1.
+    pub membership: f64,
+    /// Accuracy in per cent.
+    pub accuracy: f64,
+    /// Networks that belong to the cluster most; none of the noise cluster.
+    pub like: Vec<String>,
 }
 
 /// What is estimated of a network.
@@ -142,6 +172,8 @@ pub struct RealEstimate {
     pub distance: f64,
     /// Negative logarithm of the error, in units of the target: what [`Facts::odds`] are about.
     pub merit: f64,
+    /// What each head says, the noise cluster's last.
+    pub heads: Vec<HeadEstimate>,
     /// The nearest labelled networks: position in [`Manifest::networks`] and distance.
     pub neighbours: Vec<(usize, f64)>,
 }
@@ -152,7 +184,23 @@ const NEIGHBOURS: usize = 20;
 impl RealNetworks {
     /// The model made of its parts.
     pub fn new(manifest: Manifest, process: Process) -> Self {
-        Self { manifest, process }
+        let architecture = |row: usize| {
+            let name = &manifest.networks[row].name;
+            name.rsplit_once('.')
+                .map_or(name.as_str(), |(architecture, _)| architecture)
+                .to_string()
+        };
+        let like = |cluster: usize| {
+            let mut like: Vec<String> = Vec::with_capacity(KNOWN_BY);
+            for name in process.members(cluster).into_iter().map(architecture) {
+                if like.len() < KNOWN_BY && !like.contains(&name) {
+                    like.push(name);
+                }
+            }
+            like
+        };
+        let clusters = (0..process.clusters()).map(like).collect();
+        Self { manifest, process, clusters }
     }
 
     /// The model in `folder`.
@@ -179,9 +227,6 @@ impl RealNetworks {
             let (model, program) = (manifest.descriptors, descriptors_hash().to_string());
             return Err(LoadError::Features { model, program });
         }
-        if manifest.hyperparameters.is_empty() {
-            return Err(LoadError::Manifest("there are no hyperparameters".into()));
-        }
         let covariates = manifest.covariates.len();
         let sound = |facts: &Facts| {
             let numbers = [
@@ -207,8 +252,8 @@ impl RealNetworks {
         let weights = Weights::parse(weights)?;
         let (rows, targets) = (manifest.networks.len(), manifest.targets.len());
         let process =
-            Process::load(manifest.hyperparameters.clone(), rows, covariates, targets, &weights)?;
-        Ok(Self { manifest, process })
+            Process::load(manifest.hyperparameters, [rows, covariates, targets], &weights)?;
+        Ok(Self::new(manifest, process))
     }
 
     /// The contents of its two files.
@@ -261,8 +306,9 @@ impl RealNetworks {
             None => facts.recipes.first()?,
             Some(name) => facts.recipes.iter().find(|(known, _)| known == name)?,
         };
-        let covariates: Array1<f64> = covariates.clone().into();
-        let prediction = self.process.predict(descriptors, index, covariates.view());
+        let (descriptors, covariates) =
+            (ArrayView1::from(descriptors), ArrayView1::from(covariates));
+        let prediction = self.process.predict(descriptors, index, covariates);
         let mut neighbours: Vec<(usize, f64)> =
             prediction.distances.into_iter().enumerate().collect();
         neighbours.retain(|(row, _)| self.process.target(*row) == index);
@@ -272,11 +318,17 @@ impl RealNetworks {
         let width = facts.half_width_at(distance);
         let accuracy = |value: f64| facts.accuracy(value);
         let beyond = width / facts.deviation;
+        let head = |(cluster, (membership, value)): (usize, &(f64, f64))| HeadEstimate {
+            membership: *membership,
+            accuracy: accuracy(*value),
+            like: self.clusters.get(cluster).cloned().unwrap_or_default(),
+        };
         Some(RealEstimate {
             accuracy: accuracy(prediction.value),
             interval: [accuracy(prediction.value + beyond), accuracy(prediction.value - beyond)],
             distance,
             merit: -prediction.value,
+            heads: prediction.heads.iter().enumerate().map(head).collect(),
             neighbours,
         })
     }

@@ -28,6 +28,6 @@ pub use flops::{FlopsTransform, log_gflops};
 pub(crate) use fuzzy::statistics;
 pub use fuzzy::{Clustering, FuzzyClusters, FuzzyHeads};
 pub use head::Head;
-pub use process::{Fitted, Fitting, Hyperparameters, NotPositive, Prediction, Process, Rows};
+pub use process::{Hyperparameters, Prediction, Process, ProcessError, Rows};
 pub use standard::Standardisation;
 pub use territory::Territory;

@@ -1,10 +1,22 @@
-//! A Gaussian process on descriptors: the expert for networks that no search space has.
+//! Heads of fuzzy clusters on descriptors, fitted together: the expert for networks that no search
+//! space has.
+//!
+//! An estimate is the mean of what the heads of all clusters say, weighted by the network's
+//! memberships (arXiv 2211.17226, section 4.2: y = Σ_j U_ij f_j(h_i)). Here a head f_j = f + g_j is
+//! what all heads have in common and what is its cluster's own, each a Gaussian process; the noise
+//! cluster's head is f alone. With memberships that sum to 1, that in the noise cluster included,
+//!
+//! ```text
+//! y(x) = f(x) + Σ_j u_j(x) g_j(x),    cov(y, y') = k(x, x') (1 + s Σ_j u_j(x) u_j(x'))
+//! ```
+//!
+//! so that all heads are fitted at once and exactly.
 
+use super::FuzzyClusters;
 use crate::encoder::{WeightError, WeightFile, Weights};
 use crate::proxies::{Aspect, DESCRIPTORS};
 use linfa_linalg::cholesky::InverseC;
 use ndarray::{Array1, Array2, ArrayView1, Axis, Zip, s};
-use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 use std::ops::Range;
 
@@ -22,7 +34,7 @@ pub struct Hyperparameters {
     /// Of the product of parameters, MACs, resolution and activations (their logarithms).
     pub linear: f64,
     /// Of a Matérn-3/2 kernel on the descriptors of each [`Aspect`].
-    pub aspects: [f64; Aspect::ALL.len()],
+    pub aspect: f64,
     /// Length scale of these.
     pub length: f64,
     /// Of a Gaussian kernel on all descriptors but the counts of operations.
@@ -31,6 +43,8 @@ pub struct Hyperparameters {
     pub everything: f64,
     /// Length scale of these two.
     pub smooth_length: f64,
+    /// Of what a cluster's head adds to what is common to all.
+    pub heads: f64,
     /// Of the product of the covariates.
     pub covariates: f64,
     /// Correlation of two targets.
@@ -43,6 +57,29 @@ pub struct Hyperparameters {
     pub recipe: f64,
     /// Noise of each label.
     pub white: f64,
+}
+
+impl Default for Hyperparameters {
+    /// The middles of what may be sensible, on a logarithmic scale: choosing among draws from these
+    /// ranges by what they predict of networks left out was no better.
+    fn default() -> Self {
+        let middle = |low: f64, high: f64| (low * high).sqrt();
+        Self {
+            linear: middle(0.05, 5.0),
+            aspect: middle(0.02, 1.0),
+            length: middle(0.8, 5.0),
+            structure: middle(0.05, 12.0),
+            everything: middle(0.05, 12.0),
+            smooth_length: middle(0.8, 2.2),
+            heads: 0.3,
+            covariates: middle(0.3, 3.0),
+            sharing: middle(0.2, 0.95),
+            family: middle(0.01, 0.25),
+            architecture: middle(0.005, 0.1),
+            recipe: middle(0.002, 0.03),
+            white: middle(0.005, 0.1),
+        }
+    }
 }
 
 /// Weight of the constant in the kernel, for each target: any mean will do.
@@ -78,6 +115,19 @@ impl Rows {
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
         self.targets.is_empty()
+    }
+
+    /// Some of them.
+    pub fn select(&self, rows: &[usize]) -> Self {
+        let pick = |of: &[usize]| rows.iter().map(|&i| of[i]).collect();
+        Self {
+            descriptors: self.descriptors.select(Axis(0), rows),
+            covariates: self.covariates.select(Axis(0), rows),
+            targets: pick(&self.targets),
+            families: pick(&self.families),
+            architectures: pick(&self.architectures),
+            recipes: rows.iter().map(|&i| self.recipes[i]).collect(),
+        }
     }
 }
 
@@ -133,13 +183,13 @@ impl Distances {
         }
     }
 
-    /// The kernel, but for its constant, the covariates and the targets.
+    /// The kernel of what all heads have in common, but for its constant, the covariates and the
+    /// targets.
     fn kernel(&self, h: &Hyperparameters) -> f64 {
         let gaussian = |square: f64| (-0.5 * square / h.smooth_length.powi(2)).exp();
-        let aspects = self.aspects.iter().zip(h.aspects);
-        let aspects: f64 = aspects.map(|(&square, weight)| weight * matern(square, h.length)).sum();
+        let aspects: f64 = self.aspects.iter().map(|&square| matern(square, h.length)).sum();
         h.linear * self.linear
-            + aspects
+            + h.aspect * aspects
             + h.structure * gaussian(self.structure)
             + h.everything * gaussian(self.everything)
     }
@@ -151,114 +201,29 @@ fn matern(square: f64, length: f64) -> f64 {
     (1.0 + r) * (-r).exp()
 }
 
-/// Networks, their labels, and all that does not depend on hyperparameters.
-pub struct Fitting {
-    rows: Rows,
-    labels: Array1<f64>,
-    scaling: Scaling,
-    scaled: Array2<f64>,
-    /// `[rows, rows]`.
-    distances: Array2<Distances>,
+/// Why heads can't be fitted.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ProcessError {
+    /// A hyperparameter is not positive.
+    #[error("the covariance of the labels is not positive definite")]
+    NotPositive,
+    /// The networks can't be clustered.
+    #[error("clustering the networks: {0}")]
+    Clustering(String),
 }
 
-/// The kernel of the labels, noise included, is no kernel: a hyperparameter is not positive.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("the covariance of the labels is not positive definite")]
-pub struct NotPositive;
-
-/// A process of some hyperparameters, with what leaves labels out.
-pub struct Fitted<'a> {
-    fitting: &'a Fitting,
-    hyperparameters: Hyperparameters,
-    /// Of the descriptors, `[rows, rows]`.
-    kernel: Array2<f64>,
-    /// Inverse of the labels' covariance.
-    precision: Array2<f64>,
-    /// Its product with the labels.
-    coefficients: Array1<f64>,
-}
-
-impl Fitting {
-    /// Labels of `rows`, each target's of mean 0 and variance 1 or so.
-    pub fn new(rows: Rows, labels: Vec<f64>) -> Self {
-        let scaling = Scaling::of(&rows.descriptors);
-        let mut scaled = rows.descriptors.clone();
-        scaled.rows_mut().into_iter().for_each(|mut row| {
-            let values = scaling.apply(row.view());
-            row.assign(&values);
-        });
-        let count = rows.len();
-        let pairs: Vec<Distances> = (0..count * count)
-            .into_par_iter()
-            .map(|at| Distances::between(scaled.row(at / count), scaled.row(at % count)))
-            .collect();
-        let distances = Array2::from_shape_fn((count, count), |(i, j)| pairs[i * count + j]);
-        Self { rows, labels: labels.into(), scaling, scaled, distances }
-    }
-
-    /// The rows.
-    pub fn rows(&self) -> &Rows {
-        &self.rows
-    }
-
-    /// Root of the mean square of the differences of two rows' descriptors.
-    pub fn distance(&self, i: usize, j: usize) -> f64 {
-        self.distances[[i, j]].everything.sqrt()
-    }
-
-    /// Fits the labels.
-    ///
-    /// # Errors
-    /// When a hyperparameter is not positive.
-    pub fn fit(&self, h: &Hyperparameters) -> Result<Fitted<'_>, NotPositive> {
-        let rows = &self.rows;
-        let count = rows.len();
-        let mut kernel = Array2::<f64>::zeros((count, count));
-        Zip::indexed(&mut kernel).and(&self.distances).par_for_each(|(i, j), value, distances| {
-            if j <= i {
-                *value = distances.kernel(h);
-            }
-        });
-        for i in 0..count {
-            for j in i + 1..count {
-                kernel[[i, j]] = kernel[[j, i]];
-            }
-        }
-        let mut covariance = kernel.clone();
-        Zip::indexed(&mut covariance).par_for_each(|(i, j), value| {
-            let same_target = rows.targets[i] == rows.targets[j];
-            let covariates = (rows.covariates.row(i), rows.covariates.row(j));
-            *value = combine(h, *value, same_target, covariates.0.dot(&covariates.1));
-            if i == j {
-                *value += h.white;
-            }
-            if rows.families[i] == rows.families[j] && same_target {
-                *value += h.family;
-            }
-            if rows.architectures[i] == rows.architectures[j] {
-                *value += h.architecture;
-            }
-            if rows.recipes[i].is_some() && rows.recipes[i] == rows.recipes[j] {
-                *value += h.recipe;
-            }
-        });
-        let precision = inverse(covariance)?;
-        let coefficients = precision.dot(&self.labels);
-        Ok(Fitted { fitting: self, hyperparameters: *h, kernel, precision, coefficients })
-    }
-}
-
-/// The whole kernel, from that of the descriptors.
+/// The whole kernel, from that of descriptors and memberships.
 fn combine(h: &Hyperparameters, kernel: f64, same_target: bool, covariates: f64) -> f64 {
     let (shared, constant) = if same_target { (1.0, CONSTANT) } else { (h.sharing, 0.0) };
     shared * kernel + constant + h.covariates * covariates
 }
 
 /// Inverse of a positive definite matrix, by halves: nearly all of it is products of matrices.
-fn inverse(matrix: Array2<f64>) -> Result<Array2<f64>, NotPositive> {
+fn inverse(matrix: Array2<f64>) -> Result<Array2<f64>, ProcessError> {
     let count = matrix.nrows();
     if count <= 64 {
-        return matrix.invc().map_err(|_| NotPositive);
+        return matrix.invc().map_err(|_| ProcessError::NotPositive);
     }
     let half = count / 2;
     let corner = matrix.slice(s![half.., ..half]);
@@ -274,122 +239,144 @@ fn inverse(matrix: Array2<f64>) -> Result<Array2<f64>, NotPositive> {
     Ok(inverse)
 }
 
-impl Fitted<'_> {
-    /// What is predicted for each row of a group from the labels of all that are neither in its group
-    /// nor of an architecture that is; with these covariates for each target, or its own.
-    pub fn left_out(&self, groups: &[usize], neutral: Option<&[Array1<f64>]>) -> Vec<f64> {
-        let rows = &self.fitting.rows;
-        let count = rows.len();
-        let last = groups.iter().copied().max().map_or(0, |last| last + 1);
-        let predict = |group: usize| -> Vec<(usize, f64)> {
-            let members: Vec<usize> = (0..count).filter(|&i| groups[i] == group).collect();
-            let mut out = vec![false; count];
-            members.iter().for_each(|&i| out[i] = true);
-            let architectures: std::collections::HashSet<usize> =
-                members.iter().map(|&i| rows.architectures[i]).collect();
-            (0..count)
-                .filter(|&i| architectures.contains(&rows.architectures[i]))
-                .for_each(|i| out[i] = true);
-            let left: Vec<usize> = (0..count).filter(|&i| out[i]).collect();
-            // Coefficients without these labels, by the inverse of a part of the inverse.
-            let block = self.precision.select(Axis(0), &left).select(Axis(1), &left);
-            let own = self.coefficients.select(Axis(0), &left);
-            let Ok(shift) = inverse(block).map(|block| block.dot(&own)) else {
-                return members.into_iter().map(|i| (i, f64::NAN)).collect();
-            };
-            let columns = self.precision.select(Axis(1), &left);
-            let coefficients = &self.coefficients - &columns.dot(&shift);
-            let kept: Vec<usize> = (0..count).filter(|&j| !out[j]).collect();
-            let by_covariates =
-                kept.iter().fold(Array1::zeros(rows.covariates.ncols()), |sum, &j| {
-                    sum + coefficients[j] * &rows.covariates.row(j)
-                });
-            let h = &self.hyperparameters;
-            let value = |i: usize| {
-                let covariates =
-                    neutral.map_or(rows.covariates.row(i), |n| n[rows.targets[i]].view());
-                let term = |&j: &usize| {
-                    let same_target = rows.targets[i] == rows.targets[j];
-                    coefficients[j] * combine(h, self.kernel[[i, j]], same_target, 0.0)
-                };
-                kept.iter().map(term).sum::<f64>() + h.covariates * covariates.dot(&by_covariates)
-            };
-            members.iter().map(|&i| (i, value(i))).collect()
-        };
-        let mut values = vec![f64::NAN; count];
-        let parts: Vec<_> = (0..last).into_par_iter().map(predict).collect();
-        parts.into_iter().flatten().for_each(|(i, value)| values[i] = value);
-        values
-    }
-}
-
-/// The mean of fitted processes on the same labels, with different hyperparameters.
-#[derive(Debug, Clone, PartialEq)]
+/// Heads that are fitted to labels.
+#[derive(Debug, Clone)]
 pub struct Process {
-    hyperparameters: Vec<Hyperparameters>,
+    hyperparameters: Hyperparameters,
     scaling: Scaling,
+    /// Of scaled descriptors.
+    clusters: FuzzyClusters,
     /// Scaled descriptors, `[rows, DESCRIPTORS.len()]`.
     networks: Array2<f32>,
+    /// `[rows, clusters]`.
+    memberships: Array2<f32>,
     covariates: Array2<f64>,
     targets: Vec<usize>,
-    /// `[processes, rows]`.
-    coefficients: Array2<f64>,
+    coefficients: Array1<f64>,
 }
 
-/// What a process says of a network.
+/// What the heads say of a network.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Prediction {
     /// In units of the target's standard deviation, from its mean.
     pub value: f64,
+    /// The network's membership in each cluster and what that cluster's head says; last in the noise
+    /// cluster, and what all heads have in common.
+    pub heads: Vec<(f64, f64)>,
     /// Of each row, the root of the mean square of the differences of its descriptors from the
     /// network's.
     pub distances: Vec<f64>,
 }
 
+/// How networks are clustered, with the fuzzifier that is usual. Along more axes some centroids fall
+/// together, and more clusters are no better (see the lab book).
+#[cfg(feature = "clustering")]
+const CLUSTERING: super::Clustering = super::Clustering { clusters: 4, fuzzifier: 2.0, axes: 4 };
+
+/// Square of the distance of the noise cluster, in units of the mean square of the distances of
+/// networks from the nearest centroid.
+#[cfg(feature = "clustering")]
+const NOISE: f64 = 2.0;
+
+#[cfg(feature = "clustering")]
 impl Process {
-    /// The mean of what is fitted with each of these.
+    /// Fits heads to labels of `rows`, each target's of mean 0 and variance 1 or so.
     ///
     /// # Errors
-    /// When a hyperparameter is not positive.
-    pub fn new(
-        fitting: &Fitting,
-        hyperparameters: &[Hyperparameters],
-    ) -> Result<Self, NotPositive> {
-        let rows = &fitting.rows;
-        let mut coefficients = Array2::zeros((hyperparameters.len(), rows.len()));
-        for (h, mut row) in hyperparameters.iter().zip(coefficients.rows_mut()) {
-            row.assign(&fitting.fit(h)?.coefficients);
+    /// When a hyperparameter is not positive, or the networks can't be clustered.
+    pub fn fit(rows: &Rows, labels: &[f64], h: &Hyperparameters) -> Result<Self, ProcessError> {
+        let scaling = Scaling::of(&rows.descriptors);
+        let mut scaled = rows.descriptors.clone();
+        scaled.rows_mut().into_iter().for_each(|mut row| {
+            let values = scaling.apply(row.view());
+            row.assign(&values);
+        });
+        let networks = scaled.mapv(|x| x as f32);
+        let mut seen = std::collections::HashSet::new();
+        let distinct: Vec<usize> =
+            (0..rows.len()).filter(|&i| seen.insert(rows.architectures[i])).collect();
+        let distinct = networks.select(Axis(0), &distinct);
+        let clusters = FuzzyClusters::fit(distinct.view(), CLUSTERING, 0)
+            .map_err(ProcessError::Clustering)?
+            .beside_noise(distinct.view(), NOISE);
+        let memberships = clusters.memberships(networks.view());
+
+        let count = rows.len();
+        let mut covariance = Array2::<f64>::zeros((count, count));
+        Zip::indexed(&mut covariance).par_for_each(|(i, j), value| {
+            if i < j {
+                return;
+            }
+            let kernel = Distances::between(scaled.row(i), scaled.row(j)).kernel(h);
+            let shared = f64::from(memberships.row(i).dot(&memberships.row(j)));
+            let same_target = rows.targets[i] == rows.targets[j];
+            let covariates = rows.covariates.row(i).dot(&rows.covariates.row(j));
+            *value = combine(h, kernel * (1.0 + h.heads * shared), same_target, covariates);
+            if i == j {
+                *value += h.white;
+            }
+            if rows.families[i] == rows.families[j] && same_target {
+                *value += h.family;
+            }
+            if rows.architectures[i] == rows.architectures[j] {
+                *value += h.architecture;
+            }
+            if rows.recipes[i].is_some() && rows.recipes[i] == rows.recipes[j] {
+                *value += h.recipe;
+            }
+        });
+        for i in 0..count {
+            for j in i + 1..count {
+                covariance[[i, j]] = covariance[[j, i]];
+            }
         }
+        let coefficients = inverse(covariance)?.dot(&ArrayView1::from(labels));
         Ok(Self {
-            hyperparameters: hyperparameters.to_vec(),
-            scaling: fitting.scaling.clone(),
-            networks: fitting.scaled.mapv(|x| x as f32),
+            hyperparameters: *h,
+            scaling,
+            clusters,
+            networks,
+            memberships,
             covariates: rows.covariates.clone(),
             targets: rows.targets.clone(),
             coefficients,
         })
     }
+}
 
+impl Process {
     /// What is predicted of a network with these descriptors for one of the targets.
     pub fn predict(
         &self,
-        descriptors: &[f64; LENGTH],
+        descriptors: ArrayView1<f64>,
         target: usize,
         covariates: ArrayView1<f64>,
     ) -> Prediction {
-        let scaled = self.scaling.apply(ArrayView1::from(descriptors));
-        let mut value = 0.0;
+        let h = &self.hyperparameters;
+        let scaled = self.scaling.apply(descriptors);
+        let point = scaled.mapv(|x| x as f32).insert_axis(Axis(0));
+        let memberships = self.clusters.memberships(point.view()).row(0).mapv(f64::from);
+        let mut common = 0.0;
+        let mut own = Array1::<f64>::zeros(memberships.len());
         let mut distances = Vec::with_capacity(self.targets.len());
         for (j, row) in self.networks.rows().into_iter().enumerate() {
             let between = Distances::between(scaled.view(), row.mapv(f64::from).view());
             let same = self.targets[j] == target;
             let known = covariates.dot(&self.covariates.row(j));
-            for (h, coefficients) in self.hyperparameters.iter().zip(self.coefficients.rows()) {
-                value += coefficients[j] * combine(h, between.kernel(h), same, known);
-            }
+            let kernel = between.kernel(h);
+            common += self.coefficients[j] * combine(h, kernel, same, known);
+            let shared = if same { kernel } else { h.sharing * kernel };
+            let share = self.coefficients[j] * h.heads * shared;
+            Zip::from(&mut own)
+                .and(self.memberships.row(j))
+                .for_each(|own, u| *own += share * f64::from(*u));
             distances.push(between.everything.sqrt());
         }
-        Prediction { value: value / self.hyperparameters.len().max(1) as f64, distances }
+        let value = common + memberships.dot(&own);
+        let mut heads: Vec<(f64, f64)> =
+            memberships.iter().zip(&own).map(|(u, own)| (*u, common + own)).collect();
+        heads.push((1.0 - memberships.sum(), common));
+        Prediction { value, heads, distances }
     }
 
     /// Number of labels.
@@ -402,6 +389,19 @@ impl Process {
         self.targets[row]
     }
 
+    /// Number of clusters, without the noise cluster.
+    pub fn clusters(&self) -> usize {
+        self.clusters.count()
+    }
+
+    /// All rows, those that belong to a cluster most first.
+    pub fn members(&self, cluster: usize) -> Vec<usize> {
+        let membership = self.memberships.column(cluster);
+        let mut rows: Vec<usize> = (0..membership.len()).collect();
+        rows.sort_by(|&a, &b| membership[b].total_cmp(&membership[a]));
+        rows
+    }
+
     /// Number of covariates.
     pub fn covariates(&self) -> usize {
         self.covariates.ncols()
@@ -412,22 +412,22 @@ impl Process {
         let rows = self.targets.len();
         file.put("process.mean", &[LENGTH], &self.scaling.mean);
         file.put("process.factor", &[LENGTH], &self.scaling.factor);
+        self.clusters.store("process.clusters", file);
         file.put("process.networks", &[rows, LENGTH], &self.networks);
         file.put("process.covariates", &[rows, self.covariates.ncols()], &self.covariates);
         let targets: Vec<f32> = self.targets.iter().map(|&t| t as f32).collect();
         file.put("process.targets", &[rows], &targets);
-        file.put("process.coefficients", self.coefficients.shape(), &self.coefficients);
+        file.put("process.coefficients", &[rows], &self.coefficients);
     }
 
-    /// The process of these hyperparameters, covariates and number of targets that a file holds.
+    /// The heads of these hyperparameters and of this many rows, covariates and targets that a file
+    /// holds.
     ///
     /// # Errors
     /// When a tensor is missing, has the wrong shape, is not finite or names no target.
     pub fn load(
-        hyperparameters: Vec<Hyperparameters>,
-        rows: usize,
-        covariates: usize,
-        targets: usize,
+        hyperparameters: Hyperparameters,
+        [rows, covariates, targets]: [usize; 3],
         weights: &Weights,
     ) -> Result<Self, WeightError> {
         let codes: Array1<f32> = weights.vector("process.targets", rows)?;
@@ -437,18 +437,18 @@ impl Process {
                 reason: format!("there is no target {code}"),
             })
         };
+        let clusters = FuzzyClusters::read("process.clusters", LENGTH, weights)?;
+        let networks: Array2<f32> = weights.matrix("process.networks", Some(rows), LENGTH)?;
         Ok(Self {
-            coefficients: weights.matrix(
-                "process.coefficients",
-                Some(hyperparameters.len()),
-                rows,
-            )?,
+            coefficients: weights.vector("process.coefficients", rows)?,
             hyperparameters,
             scaling: Scaling {
                 mean: weights.vector("process.mean", LENGTH)?,
                 factor: weights.vector("process.factor", LENGTH)?,
             },
-            networks: weights.matrix("process.networks", Some(rows), LENGTH)?,
+            memberships: clusters.memberships(networks.view()),
+            networks,
+            clusters,
             covariates: weights.matrix("process.covariates", Some(rows), covariates)?,
             targets: codes.iter().map(target).collect::<Result<_, _>>()?,
         })
@@ -463,11 +463,12 @@ mod tests {
 
     const H: Hyperparameters = Hyperparameters {
         linear: 0.3,
-        aspects: [0.1; 6],
+        aspect: 0.1,
         length: 1.0,
         structure: 0.5,
         everything: 0.5,
         smooth_length: 1.0,
+        heads: 0.7,
         covariates: 1.0,
         sharing: 0.5,
         family: 0.05,
@@ -498,47 +499,84 @@ mod tests {
         (rows, labels)
     }
 
-    fn part(rows: &Rows, kept: &[usize]) -> Rows {
-        let pick = |of: &[usize]| kept.iter().map(|&i| of[i]).collect();
-        Rows {
-            descriptors: rows.descriptors.select(Axis(0), kept),
-            covariates: rows.covariates.select(Axis(0), kept),
-            targets: pick(&rows.targets),
-            families: pick(&rows.families),
-            architectures: pick(&rows.architectures),
-            recipes: kept.iter().map(|&i| rows.recipes[i]).collect(),
-        }
-    }
-
-    /// The inverse of a part of the inverse gives what a fit without these rows would.
+    /// The kernel written out, and a solution by another method.
     #[test]
-    fn leaving_out_is_fitting_without() {
-        let (rows, labels) = rows(90, 1);
-        let fitting = Fitting::new(rows.clone(), labels.clone());
-        let neutral = [Array1::from(vec![0.3]), Array1::from(vec![0.6])];
-        let left_out = fitting.fit(&H).unwrap().left_out(&rows.families, Some(&neutral));
-        for family in [0, 3, 12] {
-            let members = |i: &usize| rows.families[*i] == family;
-            // An architecture may have labels in two families.
-            let architectures: Vec<usize> =
-                (0..90).filter(members).map(|i| rows.architectures[i]).collect();
-            let kept: Vec<usize> =
-                (0..90).filter(|&i| !architectures.contains(&rows.architectures[i])).collect();
-            let mut fewer =
-                Fitting::new(part(&rows, &kept), kept.iter().map(|&i| labels[i]).collect());
-            // Descriptors are scaled by all rows there.
-            fewer.scaling = fitting.scaling.clone();
-            fewer.scaled = fitting.scaled.select(Axis(0), &kept);
-            let count = kept.len();
-            fewer.distances = Array2::from_shape_fn((count, count), |(i, j)| {
-                fitting.distances[[kept[i], kept[j]]]
-            });
-            let process = Process::new(&fewer, &[H]).unwrap();
-            for i in (0..90).filter(members) {
-                let descriptors = rows.descriptors.row(i).to_vec().try_into().unwrap();
-                let target = rows.targets[i];
-                let found = process.predict(&descriptors, target, neutral[target].view()).value;
-                assert!((found - left_out[i]).abs() < 1e-4, "{found} {}", left_out[i]);
+    fn predictions_are_those_of_the_formula() {
+        let (rows, labels) = rows(60, 1);
+        let process = Process::fit(&rows, &labels, &H).unwrap();
+        let (others, _) = self::rows(5, 6);
+        let scaled = |rows: &Rows| -> Vec<Array1<f64>> {
+            rows.descriptors.rows().into_iter().map(|r| process.scaling.apply(r)).collect()
+        };
+        let (known, asked) = (scaled(&rows), scaled(&others));
+        let memberships = |points: &[Array1<f64>]| -> Vec<Vec<f64>> {
+            let of = |p: &Array1<f64>| {
+                let point = p.mapv(|x| x as f32).insert_axis(Axis(0));
+                process.clusters.memberships(point.view()).iter().map(|u| f64::from(*u)).collect()
+            };
+            points.iter().map(of).collect()
+        };
+        let (u, v) = (memberships(&known), memberships(&asked));
+        let kernel = |a: &Array1<f64>, b: &Array1<f64>, ua: &[f64], ub: &[f64], same: bool| {
+            let square = |range: Range<usize>| {
+                let length = range.len() as f64;
+                range.map(|k| (a[k] - b[k]).powi(2)).sum::<f64>() / length
+            };
+            let gaussian = |s: f64| (-0.5 * s / H.smooth_length.powi(2)).exp();
+            let first = Aspect::Operations.descriptors().start;
+            let mut k = H.linear * (0..4).map(|k| a[k] * b[k]).sum::<f64>()
+                + H.structure * gaussian(square(0..first))
+                + H.everything * gaussian(square(0..LENGTH));
+            for aspect in Aspect::ALL {
+                let r = (3.0 * square(aspect.descriptors())).sqrt() / H.length;
+                k += H.aspect * (1.0 + r) * (-r).exp();
+            }
+            let shared: f64 = ua.iter().zip(ub).map(|(a, b)| a * b).sum();
+            k *= 1.0 + H.heads * shared;
+            if same { k + CONSTANT } else { H.sharing * k }
+        };
+        // Gauss-Seidel.
+        let count = rows.len();
+        let covariance = Array2::from_shape_fn((count, count), |(i, j)| {
+            let same = rows.targets[i] == rows.targets[j];
+            let mut k = kernel(&known[i], &known[j], &u[i], &u[j], same);
+            k += H.covariates * rows.covariates[[i, 0]] * rows.covariates[[j, 0]];
+            let equal = |yes: bool| f64::from(u8::from(yes));
+            k + H.white * equal(i == j)
+                + H.family * equal(rows.families[i] == rows.families[j] && same)
+                + H.architecture * equal(rows.architectures[i] == rows.architectures[j])
+                + H.recipe * equal(rows.recipes[i].is_some() && rows.recipes[i] == rows.recipes[j])
+        });
+        let mut alpha = Array1::<f64>::zeros(count);
+        for _ in 0..200_000 {
+            let mut change = 0.0f64;
+            for i in 0..count {
+                let rest = covariance.row(i).dot(&alpha) - covariance[[i, i]] * alpha[i];
+                let next = (labels[i] - rest) / covariance[[i, i]];
+                change = change.max((next - alpha[i]).abs());
+                alpha[i] = next;
+            }
+            if change < 1e-11 {
+                break;
+            }
+        }
+        for i in 0..others.len() {
+            for target in 0..2 {
+                let covariate = Array1::from(vec![0.4]);
+                let found = process.predict(others.descriptors.row(i), target, covariate.view());
+                let expected: f64 = (0..count)
+                    .map(|j| {
+                        let same = rows.targets[j] == target;
+                        let k = kernel(&asked[i], &known[j], &v[i], &u[j], same);
+                        alpha[j] * (k + H.covariates * 0.4 * rows.covariates[[j, 0]])
+                    })
+                    .sum();
+                assert!((found.value - expected).abs() < 1e-4, "{} {expected}", found.value);
+                // The mean of the heads by the memberships, which sum to 1.
+                let mean: f64 = found.heads.iter().map(|(u, head)| u * head).sum();
+                assert!((mean - found.value).abs() < 1e-9);
+                let all: f64 = found.heads.iter().map(|(u, _)| u).sum();
+                assert!((all - 1.0).abs() < 1e-9 && found.heads.len() == 5);
             }
         }
     }
@@ -546,14 +584,13 @@ mod tests {
     #[test]
     fn labels_are_learned_and_covariates_told_apart() {
         let (rows, labels) = rows(400, 2);
-        let fitting = Fitting::new(rows.clone(), labels.clone());
-        let process = Process::new(&fitting, &[H, H]).unwrap();
+        let process = Process::fit(&rows, &labels, &H).unwrap();
         let (more, truth) = self::rows(60, 3);
         let mut errors = Vec::new();
         for (i, truth) in truth.into_iter().enumerate() {
-            let descriptors = more.descriptors.row(i).to_vec().try_into().unwrap();
             let at = |covariate: f64| {
-                process.predict(&descriptors, 0, Array1::from(vec![covariate]).view()).value
+                let covariate = Array1::from(vec![covariate]);
+                process.predict(more.descriptors.row(i), 0, covariate.view()).value
             };
             assert!((at(1.0) - at(0.0) - 0.8).abs() < 0.15, "{}", at(1.0) - at(0.0));
             errors.push((at(more.covariates[[i, 0]]) - truth).abs());
@@ -565,14 +602,20 @@ mod tests {
     #[test]
     fn what_is_stored_is_what_is_loaded() {
         let (rows, labels) = rows(70, 4);
-        let process = Process::new(&Fitting::new(rows, labels), &[H]).unwrap();
+        let process = Process::fit(&rows, &labels, &H).unwrap();
         let mut file = WeightFile::default();
         process.store(&mut file);
         let bytes = file.to_bytes().unwrap();
         let load = |count: usize, covariates: usize, targets: usize| {
-            Process::load(vec![H], count, covariates, targets, &Weights::parse(&bytes).unwrap())
+            Process::load(H, [count, covariates, targets], &Weights::parse(&bytes).unwrap())
         };
-        assert_eq!(load(70, 1, 2).unwrap(), process);
+        let loaded = load(70, 1, 2).unwrap();
+        for i in 0..70 {
+            let of = |process: &Process| {
+                process.predict(rows.descriptors.row(i), 1, rows.covariates.row(i))
+            };
+            assert!((of(&loaded).value - of(&process).value).abs() < 1e-3);
+        }
         assert!(load(71, 1, 2).is_err() && load(70, 2, 2).is_err() && load(70, 1, 1).is_err());
     }
 
@@ -584,6 +627,6 @@ mod tests {
         let product = inverse(matrix.clone()).unwrap().dot(&matrix);
         let worst = (product - Array2::<f64>::eye(150)).iter().fold(0.0f64, |w, x| w.max(x.abs()));
         assert!(worst < 1e-8, "{worst}");
-        assert_eq!(inverse(-matrix), Err(NotPositive));
+        assert_eq!(inverse(-matrix), Err(ProcessError::NotPositive));
     }
 }

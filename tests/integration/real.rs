@@ -77,6 +77,13 @@ fn targets_recipes_and_neighbours_are_heeded() {
     let weights = near["voices"].as_array().unwrap().iter();
     let sum: f64 = weights.map(|voice| voice["membership"].as_f64().unwrap()).sum();
     assert!((sum - 1.0).abs() < 1e-9, "{near}");
+    // Clusters that are known by the same networks would be one.
+    let heads = near["voices"].as_array().unwrap();
+    let mut like: Vec<String> = heads.iter().map(|voice| voice["like"].to_string()).collect();
+    assert_eq!((heads.len(), like.last().unwrap().as_str()), (5, "[]"), "{near}");
+    like.sort();
+    like.dedup();
+    assert_eq!(like.len(), 5, "{near}");
     let table = gennape(&["predict", &resnet, "--neighbours", "2"]).succeeds().stdout;
     assert_eq!(table.matches("% measured, distance").count(), 2, "{table}");
 }
@@ -151,15 +158,15 @@ fn a_model_of_real_networks_can_be_fitted() {
         return;
     }
     let model = folder("fit").join("mine").to_str().unwrap().to_string();
-    let arguments = ["fit", "cifar", "--tries", "4", "-o", &model];
+    let arguments = ["fit", "cifar", "-o", &model];
     let table = gennape(&arguments).succeeds().stdout;
     assert!(table.contains("superfamilies") && table.contains("parameters"), "{table}");
     let manifest: Value =
         serde_json::from_slice(&std::fs::read(format!("{model}/manifest.json")).unwrap()).unwrap();
     let rankings = manifest["evaluation"][0]["rankings"].as_array().unwrap();
     let spearman = |i: usize| rankings[i]["spearman"][0].as_f64().unwrap();
-    assert_eq!(rankings[1]["ranked_by"], "parameters");
-    assert!(spearman(0) > 0.93 && spearman(0) > spearman(1), "{rankings:?}");
+    assert_eq!(rankings[2]["ranked_by"], "parameters");
+    assert!(spearman(0) > 0.93 && spearman(0) > spearman(2), "{rankings:?}");
     assert!(rankings[0]["coverage"].as_f64().unwrap() >= 0.85, "{rankings:?}");
     let cell = example("nasbench201_best");
     let [answer] = &results(&["predict", &cell, "--target", "svhn", "--model", &model])[..] else {

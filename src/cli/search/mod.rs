@@ -395,14 +395,23 @@ impl Estimates {
         let tuned = estimator.manifest().fine_tuning.as_ref().map(|tuned| tuned.target.clone());
         let first = answers.first()?;
         let mut voices: Vec<Speaker> = Vec::new();
-        for voice in answers.iter().flat_map(|answer| &answer.voices) {
-            match voices.iter_mut().find(|s| (s.expert, &s.model) == (voice.expert, &voice.model)) {
-                Some(speaker) => speaker.networks += 1,
-                None => voices.push(Speaker {
-                    expert: voice.expert,
-                    model: voice.model.clone(),
-                    networks: 1,
-                }),
+        for answer in &answers {
+            let mut spoken: Vec<(Expert, &String)> = Vec::new();
+            for voice in &answer.voices {
+                // The heads of several clusters are one speaker.
+                let who = (voice.expert, &voice.model);
+                if spoken.contains(&who) {
+                    continue;
+                }
+                spoken.push(who);
+                match voices.iter_mut().find(|s| (s.expert, &s.model) == who) {
+                    Some(speaker) => speaker.networks += 1,
+                    None => voices.push(Speaker {
+                        expert: voice.expert,
+                        model: voice.model.clone(),
+                        networks: 1,
+                    }),
+                }
             }
         }
         Some(Self {
