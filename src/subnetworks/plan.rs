@@ -59,21 +59,23 @@ impl Plan {
             nodes: vec![false; graph.nodes().len()],
             values: vec![false; graph.values().len()],
         };
-        let mut waiting = graph.outputs().to_vec();
-        while let Some(id) = waiting.pop() {
-            if std::mem::replace(&mut needed.values[id.index()], true) {
+        graph.outputs().iter().for_each(|id| needed.values[id.index()] = true);
+        // From the last tensor back: what it is computed from, and what takes its place, comes
+        // before it.
+        for (index, value) in graph.values().iter().enumerate().rev() {
+            let id = ValueId(index as u32);
+            if !needed.values[id.index()] {
                 continue;
             }
-            if let Some(&other) = self.instead.get(&id) {
-                waiting.push(other);
-            } else if let Some(node) = graph.value(id).producer
+            if let Some(other) = self.instead.get(&id) {
+                needed.values[other.index()] = true;
+            } else if let Some(node) = value.producer
                 && !std::mem::replace(&mut needed.nodes[node.index()], true)
             {
+                let inputs = &graph.nodes()[node.index()].inputs;
                 match self.activations.get(&node.index()) {
-                    Some(&(_, operand)) => waiting.push(operand),
-                    None => {
-                        waiting.extend(graph.nodes()[node.index()].inputs.iter().flatten().copied())
-                    }
+                    Some((_, operand)) => needed.values[operand.index()] = true,
+                    None => inputs.iter().flatten().for_each(|i| needed.values[i.index()] = true),
                 }
             }
         }
