@@ -466,8 +466,7 @@ impl Estimator {
             Ok((estimates.map_err(|e| e.after(start))?, embeddings))
         };
         let starts: Vec<usize> = (0..store.len()).step_by(GRAPHS_PER_TASK).collect();
-        let parts: Result<Vec<(Vec<Estimate>, Array2<f32>)>, NotFinite> =
-            starts.into_par_iter().map(part).collect();
+        let parts: Result<Vec<_>, NotFinite> = starts.into_par_iter().map(part).collect();
         let (estimates, embeddings): (Vec<_>, Vec<_>) = parts?.into_iter().unzip();
         Ok((estimates.into_iter().flatten().collect(), self.stacked(&embeddings)))
     }

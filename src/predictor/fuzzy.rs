@@ -56,12 +56,12 @@ impl FuzzyClusters {
 
     /// Adds its tensors to a model file, under names that begin with `name`.
     pub fn store(&self, name: &str, file: &mut WeightFile) {
-        file.put(&format!("{name}.mean"), self.mean.shape(), &self.mean);
-        file.put(&format!("{name}.axes"), self.axes.shape(), &self.axes);
-        file.put(&format!("{name}.centroids"), self.centroids.shape(), &self.centroids);
-        file.put(&format!("{name}.fuzzifier"), &[1], &[self.fuzzifier]);
+        file.put(format!("{name}.mean"), self.mean.shape(), &self.mean);
+        file.put(format!("{name}.axes"), self.axes.shape(), &self.axes);
+        file.put(format!("{name}.centroids"), self.centroids.shape(), &self.centroids);
+        file.put(format!("{name}.fuzzifier"), &[1], &[self.fuzzifier]);
         if self.noise.is_finite() {
-            file.put(&format!("{name}.noise"), &[1], &[self.noise]);
+            file.put(format!("{name}.noise"), &[1], &[self.noise]);
         }
     }
 
