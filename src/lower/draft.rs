@@ -211,6 +211,16 @@ impl Draft {
         self.outputs.push(index);
     }
 
+    /// Lets what no output depends on read nothing: whether it stands in the file or not must not
+    /// matter to what is read.
+    pub(super) fn drop_unused(&mut self) {
+        for index in (0..self.nodes.len()).rev() {
+            if self.uses[index] == 0 {
+                self.nodes[index].inputs.iter().for_each(|&i| self.uses[i] -= 1);
+            }
+        }
+    }
+
     pub(super) fn node(&self, index: Index) -> &Node {
         &self.nodes[index]
     }

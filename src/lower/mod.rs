@@ -41,6 +41,7 @@ pub enum LowerError {
 /// When no output depends on an input.
 pub fn lower(graph: &ModelGraph) -> Result<ComputationGraph, LowerError> {
     let mut draft = operators::draft(graph);
+    draft.drop_unused();
     draft.merge_identical();
     for stage in rules::STAGES {
         draft.rewrite(stage);
@@ -295,6 +296,28 @@ mod tests {
             graph.fingerprint()
         };
         assert!((1..8).all(|seed| with_brackets(seed) == with_brackets(0)));
+    }
+
+    /// Exporters and optimisers leave nodes behind that no output depends on.
+    #[test]
+    fn what_nothing_depends_on_is_as_good_as_not_there() {
+        let with = |dead: bool| {
+            network(4, |b, x| {
+                let y = conv(b, x, 4, false);
+                if dead {
+                    let y = node(b, OpType::Sigmoid, NONE, &[y]);
+                    conv(b, y, 8, false);
+                }
+                let scale = b.weight(&[4, 1, 1]);
+                let y = node(b, OpType::Mul, NONE, &[y, scale]);
+                if dead {
+                    node(b, OpType::Add, NONE, &[x, y]);
+                }
+                y
+            })
+        };
+        assert_eq!(with(true).fingerprint(), with(false).fingerprint());
+        assert_eq!(operations(&with(true)), [Operation::Input, Operation::Conv]);
     }
 
     /// A sum that something else reads too stays a sum of its own.

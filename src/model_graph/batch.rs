@@ -148,12 +148,14 @@ fn choices(inputs: &[&Value], ranked: &[usize]) -> Vec<Choice> {
     all
 }
 
-/// Whether an output of the network depends on each value.
+/// Whether an output of the network depends on each value's elements; what is known already depends
+/// on none.
 fn needed(graph: &ModelGraph) -> Vec<bool> {
     let mut needed = vec![false; graph.values.len()];
     graph.outputs.iter().for_each(|id| needed[id.index()] = true);
     for node in graph.nodes.iter().rev() {
-        if node.outputs.iter().flatten().any(|id| needed[id.index()]) {
+        let computes = |id: &ValueId| needed[id.index()] && !graph.value(*id).is_constant();
+        if node.outputs.iter().flatten().any(computes) {
             node.inputs.iter().flatten().for_each(|id| needed[id.index()] = true);
         }
     }

@@ -755,14 +755,18 @@ impl<'a> Editor<'a> {
     }
 
     /// The import of ONNX's own operators, where the file has none and there are some now: those
-    /// that are added, or that stood in a function.
+    /// that are added, that take another's place, or that stood in a function.
     fn missing_import(&self) -> Result<Option<Vec<u8>>, WriteError> {
         for import in self.original.messages(self.original.whole(), MODEL_OPSET_IMPORT)? {
             if matches!(&*self.original.text(import, 1)?, "" | "ai.onnx") {
                 return Ok(None);
             }
         }
-        if self.items.iter().all(|item| item.place.is_some_and(|place| place.context == MAIN)) {
+        let new = |item: &Item| match &item.fields {
+            Some(fields) => matches!(&*fields.domain, "" | "ai.onnx"),
+            None => item.place.is_none_or(|place| place.context != MAIN),
+        };
+        if !self.items.iter().any(new) {
             return Ok(None);
         }
         let version = self.graph.opset();

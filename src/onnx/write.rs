@@ -32,7 +32,7 @@ pub enum Weights {
         seed: u64,
     },
     /// Types and dimensions only; known floating-point tensors of more than 16 elements that decide
-    /// no shape are left out too. Such a file can be read by [`read`](super::read), but not run.
+    /// no shape, and not which axis is the batch, are left out too. Such a file can be read by [`read`](super::read), but not run.
     Stripped,
 }
 
@@ -371,8 +371,13 @@ fn tensors<'a>(
     Ok((literals, initialisers))
 }
 
-/// Tensors from whose elements integers and truth values are computed, which may decide shapes.
+/// Tensors from whose elements integers and truth values are computed, which may decide shapes; or
+/// all, where an input may be a batch, which numbers that are all the same tell from other axes.
 fn deciding(graph: &ModelGraph) -> Vec<bool> {
+    let mut sizes = graph.inputs().iter().filter_map(|id| graph.value(*id).shape.first());
+    if sizes.any(|size| *size != 1) {
+        return vec![true; graph.values().len()];
+    }
     let mut deciding = vec![false; graph.values().len()];
     for node in graph.nodes().iter().rev() {
         let decides = |id: &ValueId| {
