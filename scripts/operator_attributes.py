@@ -1,5 +1,6 @@
 """Writes src/model_graph/op_type/attributes.rs: the attributes of every operator that the table in
-src/model_graph/op_type.rs names, from the schemas by which onnx and ONNX Runtime check files.
+src/model_graph/op_type.rs names, and of those that the importer writes out, from the schemas by
+which onnx and ONNX Runtime check files.
 
 An operator has what it has in any version, with the type of the newest. Needs onnx, onnxruntime
 and rustfmt.
@@ -23,7 +24,18 @@ KINDS = {
     "STRINGS": "Strings",
     "TENSOR": "Tensor",
     "SPARSE_TENSOR": "Tensor",
+    "GRAPH": "Graph",
 }
+# Operators that the importer writes out, which no network holds.
+WRITTEN_OUT = (
+    "ConcatFromSequence",
+    "If",
+    "Loop",
+    "Scan",
+    "SequenceAt",
+    "SequenceConstruct",
+    "SplitToSequence",
+)
 HEAD = '''//! Which attributes operators have. Written by scripts/operator_attributes.py: do not edit.
 
 use super::OpType;
@@ -62,17 +74,22 @@ def attributes():
     return found
 
 
+def pairs(known):
+    own = ", ".join(f'("{name}", {KINDS[kind]})' for name, kind in sorted(known.items()))
+    return f"&[{own}]"
+
+
 def main():
     known = attributes()
-    lines = {}
-    for variant, *operator in operators():
-        own = sorted(known[tuple(operator)].items())
-        pairs = ", ".join(f'("{name}", {KINDS[kind]})' for name, kind in own)
-        lines[variant] = f"&[{pairs}]"
+    lines = {variant: pairs(known[tuple(operator)]) for variant, *operator in operators()}
     by_list = sorted(lines, key=lines.get)
     text = HEAD
-    for pairs, variants in groupby(by_list, key=lines.get):
-        text += f"        {' | '.join(f'O::{v}' for v in sorted(variants))} => {pairs},\n"
+    for own, variants in groupby(by_list, key=lines.get):
+        text += f"        {' | '.join(f'O::{v}' for v in sorted(variants))} => {own},\n"
+    text += "        O::Unknown { domain, name } if domain.is_empty() => match &**name {\n"
+    for name in WRITTEN_OUT:
+        text += f'            "{name}" => {pairs(known["", name])},\n'
+    text += "            _ => return None,\n        },\n"
     text += "        O::Unknown { .. } => return None,\n    })\n}\n"
     path = SOURCE / "op_type/attributes.rs"
     path.write_text(text)

@@ -25,7 +25,7 @@ pub enum Attribute {
 
 /// The type of an attribute's value, named as the variants of [`Attribute`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(crate) enum Kind {
     Int,
     Float,
     String,
@@ -33,10 +33,12 @@ pub(super) enum Kind {
     Floats,
     Strings,
     Tensor,
+    /// A graph that the operator runs, which is no [`Attribute`].
+    Graph,
 }
 
 impl Attribute {
-    pub(super) fn kind(&self) -> Kind {
+    pub(crate) fn kind(&self) -> Kind {
         match self {
             Self::Int(_) => Kind::Int,
             Self::Float(_) => Kind::Float,
@@ -60,6 +62,7 @@ impl fmt::Display for Kind {
             Self::Floats => "a list of numbers",
             Self::Strings => "a list of strings",
             Self::Tensor => "a tensor",
+            Self::Graph => "a graph",
         })
     }
 }

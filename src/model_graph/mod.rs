@@ -14,6 +14,7 @@ mod plain;
 mod remark;
 mod tensor;
 
+pub(crate) use attribute::Kind;
 pub use attribute::{Attribute, Attributes, ints};
 pub use batch::{Batch, Place};
 pub use builder::{BuildError, Builder};

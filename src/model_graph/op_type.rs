@@ -2,7 +2,7 @@
 
 mod attributes;
 
-use super::attribute::Attribute;
+use super::attribute::Kind;
 use std::fmt;
 
 /// Name of an operator: the variant's, unless another is given.
@@ -161,7 +161,7 @@ impl OpType {
 
     /// What is wrong with an attribute that a file gives the operator: that the operator has none of
     /// this name, or one of another type. Rules must never heed what runtimes refuse.
-    pub(crate) fn attribute_fault(&self, name: &str, value: &Attribute) -> Option<String> {
+    pub(crate) fn attribute_fault(&self, name: &str, given: Kind) -> Option<String> {
         // ONNX's checker lets these pass: they are tools' own.
         if name.starts_with("__") {
             return None;
@@ -176,8 +176,7 @@ impl OpType {
                 }
             });
         };
-        (value.kind() != *kind)
-            .then(|| format!("attribute '{name}' is {} instead of {kind}", value.kind()))
+        (given != *kind).then(|| format!("attribute '{name}' is {given} instead of {kind}"))
     }
 
     /// Whether the operator is outside the list the project understands.

@@ -14,8 +14,8 @@ use super::names::{NameMap, NameSet, Word};
 use super::origins::{Body as Inlined, Origins, Slot};
 use super::weights::{self, Weights};
 use crate::model_graph::{
-    Attribute, Attributes, Builder, DataType, ModelGraph, OpType, RemarkKind, Shape, TensorData,
-    Value, ValueId,
+    Attribute, Attributes, Builder, DataType, Kind, ModelGraph, OpType, RemarkKind, Shape,
+    TensorData, Value, ValueId,
 };
 use hashbrown::{HashMap, HashSet};
 use smallvec::SmallVec;
@@ -368,8 +368,10 @@ impl<'m> Importer<'m> {
             } else if self.partial && node.uses().any(unresolved) {
                 self.leave_out(node, scope, DEPENDS);
             } else if control::is_control(node) {
+                check_attributes(node, arguments)?;
                 self.control(node, scope, prefix, arguments)?;
             } else if sequences::is_sequence(node) {
+                check_attributes(node, arguments)?;
                 self.sequence(node, scope, prefix, arguments)?;
             } else if node.domain.is_empty() && node.op == "Constant" {
                 let bound = |word: &Word| scope.values.contains_key(&word.name);
@@ -494,7 +496,7 @@ impl<'m> Importer<'m> {
         let mut value = None;
         for (name, argument) in &node.arguments {
             if let Some(Argument::Plain(attribute)) = resolve(argument, arguments) {
-                if let Some(fault) = OpType::Constant.attribute_fault(name, attribute) {
+                if let Some(fault) = OpType::Constant.attribute_fault(name, attribute.kind()) {
                     return Err(invalid(format!("{}: {fault}", node.label())));
                 }
                 if value.replace(attribute).is_some() {
@@ -616,6 +618,23 @@ fn check_arity(node: &Node) -> Result<(), ReadError> {
     if node.op != "If" && node.outputs.len() > 1 {
         let what = format!("{}: {} outputs instead of one", node.label(), node.outputs.len());
         return Err(invalid(what));
+    }
+    Ok(())
+}
+
+/// Refuses attributes that a node must not have that becomes none in the network. Of others,
+/// inference does.
+fn check_attributes(node: &Node, arguments: &Arguments) -> Result<(), ReadError> {
+    let op = node.op_type();
+    for (name, argument) in &node.arguments {
+        let kind = match resolve(argument, arguments) {
+            Some(Argument::Plain(attribute)) => attribute.kind(),
+            Some(Argument::Graph(_)) => Kind::Graph,
+            _ => continue,
+        };
+        if let Some(fault) = op.attribute_fault(name, kind) {
+            return Err(invalid(format!("{}: {fault}", node.label())));
+        }
     }
     Ok(())
 }

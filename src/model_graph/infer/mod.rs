@@ -244,7 +244,7 @@ fn broadcast(a: &[usize], b: &[usize]) -> Result<Shape> {
 pub fn infer(ctx: &Context) -> Result<Vec<Fact>> {
     check_arity(ctx)?;
     for (name, value) in ctx.attributes.iter() {
-        if let Some(fault) = ctx.op.attribute_fault(name, value) {
+        if let Some(fault) = ctx.op.attribute_fault(name, value.kind()) {
             return invalid(fault);
         }
     }

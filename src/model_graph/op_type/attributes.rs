@@ -500,6 +500,24 @@ pub(super) fn of(op: &OpType) -> Option<&'static [(&'static str, Kind)]> {
         | O::Tan
         | O::Tile
         | O::Where => &[],
+        O::Unknown { domain, name } if domain.is_empty() => match &**name {
+            "ConcatFromSequence" => &[("axis", Int), ("new_axis", Int)],
+            "If" => &[("else_branch", Graph), ("then_branch", Graph)],
+            "Loop" => &[("body", Graph)],
+            "Scan" => &[
+                ("body", Graph),
+                ("directions", Ints),
+                ("num_scan_inputs", Int),
+                ("scan_input_axes", Ints),
+                ("scan_input_directions", Ints),
+                ("scan_output_axes", Ints),
+                ("scan_output_directions", Ints),
+            ],
+            "SequenceAt" => &[],
+            "SequenceConstruct" => &[],
+            "SplitToSequence" => &[("axis", Int), ("keepdims", Int)],
+            _ => return None,
+        },
         O::Unknown { .. } => return None,
     })
 }
