@@ -441,6 +441,27 @@ fn attributes_that_an_operator_does_not_have_are_refused() {
             vec![constant(AttributeProto { name: "values".into(), ..list.clone() })],
             "node 'odd' (Constant): there is no attribute 'values'; the operator has sparse_value",
         ),
+        // Those that are written out.
+        (
+            vec![with(NodeProto { input: vec!["x".into()], ..named("If") }, int("then_branch", 1))],
+            "node 'odd' (If): attribute 'then_branch' is an integer instead of a graph",
+        ),
+        (
+            vec![with(named("Loop"), branch("then_branch", vec![], "x"))],
+            "node 'odd' (Loop): there is no attribute 'then_branch'; the operator has body",
+        ),
+        (
+            vec![with(
+                named("Scan"),
+                AttributeProto { name: "num_scan_inputs".into(), ..list.clone() },
+            )],
+            "node 'odd' (Scan): attribute 'num_scan_inputs' is a list of integers instead of an \
+             integer",
+        ),
+        (
+            vec![with(named("SequenceConstruct"), int("axis", 1))],
+            "node 'odd' (SequenceConstruct): there is no attribute 'axis'; the operator has none",
+        ),
     ] {
         let graph = GraphProto { node: nodes, ..Default::default() };
         let error = read_model(&model(graph)).unwrap_err().to_string();
@@ -878,6 +899,159 @@ fn inputs_that_serve_only_as_weights_are_weights() {
     // A file that has weights of its own gives its other inputs their due.
     let stored = network(["x", "w", "shift", "p2", "mask", "memory", "p5"], true);
     assert!(stored.inputs().len() > 3, "{:?}", remarks(&stored));
+}
+
+/// Numbers that are all the same along an axis do not tell it from the batch; others do.
+#[test]
+fn what_is_written_without_weights_has_the_same_batch() {
+    let network = |last: f32| {
+        let mut values = [0.5f32; 36];
+        values[35] = last;
+        let factor = TensorProto {
+            name: "w".into(),
+            data_type: 1,
+            dims: vec![9, 4],
+            raw_data: values.iter().flat_map(|x| x.to_le_bytes()).collect(),
+            ..Default::default()
+        };
+        let graph = GraphProto {
+            node: vec![node("Mul", &["x", "w"], &["y"])],
+            input: vec![value("x", &["9", "4"])],
+            initializer: vec![factor],
+            ..Default::default()
+        };
+        read_model(&model(graph)).unwrap()
+    };
+    for (last, size) in [(0.5, 9), (0.75, 1)] {
+        let read = network(last);
+        assert_eq!(read.batch().size(), size);
+        let bytes = written(&read, Weights::Stripped);
+        let again = read_bytes(&bytes, "again", &ReadOptions::default()).unwrap();
+        assert_eq!(again.batch().size(), size, "{last}");
+    }
+}
+
+/// Whether nodes whose results are known are in the file or not: here the size of a map that
+/// nothing else reads.
+#[test]
+fn the_batch_is_that_of_what_computes() {
+    let sizes = |known: bool| {
+        let mut nodes = vec![node("GlobalAveragePool", &["x"], &["y"])];
+        let mut outputs = vec![value("y", &[])];
+        if known {
+            nodes.push(node("Softmax", &["x"], &["s"]));
+            nodes[1].attribute.push(int("axis", 1));
+            nodes.push(node("Shape", &["s"], &["z"]));
+            outputs.push(value("z", &[]));
+        }
+        let graph = GraphProto {
+            node: nodes,
+            input: vec![value("x", &["5", "4", "6", "6"])],
+            output: outputs,
+            ..Default::default()
+        };
+        read_model(&model(graph)).unwrap().batch().size()
+    };
+    assert_eq!(sizes(true), sizes(false));
+}
+
+/// Networks standardise their filters by normalisations too (Brock et al. 2021).
+#[test]
+fn weights_that_are_standardised_are_weights() {
+    let left = |nodes: Vec<NodeProto>, own: (&str, &[&str])| {
+        let image: &[&str] = &["1", "4", "8", "4"];
+        let filter: &[&str] = &["4", "4", "1", "1"];
+        let inputs = [("a", image), own, ("b", filter), ("gain", &["4"]), ("zero", &["4"])];
+        let graph = GraphProto {
+            node: nodes,
+            input: inputs.iter().map(|(name, dims)| value(name, dims)).collect(),
+            initializer: vec![ints("shape", &[4, 4, 1, 1])],
+            ..Default::default()
+        };
+        let graph = read_model(&model(graph)).unwrap();
+        graph.inputs().iter().map(|id| graph.value(*id).name.to_string()).collect::<Vec<_>>()
+    };
+    for (op, parameters) in [
+        ("BatchNormalization", &["c", "gain", "zero", "zero", "gain"][..]),
+        ("InstanceNormalization", &["c", "gain", "zero"]),
+        ("LayerNormalization", &["c", "gain", "zero"]),
+    ] {
+        let normalised = || node(op, parameters, &["n"]);
+        let standardised = vec![
+            normalised(),
+            node("Reshape", &["n", "shape"], &["f"]),
+            node("Conv", &["a", "f"], &["y1"]),
+            node("Conv", &["y1", "b"], &["y"]),
+        ];
+        assert_eq!(left(standardised, ("c", &["1", "4", "4"])), ["a"], "{op}");
+        // What is normalised to be looked at is data.
+        let looked_at = vec![
+            node("Conv", &["a", "b"], &["y1"]),
+            normalised(),
+            node("Relu", &["n"], &["r"]),
+            node("Add", &["y1", "r"], &["y"]),
+        ];
+        assert_eq!(left(looked_at, ("c", &["1", "4", "8", "4"])), ["a", "c"], "{op}");
+    }
+}
+
+/// What is stored beside them, what they are called, and what is done to them first.
+#[test]
+fn weights_are_weights_whatever_stands_beside_them() {
+    let left = |nodes: Vec<NodeProto>, inputs: &[(&str, &[&str])], stored: &[(&str, &[i64])]| {
+        let tensor = |&(name, dims): &(&str, &[i64])| TensorProto {
+            name: name.into(),
+            data_type: 1,
+            dims: dims.to_vec(),
+            ..Default::default()
+        };
+        let graph = GraphProto {
+            node: nodes,
+            input: inputs.iter().map(|(name, dims)| value(name, dims)).collect(),
+            initializer: stored.iter().map(tensor).collect(),
+            ..Default::default()
+        };
+        let graph = read_model(&model(graph)).unwrap();
+        graph.inputs().iter().map(|id| graph.value(*id).name.to_string()).collect::<Vec<_>>()
+    };
+    let image: &[&str] = &["1", "4", "8", "8"];
+    let filter: &[&str] = &["4", "4", "1", "1"];
+    // A filter that blurs, which is never trained.
+    let blurred = vec![
+        node("Conv", &["image", "p1"], &["a"]),
+        node("Conv", &["a", "blur"], &["b"]),
+        node("Conv", &["b", "p2"], &["y"]),
+    ];
+    let inputs = [("image", image), ("p1", filter), ("p2", filter)];
+    assert_eq!(left(blurred, &inputs, &[("blur", &[4, 4, 3, 3])]), ["image"]);
+    // The state that a recurrent layer begins with.
+    let mut recurrent = node("LSTM", &["s", "w1", "w2", "", "", "h", "h"], &["y"]);
+    recurrent.attribute = vec![int("hidden_size", 2)];
+    let inputs: [(&str, &[&str]); 3] =
+        [("s", &["5", "1", "3"]), ("w1", &["1", "8", "3"]), ("w2", &["1", "8", "2"])];
+    assert_eq!(left(vec![recurrent], &inputs, &[("h", &[1, 1, 2])]), ["s"]);
+    // A table of positions that is put to the size of the image; a query that is learned.
+    let attends = vec![
+        node("Conv", &["image", "stem.weight"], &["a"]),
+        node("Resize", &["pixel_pos", "", "", "size"], &["b"]),
+        node("Add", &["a", "b"], &["c"]),
+        node("MatMul", &["pool.latent", "pool.weight"], &["q"]),
+        node("MatMul", &["q", "c"], &["y"]),
+    ];
+    let inputs: [(&str, &[&str]); 5] = [
+        ("image", image),
+        ("stem.weight", filter),
+        ("pixel_pos", &["1", "4", "4", "4"]),
+        ("pool.latent", &["1", "1", "3", "5"]),
+        ("pool.weight", &["5", "8"]),
+    ];
+    let graph = GraphProto {
+        node: attends,
+        input: inputs.iter().map(|(name, dims)| value(name, dims)).collect(),
+        initializer: vec![ints("size", &[1, 4, 8, 8])],
+        ..Default::default()
+    };
+    assert_eq!(read_model(&model(graph)).unwrap().inputs().len(), 1);
 }
 
 /// Two images, of which one is the filter of the other; two activations that are multiplied.

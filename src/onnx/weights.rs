@@ -3,9 +3,10 @@
 //!
 //! What an input is, its uses tell. It is data where it comes first to an operator: the image of
 //! a convolution, the sequence of a recurrent layer. It is a weight where it only ever takes the
-//! place of one: a filter, a bias, statistics, a table to look up in. Where both could be (a sum,
-//! a product of two matrices), its name and its place in the file decide: exporters write the
-//! data first.
+//! place of one: a filter, a bias, statistics, a table to look up in. What a normalisation works on
+//! is data, unless it goes on to take the place of a weight, which networks standardise too. Where
+//! both could be (a sum, a product of two matrices), its name and its place in the file decide:
+//! exporters write the data first.
 
 use crate::model_graph::{DataType, ModelGraph, Node, OpType, Origin, Value, ValueId};
 use hashbrown::{HashMap, HashSet};
@@ -37,7 +38,11 @@ pub(super) fn find(graph: &ModelGraph, fixed: &HashSet<&str>) -> Weights {
     for _ in 0..2 {
         let roles = Uses::of(graph, &data).roles;
         for ((data, role), value) in data.iter_mut().zip(&roles).zip(&inputs) {
-            *data |= role.leads || (role.leads_product && !surely_names_weight(&value.name));
+            *data |= role.leads
+                || (role.normalised && !role.serves)
+                || (role.leads_product
+                    && !surely_names_weight(&value.name)
+                    && !is_path(&value.name));
         }
     }
     let roles = Uses::of(graph, &data).roles;
@@ -54,7 +59,7 @@ pub(super) fn find(graph: &ModelGraph, fixed: &HashSet<&str>) -> Weights {
         return Weights { doubtful: names.collect(), ..Weights::default() };
     };
     let weight = |i: usize| {
-        let joins = roles[i].joins || roles[i].multiplies;
+        let joins = roles[i].joins || roles[i].multiplies || roles[i].leads_product;
         // Counters and the like are read by nothing.
         let idle = roles[i] == Role::default() && is_fixed(inputs[i]);
         certain(i)
@@ -76,22 +81,30 @@ fn may_store(dtype: DataType) -> bool {
         || matches!(dtype, DataType::Other(21 | 22))
 }
 
-/// Whether the file has weights of its own, in the place of a filter or a matrix.
+/// Whether the file has weights of its own: of the filters and matrices, at least as many are stored
+/// as are inputs. Where a few are stored among many inputs, they are no weights but what never was
+/// trained, such as filters that blur.
 fn stores_weights(graph: &ModelGraph) -> bool {
-    graph.nodes().iter().any(|node| {
-        let stored = |id: &ValueId| {
-            let value = graph.value(*id);
-            value.constant.as_ref().is_some_and(|c| c.origin == Origin::Stored)
-                && value.elements() > 1
-        };
-        let operands = node.inputs.iter().enumerate().skip(1);
-        matrices(node) && operands.filter_map(|(_, id)| id.as_ref()).any(stored)
-    })
+    let (mut stored, mut given) = (0usize, 0usize);
+    let inputs: HashSet<ValueId> = graph.inputs().iter().copied().collect();
+    for id in graph.nodes().iter().flat_map(matrices).flatten() {
+        let value = graph.value(*id);
+        let constant = value.constant.as_ref().is_some_and(|c| c.origin == Origin::Stored);
+        stored += usize::from(constant && value.elements() > 1);
+        given += usize::from(inputs.contains(id));
+    }
+    stored > 0 && stored >= given
 }
 
-fn matrices(node: &Node) -> bool {
+/// The operands of a node where weights stand.
+fn matrices(node: &Node) -> &[Option<ValueId>] {
     use OpType::*;
-    matches!(node.op, Conv | ConvTranspose | Gemm | MatMul | LSTM | GRU | RNN)
+    let places = match node.op {
+        Conv | ConvTranspose | Gemm | MatMul => 1..2,
+        LSTM | GRU | RNN => 1..3,
+        _ => 0..0,
+    };
+    node.inputs.get(places).unwrap_or_default()
 }
 
 /// What PyTorch and Keras call weights and statistics.
@@ -118,13 +131,9 @@ fn names_weight(name: &str) -> bool {
         "table",
     ];
     let name = name.to_ascii_lowercase();
-    // The path of a module, as in `blocks.0.ls1`; not what tells names apart, as in `x.1`.
-    let path = |name: &str| {
-        name.split_once('.').is_some_and(|(_, rest)| rest.bytes().any(|b| b.is_ascii_alphabetic()))
-    };
     surely_names_weight(&name)
         || PARTS.iter().any(|part| name.contains(part))
-        || path(&name)
+        || is_path(&name)
         || matches!(name.as_str(), "w" | "mean" | "var" | "shift" | "slope")
         || name.strip_prefix(['w', 'b']).is_some_and(|rest| {
             let rest = rest.trim_start_matches('_');
@@ -132,12 +141,38 @@ fn names_weight(name: &str) -> bool {
         })
 }
 
+/// The path of a module, as in `blocks.0.ls1`; not what tells names apart, as in `x.1`.
+fn is_path(name: &str) -> bool {
+    name.split_once('.').is_some_and(|(_, rest)| rest.bytes().any(|b| b.is_ascii_alphabetic()))
+}
+
 fn names_data(name: &str) -> bool {
-    const PARTS: [&str; 24] = [
-        "input", "image", "pixel", "query", "support", "template", "exemplar", "search", "audio",
-        "wave", "mask", "state", "hidden", "latent", "sample", "prompt", "feature", "target",
-        "memory", "frame", "context", "signal", "past_", "cache",
+    const PARTS: [&str; 22] = [
+        "input",
+        "image",
+        "pixel_values",
+        "query",
+        "support",
+        "template",
+        "exemplar",
+        "search",
+        "audio",
+        "wave",
+        "mask",
+        "state",
+        "hidden",
+        "latent",
+        "sample",
+        "prompt",
+        "feature",
+        "target",
+        "memory",
+        "frame",
+        "context",
+        "signal",
     ];
+    // Also where they stand in one for each layer, as in `past_key_values.0.key`.
+    const PATHS: [&str; 2] = ["past_", "cache"];
     const WHOLE: [&str; 22] = [
         "x", "y", "z", "q", "k", "v", "img", "data", "key", "value", "left", "right", "ref", "src",
         "tgt", "h0", "c0", "h_0", "c_0", "hx", "cx", "t",
@@ -150,7 +185,8 @@ fn names_data(name: &str) -> bool {
     let whole = name.trim_end_matches(|c: char| c.is_ascii_digit() || c == '_');
     WHOLE.contains(&name.as_str())
         || WHOLE.contains(&whole)
-        || (!name.contains('/') && PARTS.iter().any(|part| name.contains(part)))
+        || PATHS.iter().any(|part| name.contains(part))
+        || (!name.contains('/') && !is_path(&name) && PARTS.iter().any(|part| name.contains(part)))
 }
 
 /// What the uses of an input say of it.
@@ -158,6 +194,8 @@ fn names_data(name: &str) -> bool {
 struct Role {
     /// It comes first to an operator that works on data.
     leads: bool,
+    /// It comes first to a normalisation, of nothing but constants and what may be weights too.
+    normalised: bool,
     /// It comes first in a product of matrices.
     leads_product: bool,
     /// It takes the place of a weight.
@@ -219,18 +257,7 @@ impl<'g> Uses<'g> {
         let candidates = inputs.iter().filter(|(_, id)| free(id)).count();
         let first = inputs.first().map(|(_, id)| *id);
         match &node.op {
-            Conv
-            | FusedConv
-            | ConvTranspose
-            | ConvInteger
-            | QLinearConv
-            | BatchNormalization
-            | InstanceNormalization
-            | LayerNormalization
-            | GroupNormalization
-            | RMSNormalization
-            | SimplifiedLayerNormalization
-            | PRelu => {
+            Conv | FusedConv | ConvTranspose | ConvInteger | QLinearConv | PRelu => {
                 for &(i, id) in &inputs {
                     let convolves = matches!(
                         node.op,
@@ -241,6 +268,24 @@ impl<'g> Uses<'g> {
                     } else {
                         self.mark(id, |role| role.leads = true);
                     }
+                }
+            }
+            BatchNormalization
+            | InstanceNormalization
+            | LayerNormalization
+            | GroupNormalization
+            | RMSNormalization
+            | SimplifiedLayerNormalization => {
+                let standardised = first.filter(|id| alone && free(id));
+                for &(i, id) in &inputs {
+                    match i {
+                        0 if alone => self.mark(id, |role| role.normalised = true),
+                        0 => self.mark(id, |role| role.leads = true),
+                        _ => self.mark(id, |role| role.serves = true),
+                    }
+                }
+                if let Some(id) = standardised {
+                    self.derive(node, &[id]);
                 }
             }
             LSTM | GRU | RNN => {
@@ -280,6 +325,12 @@ impl<'g> Uses<'g> {
                     }
                 }
                 if let Some(id) = first.filter(|_| alone) {
+                    self.derive(node, &[id]);
+                }
+            }
+            // Tables of positions are put to other sizes.
+            Resize | Upsample if alone => {
+                if let Some(id) = first {
                     self.derive(node, &[id]);
                 }
             }

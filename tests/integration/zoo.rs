@@ -7,6 +7,8 @@
 use gennape::graph::ComputationGraph;
 use gennape::model_graph::{ModelGraph, OpType, ValueId};
 use gennape::{lower, onnx};
+use onnx_protobuf::tensor_shape_proto::{Dimension, dimension};
+use onnx_protobuf::{Message, ModelProto, TensorShapeProto, TypeProto, ValueInfoProto, type_proto};
 use rayon::prelude::*;
 use serde::Deserialize;
 use std::collections::{BTreeMap, BTreeSet};
@@ -114,6 +116,56 @@ fn read(path: &Path) -> Result<(ModelGraph, ComputationGraph), String> {
     let graph = onnx::read(path, &onnx::ReadOptions::default()).map_err(|e| e.to_string())?;
     let lowered = lower::lower(&graph).map_err(|e| e.to_string())?;
     Ok((graph, lowered))
+}
+
+/// As `torch.onnx.export(…, export_params=False)` writes it: weights are inputs.
+fn without_weights(path: &Path) -> Vec<u8> {
+    let mut file = ModelProto::parse_from_bytes(&std::fs::read(path).unwrap()).unwrap();
+    let graph = file.graph.as_mut().unwrap();
+    let stored = std::mem::take(&mut graph.initializer);
+    for tensor in stored {
+        let float = [1, 10, 11, 16].contains(&tensor.data_type);
+        if !float {
+            graph.initializer.push(tensor);
+            continue;
+        }
+        if graph.input.iter().any(|input| input.name == tensor.name) {
+            continue;
+        }
+        let size = |&size: &i64| Dimension {
+            value: Some(dimension::Value::DimValue(size)),
+            ..Default::default()
+        };
+        let shape =
+            TensorShapeProto { dim: tensor.dims.iter().map(size).collect(), ..Default::default() };
+        let tensor_type = type_proto::Tensor {
+            elem_type: tensor.data_type,
+            shape: Some(shape).into(),
+            ..Default::default()
+        };
+        let value = type_proto::Value::TensorType(tensor_type);
+        let kind = TypeProto { value: Some(value), ..Default::default() };
+        let input =
+            ValueInfoProto { name: tensor.name, type_: Some(kind).into(), ..Default::default() };
+        graph.input.push(input);
+    }
+    file.write_to_bytes().unwrap()
+}
+
+#[test]
+fn weights_that_are_inputs_count_the_same() {
+    let Some(files) = networks() else { return };
+    let differs = |path: &PathBuf| {
+        let (_, stored) = read(path).unwrap();
+        let given =
+            onnx::read_bytes(&without_weights(path), "given", &onnx::ReadOptions::default());
+        let given = lower::lower(&given.unwrap()).unwrap();
+        let counts = |graph: &ComputationGraph| (graph.parameters(), graph.macs());
+        (counts(&stored) != counts(&given))
+            .then(|| format!("{}: {:?}, {:?}", network(path), counts(&stored), counts(&given)))
+    };
+    let differing: Vec<String> = files.par_iter().filter_map(differs).collect();
+    assert!(differing.is_empty(), "{}", differing.join("\n"));
 }
 
 fn counts(path: &Path) -> Result<Counts, String> {
