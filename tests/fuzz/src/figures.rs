@@ -142,8 +142,13 @@ impl Target {
 
 /// Time that this process and the children it waited for had of a processor.
 pub fn spent() -> Duration {
+    spent_by(std::process::id())
+}
+
+/// Time that a process and the children it waited for had of a processor.
+pub fn spent_by(process: u32) -> Duration {
     // proc(5): fields 14 to 17 of all, which the name's parenthesis ends the first two of.
-    let text = fs::read_to_string("/proc/self/stat").unwrap_or_default();
+    let text = fs::read_to_string(format!("/proc/{process}/stat")).unwrap_or_default();
     let fields = text.rsplit(") ").next().unwrap_or_default().split(' ');
     let ticks: u64 = fields.skip(11).take(4).filter_map(|f| f.parse::<u64>().ok()).sum();
     // Linux counts hundredths for programs, whatever it does itself.

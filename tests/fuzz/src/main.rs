@@ -35,8 +35,10 @@ const MAX_INPUT: usize = 1 << 19;
 const MAX_TIME: Duration = Duration::from_secs(2);
 /// Memory that an input may take.
 const MAX_MEMORY: usize = 200 << 20;
-/// When to give up an input: it hangs, even if the machine is busy, or takes all memory.
-const HANG: Duration = Duration::from_secs(300);
+/// When to give up an input: it hangs, by the time it had of a processor or, if it only waits, by
+/// the clock of a machine however busy; or it takes all memory.
+const HANG: Duration = Duration::from_secs(60);
+const WAITS: Duration = Duration::from_secs(1800);
 const EXHAUSTED: usize = 2 << 30;
 /// Findings of a cause that are kept.
 const KEPT: u64 = 3;
@@ -117,8 +119,9 @@ fn processor_time() -> Duration {
     Duration::from_nanos(nanoseconds.unwrap_or(0))
 }
 
-/// What runs now, for the thread that watches it.
-type Current = Arc<Mutex<Option<(Instant, Vec<u8>)>>>;
+/// What runs now, for the thread that watches it: since when, and what all had of a processor by
+/// then.
+type Current = Arc<Mutex<Option<(Instant, Duration, Vec<u8>)>>>;
 
 struct Fuzzer {
     target: Box<dyn Target>,
@@ -229,7 +232,8 @@ impl Fuzzer {
         current: &Current,
         panicked: &Mutex<String>,
     ) {
-        *current.lock().expect("not poisoned") = Some((Instant::now(), input.clone()));
+        *current.lock().expect("not poisoned") =
+            Some((Instant::now(), figures::spent(), input.clone()));
         coverage::counters().fill(0);
         let start = memory::start();
         let begin = processor_time();
@@ -317,8 +321,9 @@ impl Fuzzer {
             loop {
                 thread::sleep(Duration::from_millis(200));
                 let running = current.lock().expect("not poisoned").clone();
-                let Some((since, input)) = running else { continue };
-                let what = match (since.elapsed() > HANG, memory::live() > EXHAUSTED) {
+                let Some((since, spent, input)) = running else { continue };
+                let hangs = figures::spent() > spent + HANG || since.elapsed() > WAITS;
+                let what = match (hangs, memory::live() > EXHAUSTED) {
                     (true, _) => "hang",
                     (_, true) => "exhausted",
                     _ => continue,

@@ -1,5 +1,6 @@
 //! What is fuzzed, and what must hold whatever the input.
 
+use crate::figures;
 use crate::mutate::{self, Dictionary};
 use gennape::benchmarks::labels::LabelTable;
 use gennape::benchmarks::nasbench101::official;
@@ -552,7 +553,11 @@ impl Resume {
             match child.try_wait().expect("it can be waited for") {
                 Some(status) => break status.code(),
                 // Killed, it has no exit code.
-                None if begin.elapsed() > crate::HANG / 2 => drop(child.kill()),
+                None if figures::spent_by(child.id()) > crate::HANG / 2
+                    || begin.elapsed() > crate::WAITS / 2 =>
+                {
+                    drop(child.kill());
+                }
                 None => thread::sleep(Duration::from_millis(2)),
             }
         };
