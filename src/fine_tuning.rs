@@ -7,7 +7,7 @@
 
 use crate::benchmarks::labels::repeated;
 use crate::benchmarks::{BenchmarkError, Networks, one_of_each};
-use crate::encoder::{GraphStore, WeightError, WeightFile};
+use crate::encoder::{GraphStore, Neighbourhoods, WeightError, WeightFile};
 use crate::estimator::{
     Comparison, Data, Estimator, FineTuning, LoadError, Manifest, Method, Metrics, SCHEMA,
 };
@@ -287,7 +287,10 @@ impl Labelled<'_> {
         let distances: Vec<f64> = rows.iter().map(|&i| self.distances[i]).collect();
         let features = Adaptation::labelled(self.features(rows), &distances);
         let views: Vec<ArrayView2<f64>> = features.iter().map(Array2::view).collect();
-        let (adaptation, left_out) = Adaptation::fit_left_out(&views, &self.targets(rows))?;
+        let structure = |&i: &usize| Neighbourhoods::new(&self.store.features(i));
+        let structures: Vec<Neighbourhoods> = rows.iter().map(structure).collect();
+        let (adaptation, left_out) =
+            Adaptation::fit_left_out(&views, &structures, &self.targets(rows))?;
         self.frozen(rows, adaptation, left_out)
     }
 
@@ -327,7 +330,7 @@ impl Labelled<'_> {
         embeddings.fill(0.0);
         let scores = Array2::from_shape_fn((rows.len(), 1), |(i, _)| tuned.left_out[i]);
         let groups = [scores.view(), embeddings.view(), proxies.view()];
-        let (adaptation, left_out) = Adaptation::fit_left_out(&groups, &targets)?;
+        let (adaptation, left_out) = Adaptation::fit_left_out(&groups, &[], &targets)?;
         let mut fitted = self.frozen(rows, adaptation, left_out)?;
         for (name, (shape, elements)) in &tuned.tensors {
             fitted.file.put(name, shape, elements);

@@ -8,6 +8,7 @@
 mod batch;
 mod features;
 mod forward;
+mod neighbourhoods;
 mod store;
 #[cfg(test)]
 pub(crate) mod testing;
@@ -16,6 +17,7 @@ mod weights;
 pub use batch::GraphBatch;
 pub use features::{FEATURES, FeatureGroup, GraphFeatures, columns, features_hash};
 pub use forward::Encoder;
+pub use neighbourhoods::Neighbourhoods;
 pub use store::{GraphStore, default_cache};
 pub use weights::{Element, WeightError, WeightFile, Weights};
 

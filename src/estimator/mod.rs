@@ -31,7 +31,8 @@ pub use manifest::{
 
 use crate::benchmarks::Target;
 use crate::encoder::{
-    Encoder, GraphBatch, GraphFeatures, GraphStore, WeightError, Weights, features_hash,
+    Encoder, GraphBatch, GraphFeatures, GraphStore, Neighbourhoods, WeightError, Weights,
+    features_hash,
 };
 use crate::files;
 use crate::graph::{ComputationGraph, Operation};
@@ -556,7 +557,7 @@ impl Estimator {
         let groups = features.each_ref().map(Array2::view);
         let adapt = |(i, (graph, embedding)): (usize, (&GraphFeatures, ArrayView1<f32>))| {
             let distance = territory.distance(embedding, graph);
-            let rank = adaptation.rank(&groups, i);
+            let rank = adaptation.rank(&groups, i, || Neighbourhoods::new(graph));
             let interval = adaptation.interval(rank, distance);
             let depends_on_input = estimates[i].depends_on_input;
             Estimate { depends_on_input, ..estimate(adaptation.value(rank), interval, distance) }
@@ -713,8 +714,10 @@ mod tests {
         territory.store("adaptation.territory", &mut file);
         let json = serde_json::to_vec(&manifest).unwrap();
         let tuned = Estimator::from_bytes(&json, &file.to_bytes().unwrap()).unwrap();
-        let expected =
-            adaptation.predict(&[Array2::from_shape_fn((6, 1), |(i, _)| scores[i]).view()]);
+        let expected = adaptation.predict(
+            &[Array2::from_shape_fn((6, 1), |(i, _)| scores[i]).view()],
+            |_| unreachable!(),
+        );
         let estimates = tuned.estimate_batch(&graphs).unwrap();
         assert_eq!(estimates.iter().map(|e| e.accuracy).collect::<Vec<_>>(), expected);
     }
@@ -727,7 +730,7 @@ mod tests {
         let embeddings = Array2::from_shape_fn((6, 64), |(i, j)| ((i + j) % 5) as f32);
         let features = Adaptation::features(&estimates, embeddings.view(), graphs.proxies());
         let groups = features.each_ref().map(Array2::view);
-        let fitted = Adaptation::fit(&groups, &estimates).unwrap();
+        let fitted = Adaptation::fit(&groups, &[], &estimates).unwrap();
         let recalibrated = Adaptation::recalibrate(&estimates, &estimates).unwrap().0;
         let base = testing::file(&testing::tensors(&manifest(Kind::Linear).config, 3));
 
@@ -852,7 +855,7 @@ mod tests {
         let features = Adaptation::features(&estimates, embeddings.view(), six.proxies());
         let groups = features.each_ref().map(Array2::view);
         for adaptation in [
-            Adaptation::fit(&groups, &estimates).unwrap(),
+            Adaptation::fit(&groups, &[], &estimates).unwrap(),
             Adaptation::recalibrate(&estimates, &estimates).unwrap().0,
         ] {
             let base = testing::file(&testing::tensors(&Config::encoder(), 3));

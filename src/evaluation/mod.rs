@@ -11,7 +11,7 @@ pub use render::{Rows, details, markdown, summary, top};
 pub use scatter::scatter;
 
 use crate::benchmarks::{BenchmarkError, Networks, few_shot};
-use crate::encoder::GraphStore;
+use crate::encoder::{GraphStore, Neighbourhoods};
 use crate::estimator::{Estimate, Estimator, NotFinite};
 use crate::metrics;
 use crate::predictor::{Adaptation, AdaptationError};
@@ -284,7 +284,6 @@ pub fn evaluate(
         let (family, network) = (family.name.clone(), networks.name(e.network));
         EvaluationError::NotFinite { family, network }
     })?;
-    drop(store);
 
     let predicted: Vec<f64> = scores.estimates.iter().map(|e| e.accuracy).collect();
     let name = estimator.manifest().name.clone();
@@ -307,9 +306,10 @@ pub fn evaluate(
         })
         .collect();
     if let Some(few_shot) = few_shot {
-        let fitted = fitted(networks, &scores, &name, few_shot, observe).map_err(|source| {
-            EvaluationError::Adaptation { family: family.name.clone(), source }
-        })?;
+        let fitted =
+            fitted(networks, &store, &scores, &name, few_shot, observe).map_err(|source| {
+                EvaluationError::Adaptation { family: family.name.clone(), source }
+            })?;
         rankings.extend(fitted);
     }
 
@@ -373,6 +373,7 @@ pub(crate) fn views(parts: &[Array2<f64>]) -> Vec<ArrayView2<'_, f64>> {
 /// The model and the costs, fitted to the same few labels, on the networks of other classes.
 fn fitted(
     networks: &dyn Networks,
+    store: &GraphStore,
     scores: &Scores,
     model: &str,
     setting: FewShot,
@@ -388,9 +389,13 @@ fn fitted(
         let targets = |rows: &[usize]| rows.iter().map(|&i| scores.truth[i]).collect::<Vec<f64>>();
         let truth = targets(&rest);
         let rows = |of: &Array2<f64>, rows: &[usize]| of.select(Axis(0), rows);
-        let method = |train: &[Array2<f64>], test: &[Array2<f64>]| {
-            let adaptation = Adaptation::fit(&views(train), &targets(&labelled))?;
-            let predicted = adaptation.predict(&views(test));
+        // The costs alone see no structure.
+        let method = |train: &[Array2<f64>], test: &[Array2<f64>], structural: bool| {
+            let structure = |&i: &usize| Neighbourhoods::new(&store.features(i));
+            let seen: Vec<Neighbourhoods> =
+                labelled.iter().filter(|_| structural).map(structure).collect();
+            let adaptation = Adaptation::fit(&views(train), &seen, &targets(&labelled))?;
+            let predicted = adaptation.predict(&views(test), |row| structure(&rest[row]));
             let value = |m: Measure| Some((m, m.of(&truth, &predicted)?));
             Ok(Measure::ALL.into_iter().filter_map(value).collect())
         };
@@ -398,10 +403,11 @@ fn fitted(
         let train =
             Adaptation::labelled(features.each_ref().map(|f| rows(f, &labelled)), &distances);
         let measured = [
-            method(&train, &features.each_ref().map(|f| rows(f, &rest))),
+            method(&train, &features.each_ref().map(|f| rows(f, &rest)), true),
             method(
                 &costs.each_ref().map(|f| rows(f, &labelled)),
                 &costs.each_ref().map(|f| rows(f, &rest)),
+                false,
             ),
         ]
         .into_iter()

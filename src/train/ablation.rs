@@ -7,7 +7,7 @@ use super::heads::{self, Objective, Task};
 use super::{Cut, LabelledGraphs, TrainError, bundle, fit, prepare};
 use crate::benchmarks::{Networks, Set, Subset, few_shot};
 use crate::clustering::membership_entropy;
-use crate::encoder::{Config, Encoder, GraphStore, Weights};
+use crate::encoder::{Config, Encoder, GraphStore, Neighbourhoods, Weights};
 use crate::estimator::{LoadError, Recipe};
 use crate::evaluation::ablation::{
     Choice, InSpace, Member, Report, SCHEMA, Spread, Transfer, Tried,
@@ -530,10 +530,14 @@ impl<'a> Family<'a> {
                 features.iter().map(|f| f.select(Axis(0), rows)).collect()
             };
             let (sample, others) = (select(&labelled), select(&rest));
-            let (adaptation, left_out) = Adaptation::fit_left_out(&views(&sample), &labels)?;
+            let (adaptation, left_out) = Adaptation::fit_left_out(&views(&sample), &[], &labels)?;
             let others = views(&others);
             taus.push(kendall(&labels, &left_out));
-            ranks.push((0..rest.len()).map(|row| adaptation.rank(&others, row)).collect());
+            ranks.push(
+                (0..rest.len())
+                    .map(|row| adaptation.rank(&others, row, Neighbourhoods::default))
+                    .collect(),
+            );
         }
         // Fitted members all predict ranks among the same labels.
         let unit = Standardisation { mean: 0.0, deviation: 1.0 };
