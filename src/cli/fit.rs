@@ -5,7 +5,7 @@ use super::output::model_folder;
 use super::progress::Stages;
 use super::stdout::Text;
 use super::table::Table;
-use crate::benchmarks::{self, real::LabelSet};
+use crate::benchmarks::{self, BenchmarkError, real::LabelSet};
 use crate::estimator::real::{Manifest, Ranking};
 use crate::fitting::{self, Options};
 use clap::ValueEnum;
@@ -46,8 +46,8 @@ enum Labels {
 pub(crate) fn run(arguments: &Arguments) -> Result<(), Error> {
     let data = benchmarks::data_folder(arguments.data.as_deref())?;
     let (set, name) = match arguments.labels {
-        Labels::Imagenet => (LabelSet::imagenet(&data)?, "imagenet"),
-        Labels::Cifar => (LabelSet::cifar(&data)?, "cifar"),
+        Labels::Imagenet => (LabelSet::imagenet(&data).map_err(read)?, "imagenet"),
+        Labels::Cifar => (LabelSet::cifar(&data).map_err(read)?, "cifar"),
     };
     let _lock = model_folder(&arguments.output, arguments.overwrite, None)?;
     let output = &arguments.output;
@@ -60,6 +60,19 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Error> {
     let fitted = fitting::fit(&set, &options, &|stage, done, of| stages.reach(stage, done, of))?;
     fitted.save(&arguments.output)?;
     print(fitted.manifest())
+}
+
+/// Why the labels can't be read, and what to do where the table is missing.
+fn read(error: BenchmarkError) -> Error {
+    let missing = matches!(error, BenchmarkError::Unreadable { .. });
+    let error = Error::from(error);
+    match missing {
+        true => error.hint(
+            "--data FOLDER must name the folder that holds this table with its networks; \
+             `gennape help fit` says what they are",
+        ),
+        false => error,
+    }
 }
 
 fn print(manifest: &Manifest) -> Result<(), Error> {

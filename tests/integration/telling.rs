@@ -2,6 +2,14 @@
 //! costs no other's answer, and JSON has no name twice.
 
 use crate::cli::{CELL, folder, gennape};
+use onnx_protobuf::attribute_proto::AttributeType;
+use onnx_protobuf::tensor_proto::DataLocation;
+use onnx_protobuf::tensor_shape_proto::{Dimension, dimension};
+use onnx_protobuf::{
+    AttributeProto, GraphProto, Message, ModelProto, NodeProto, OperatorSetIdProto,
+    StringStringEntryProto, TensorProto, TensorShapeProto, TypeProto, ValueInfoProto, type_proto,
+};
+use protobuf::MessageField;
 use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -281,7 +289,8 @@ type Follow<'a> = Box<dyn Fn(&[String], &str) -> Vec<String> + 'a>;
 
 /// A situation that the program has a hint for.
 struct Situation<'a> {
-    /// The source file of the command line that makes the hint; empty if it is the library.
+    /// The source file that makes the hint, relative to those of the command line; empty where there
+    /// is a situation for it already.
     source: &'static str,
     arguments: Vec<String>,
     /// Part of the hint.
@@ -291,25 +300,40 @@ struct Situation<'a> {
     next: Option<&'static str>,
 }
 
-/// Hints of the command line that are not followed here, with the reason.
-const NOT_FOLLOWED: [(&str, &str); 4] = [
+/// Hints that are not followed here, with the reason.
+const NOT_FOLLOWED: [(&str, &str); 8] = [
+    ("../benchmarks/labels.rs", "it asks to report a fault of the program"),
+    ("../estimator/mod.rs", "training is not built by default"),
+    ("../estimator/mod.rs", "training is not built by default"),
+    ("../onnx/decode.rs", "it asks for a function of the Python package onnx"),
     ("export.rs", "standard output is no terminal in tests"),
     ("train.rs", "training is not built by default"),
     ("mod.rs", "it sets up libtorch"),
     ("search/mod.rs", "clap asks for -o before"),
 ];
 
-/// How many hints each file of the command line makes.
+/// How many hints each source file makes, but for what other files are told apart.
 fn hints_by_source() -> BTreeMap<String, usize> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/cli");
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
     let mut counts = BTreeMap::new();
-    for folder in ["", "search"] {
-        for entry in fs::read_dir(root.join(folder)).unwrap() {
-            let path = entry.unwrap().path();
-            let Ok(text) = fs::read_to_string(&path) else { continue };
-            let name = path.strip_prefix(&root).unwrap().to_str().unwrap().to_string();
-            counts.insert(name, text.matches(".hint(").count());
+    let mut waiting = vec![root.clone()];
+    while let Some(path) = waiting.pop() {
+        if path.is_dir() {
+            waiting.extend(fs::read_dir(&path).unwrap().map(|entry| entry.unwrap().path()));
+            continue;
         }
+        let text = fs::read_to_string(&path).unwrap_or_default();
+        let text = text.split("#[cfg(test)]").next().unwrap();
+        let count = |part| text.matches(part).count();
+        let path = path.strip_prefix(&root).unwrap();
+        let (name, count) = match path.strip_prefix("cli") {
+            Ok(name) => (name.to_path_buf(), count(".hint(")),
+            Err(_) => {
+                let made = count("hint: Some(") + count("let hint = ");
+                (Path::new("..").join(path), made + answers(text))
+            }
+        };
+        counts.insert(name.to_str().unwrap().to_string(), count);
     }
     // Where it passes on what the library says.
     counts.remove("error.rs");
@@ -317,9 +341,99 @@ fn hints_by_source() -> BTreeMap<String, usize> {
     counts
 }
 
+/// How many hints an error of the library answers with.
+fn answers(source: &str) -> usize {
+    let Some((_, rest)) = source.split_once("fn hint(&self)") else { return 0 };
+    let body = rest.split("\n    }\n").next().unwrap();
+    // A pattern is no answer.
+    let patterns = body.matches(": Some(").count();
+    body.matches("Some(").count() - patterns + body.matches(".then(||").count()
+}
+
+/// Files that are no networks, and part of what to do about each.
+fn other_files() -> Vec<(Vec<u8>, &'static str)> {
+    let at = |place: usize, magic: &[u8]| [&vec![1; place][..], magic].concat();
+    let export = "export the network with torch.onnx.export first";
+    let convert = "convert it with tf2onnx first";
+    let download = "download the file itself; a server";
+    vec![
+        (b"".into(), "download or export it again"),
+        (b"PK\x03\x04 data.pkl".into(), export),
+        (b"PK\x03\x04 metadata.json".into(), convert),
+        (b"PK\x03\x04".into(), export),
+        (b"\x80\x02}q".into(), export),
+        (b"\x89HDF\r\n".into(), convert),
+        (at(4, b"TFL3"), convert),
+        (at(4, b"ORTM"), "use the .onnx file it was made from"),
+        (b"\x02\0\0\0\0\0\0\0{\"}".into(), export),
+        (b"GGUF".into(), export),
+        (b"\x1f\x8b\x08".into(), "unpack it first"),
+        (b"BZh9".into(), "unpack it first"),
+        (b"\xfd7zXZ".into(), "unpack it first"),
+        (b"\x28\xb5\x2f\xfd".into(), "unpack it first"),
+        (b"7z\xbc\xaf".into(), "unpack it first"),
+        (b"Rar!".into(), "unpack it first"),
+        (at(257, b"ustar"), "unpack it first"),
+        (b"\0\x05\x16\x07".into(), "use the file itself"),
+        (b"\xff\xfeh\0".into(), download),
+        (vec![0; 32], "download or export it again"),
+        (b" \n ".into(), "download it again"),
+        (b"version https://git-lfs.github.com/spec/v1".into(), "git lfs pull"),
+        (b"<ir_version: 8>".into(), "write it with onnx.save first"),
+        (b"<html>".into(), "not the page about it"),
+        (b"{\"error\": 404}".into(), download),
+        (b"Not found".into(), download),
+        (b"\x0a\x0d\x01\x02Placeholder".into(), convert),
+        (b"\xff\x01\x02\x03".into(), "export the network as ONNX first"),
+    ]
+}
+
+/// The file of a network.
+fn file(graph: GraphProto, opset: i64) -> Vec<u8> {
+    let import = OperatorSetIdProto { version: opset, ..Default::default() };
+    let model = ModelProto {
+        ir_version: 8,
+        opset_import: vec![import],
+        graph: MessageField::some(graph),
+        ..Default::default()
+    };
+    model.write_to_bytes().unwrap()
+}
+
+fn node(op: &str, inputs: &[&str], outputs: &[&str]) -> NodeProto {
+    let names = |names: &[&str]| names.iter().map(|name| name.to_string()).collect();
+    NodeProto {
+        op_type: op.into(),
+        input: names(inputs),
+        output: names(outputs),
+        ..Default::default()
+    }
+}
+
+/// An input or output of these sizes; of unknown rank without.
+fn value(name: &str, dtype: i32, sizes: Option<&[i64]>) -> ValueInfoProto {
+    let size = |&size: &i64| Dimension {
+        value: Some(dimension::Value::DimValue(size)),
+        ..Default::default()
+    };
+    let shape = sizes.map(|sizes| TensorShapeProto {
+        dim: sizes.iter().map(size).collect(),
+        ..Default::default()
+    });
+    let tensor = type_proto::Tensor { elem_type: dtype, shape: shape.into(), ..Default::default() };
+    let value = Some(type_proto::Value::TensorType(tensor));
+    ValueInfoProto {
+        name: name.into(),
+        type_: MessageField::some(TypeProto { value, ..Default::default() }),
+        ..Default::default()
+    }
+}
+
 /// The hint that was printed.
-fn hint(stderr: &str) -> Option<String> {
-    stderr.lines().find_map(|line| line.strip_prefix("hint: ")).map(str::to_string)
+#[track_caller]
+fn hint_of(stderr: &str) -> String {
+    let hint = stderr.lines().find_map(|line| line.strip_prefix("hint: "));
+    hint.unwrap_or_else(|| panic!("no hint: {stderr}")).to_string()
 }
 
 /// The words of a shell's command line.
@@ -356,6 +470,14 @@ fn with_model(arguments: &[String], hint: &str) -> Vec<String> {
     let mut arguments = arguments.to_vec();
     arguments[at] = name.into();
     arguments
+}
+
+/// The same again without an option and its value.
+fn without(option: &'static str) -> Follow<'static> {
+    Box::new(move |arguments, _| {
+        let at = arguments.iter().position(|a| a == option).unwrap();
+        [&arguments[..at], &arguments[at + 2..]].concat()
+    })
 }
 
 /// The same again with another value of an option.
@@ -562,7 +684,7 @@ fn every_hint_works_as_typed() {
                 &path("n5"),
             ]),
         ),
-        situation("", &macro_labels, "--target", Box::new(with_target)),
+        situation("../benchmarks/mod.rs", &macro_labels, "--target", Box::new(with_target)),
         situation(
             "model.rs",
             &["predict", RESNET, "--model", "nothing"],
@@ -620,7 +742,7 @@ fn every_hint_works_as_typed() {
         Situation {
             next: Some("the table has no latency of"),
             ..situation(
-                "",
+                "../search/evaluators/latency.rs",
                 &[
                     "search",
                     "--space",
@@ -643,28 +765,185 @@ fn every_hint_works_as_typed() {
             )
         },
         made(
-            "",
+            "../fine_tuning.rs",
             own(&of_few),
             "label more networks",
             after(|| {
                 fs::copy(&labels, &few).unwrap();
             }),
         ),
-        made("", own(&again), "start from 'gennape-", with("--model", "gennape-cifar10")),
         made(
-            "",
+            "../fine_tuning.rs",
+            own(&again),
+            "start from 'gennape-",
+            with("--model", "gennape-cifar10"),
+        ),
+        made(
+            "../onnx/error.rs",
             shrink(&lone_data, &path("with data.onnx")),
             "beside it",
             after(|| fs::write(folder.join("f_missing.data"), vec![0; 4 * (216 + 32)]).unwrap()),
         ),
     ];
-    let search = ["search", "--budget", "1", "-o", &path("un"), "--from", &unknown];
-    for arguments in [
-        &["predict", &unknown][..],
-        &["profile", &unknown],
-        &["embed", &unknown],
-        &["space", &unknown],
+
+    // What the library says.
+    let again_as = |name: &str, content: &[u8]| {
+        let path = path(name);
+        fs::write(&path, content).unwrap();
+        path
+    };
+    let replaced = |path: &str| -> Follow {
+        let (plain, path) = (plain.clone(), path.to_string());
+        after(move || {
+            fs::remove_file(&path).unwrap();
+            fs::copy(&plain, &path).unwrap();
+        })
+    };
+    let whole = fs::read(&plain).unwrap();
+    let output = || vec![value("y", 1, None)];
+    let sized: &[i64] = &[1, 4];
+    let x = || value("x", 1, Some(sized));
+    let relu = || vec![node("Relu", &["x"], &["y"])];
+    let cut = again_as("cut short.onnx", &whole[..whole.len() - 3]);
+    let headed = again_as("header.onnx", b"\x08\x08");
+    let old = GraphProto { node: relu(), input: vec![x()], output: output(), ..Default::default() };
+    let old = again_as("old.onnx", &file(old, 6));
+    let bare = GraphProto {
+        node: vec![node("Gemm", &["x", "w", "b"], &["y"])],
+        input: vec![x()],
+        output: output(),
+        ..Default::default()
+    };
+    let bare = again_as("bare.onnx", &file(bare, 17));
+    let shapeless = GraphProto {
+        node: vec![node("MatMul", &["x", "w"], &["y"])],
+        input: ["x", "w"]
+            .map(|name| ValueInfoProto { name: name.into(), ..Default::default() })
+            .into(),
+        output: output(),
+        ..Default::default()
+    };
+    let shapeless = again_as("shapeless.onnx", &file(shapeless, 17));
+    let entry = |key: &str, value: &str| StringStringEntryProto {
+        key: key.into(),
+        value: value.into(),
+        ..Default::default()
+    };
+    let target = TensorProto {
+        name: "to".into(),
+        data_type: 7,
+        dims: vec![2],
+        data_location: DataLocation::EXTERNAL.into(),
+        external_data: vec![entry("location", "to.data"), entry("length", "16")],
+        ..Default::default()
+    };
+    let reshaped = GraphProto {
+        node: vec![node("Reshape", &["x", "to"], &["y"])],
+        input: vec![x()],
+        output: output(),
+        initializer: vec![target],
+        ..Default::default()
+    };
+    let reshaped = again_as("reshaped.onnx", &file(reshaped, 17));
+    let branch = |name: &str, op: &str| AttributeProto {
+        name: name.into(),
+        type_: AttributeType::GRAPH.into(),
+        g: MessageField::some(GraphProto {
+            node: vec![node(op, &["x"], &["b"])],
+            output: vec![value("b", 1, None)],
+            ..Default::default()
+        }),
+        ..Default::default()
+    };
+    let choice = NodeProto {
+        attribute: vec![branch("then_branch", "Relu"), branch("else_branch", "Abs")],
+        ..node("If", &["c"], &["y"])
+    };
+    let partial = GraphProto {
+        node: vec![choice],
+        input: vec![x(), value("c", 9, Some(&[]))],
+        output: output(),
+        ..Default::default()
+    };
+    let partial = again_as("partial.onnx", &file(partial, 17));
+    let pipe = path("pipe.onnx");
+    assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    for (source, path, hint) in [
+        ("../onnx/error.rs", &cut, "download or export the file again"),
+        ("../onnx/wire.rs", &headed, "the file may be cut short"),
+        ("../onnx/decode.rs", &old, "with a newer opset"),
+        ("../onnx/sort.rs", &bare, "export with export_params=True"),
+        ("../onnx/inputs.rs", &shapeless, "export with export_params=True"),
+        ("../onnx/source.rs", &pipe, "copy the network into a file"),
     ] {
+        situations.push(situation(source, &["profile", path], hint, replaced(path)));
+    }
+    let other = path("other.onnx");
+    let kinds = include_str!("../../src/onnx/foreign.rs");
+    let advice = ["Some(EXPORT)", "Some(CONVERT)", "Some(DOWNLOAD)", "Some(UNPACK)", "Some(\""];
+    let advised: usize = advice.iter().map(|part| kinds.matches(part).count()).sum();
+    assert_eq!(other_files().len(), advised, "every kind of file has an example");
+    for (content, hint) in other_files() {
+        fs::write(&other, &content).unwrap();
+        let told = gennape(&["profile", &other]).fails();
+        assert!(hint_of(&told.stderr).contains(hint), "{content:?}: {}", told.stderr);
+    }
+    situations.extend([
+        situation(
+            "../onnx/error.rs",
+            &["profile", &reshaped],
+            "put it beside the model",
+            after(|| {
+                let to = [2i64, 2].map(i64::to_le_bytes);
+                fs::write(folder.join("to.data"), to.concat()).unwrap();
+            }),
+        ),
+        made(
+            "../onnx/stored.rs",
+            shrink(&partial, &path("of partial.onnx")),
+            "gennape profile",
+            instead(&["profile", &partial]),
+        ),
+        situation(
+            "../estimator/answer.rs",
+            &["predict", RESNET, "--model", &model, "--target", "cifar10"],
+            "leave --model out",
+            without("--model"),
+        ),
+        situation(
+            "../estimator/answer.rs",
+            &["predict", RESNET, "--recipe", "none"],
+            "give one of ",
+            Box::new(|arguments, hint| {
+                let name = hint.strip_prefix("give one of ").unwrap().split(',').next().unwrap();
+                with("--recipe", name)(arguments, hint)
+            }),
+        ),
+        Situation {
+            next: Some("`gennape data list`"),
+            ..situation(
+                "../benchmarks/mod.rs",
+                &["evaluate", "nasbench201"],
+                "give --data FOLDER",
+                Box::new(|arguments, _| [arguments, &own(&["--data", &empty])].concat()),
+            )
+        },
+        situation(
+            "../benchmarks/mod.rs",
+            &["evaluate", "nasbench201", "--data", &empty],
+            "`gennape data list`",
+            instead(&["data", "list"]),
+        ),
+        situation(
+            "fit.rs",
+            &["fit", "imagenet", "--data", &empty, "-o", &path("fitted")],
+            "`gennape help fit`",
+            instead(&["help", "fit"]),
+        ),
+        situation("../onnx/error.rs", &["predict", &unknown], "--allow-unknown", with_option()),
+    ]);
+    let search = ["search", "--budget", "1", "-o", &path("un"), "--from", &unknown];
+    for arguments in [&["profile", &unknown][..], &["embed", &unknown], &["space", &unknown]] {
         situations.push(situation("", arguments, "--allow-unknown", with_option()));
     }
     let cut = strs(&shrink(&unknown, &path("cut.onnx")));
@@ -682,7 +961,7 @@ fn every_hint_works_as_typed() {
         let given: Vec<&str> = arguments.iter().map(String::as_str).collect();
         let outcome = gennape(&given);
         assert_eq!(outcome.code, Some(1), "{arguments:?}: {}", outcome.stderr);
-        let hint = hint(&outcome.stderr).unwrap_or_else(|| panic!("{}", outcome.stderr));
+        let hint = hint_of(&outcome.stderr);
         assert!(hint.contains(part), "{arguments:?}: {hint}");
         let followed = follow(&arguments, &hint);
         let outcome = gennape(&followed.iter().map(String::as_str).collect::<Vec<_>>());
