@@ -160,6 +160,32 @@ def real_each() -> str:
     return "\n".join(rows)
 
 
+def latency() -> str:
+    """Latencies of networks that were left out, and how well they were estimated."""
+    rows = [
+        "| networks left out | estimated by | within ±10 % | the same, of families | mean error | the same, of families | Spearman | covered |",
+        "| --- | --- | --- | --- | --- | --- | --- | --- |",
+    ]
+    for path in sorted(ROOT.glob("models/latency-*/manifest.json")):
+        manifest = json.loads(path.read_text())
+        part = manifest["agreement"]
+        name = f"{manifest['device']['name']}, {part['networks']} networks, {part['groups']} {part['left_out']}"
+        for i, ranking in enumerate(part["rankings"]):
+            share, (low, high) = ranking["relative_error"]
+            row = [
+                name if i == 0 else "",
+                f"`{manifest['name']}`" if i == 0 else ranking["estimated_by"],
+                bracket(ranking["within_tenth"], 3),
+                f"{ranking['within_tenth_of_groups']:.3f}",
+                f"{bracket([100 * share, [100 * low, 100 * high]], 1)} %",
+                f"{100 * ranking['relative_error_of_groups']:.1f} %",
+                bracket(ranking["spearman"], 3),
+                f"{part['coverage']:.3f}" if i == 0 else "",
+            ]
+            rows.append(f"| {' | '.join(row)} |")
+    return "\n".join(rows)
+
+
 def compare() -> str:
     arguments = "compare data/examples/resnet50.onnx data/examples/convnext_tiny.onnx"
     return console(f"gennape {arguments}", output(arguments))
@@ -451,7 +477,7 @@ FIGURES = {
         "speed": speed,
         "growth": growth,
     },
-    "models/README.md": {"real": real_all, "real-each": real_each},
+    "models/README.md": {"real": real_all, "real-each": real_each, "latency": latency},
     "src/security.md": {"fuzzing": fuzzing},
 }
 

@@ -190,7 +190,7 @@ fn hash(set: &LabelSet, graphs: &[ComputationGraph]) -> String {
 }
 
 /// A number for each distinct text.
-fn numbered<'a>(texts: impl Iterator<Item = &'a str>) -> Vec<usize> {
+pub(crate) fn numbered<'a>(texts: impl Iterator<Item = &'a str>) -> Vec<usize> {
     let mut known: HashMap<&str, usize> = HashMap::new();
     texts
         .map(|text| {
@@ -527,7 +527,7 @@ impl Data {
 }
 
 /// 95 % percentile bootstrap interval over groups.
-fn bootstrap(
+pub(crate) fn bootstrap(
     truth: &[f64],
     scores: &[f64],
     groups: &[usize],
@@ -554,7 +554,7 @@ fn bootstrap(
 
 /// What 90 % of further errors are at most, families weighing the same: the conformal quantile
 /// (Vovk et al. 2005) with a weight for each error.
-fn family_quantile(errors: &[(usize, f64)]) -> f64 {
+pub(crate) fn family_quantile(errors: &[(usize, f64)]) -> f64 {
     let mut sizes: HashMap<usize, f64> = HashMap::new();
     errors.iter().for_each(|(family, _)| *sizes.entry(*family).or_default() += 1.0);
     let mut sorted = errors.to_vec();
@@ -587,7 +587,7 @@ fn log_odds(pairs: &[(f64, bool)]) -> f64 {
 }
 
 /// Coefficients of a linear regression, by the normal equations.
-fn least_squares(rows: &[Vec<f64>], values: &[f64]) -> Vec<f64> {
+pub(crate) fn least_squares(rows: &[Vec<f64>], values: &[f64]) -> Vec<f64> {
     use linfa_linalg::cholesky::SolveC;
     let width = rows.first().map_or(0, Vec::len);
     let x = Array2::from_shape_fn((rows.len(), width), |(i, k)| rows[i][k]);

@@ -38,6 +38,7 @@ pub mod fine_tuning;
 #[cfg(feature = "clustering")]
 pub mod fitting;
 pub mod graph;
+pub mod latency;
 pub mod lower;
 pub mod metrics;
 pub mod model_graph;

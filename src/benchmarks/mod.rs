@@ -7,6 +7,7 @@
 pub mod accel_nasbench;
 pub mod catalogue;
 pub mod labels;
+pub mod latency;
 pub mod metaqnn;
 pub mod nasbench101;
 pub mod nasbench201;

@@ -56,7 +56,7 @@ pub struct TargetRecipes {
 /// A recipe that is not known: what labels were trained by, in the mean.
 pub const USUAL: &str = "usual";
 
-const IMAGENET: &str = "onnx_zoo/imagenet_labels.csv";
+pub(super) const IMAGENET: &str = "onnx_zoo/imagenet_labels.csv";
 const CIFAR: &str = "cifar_zoo/labels.csv";
 
 /// Which recipes there are for ImageNet: old ones, plain ones, and two grades of strong ones.
@@ -87,12 +87,12 @@ struct CifarRow {
 }
 
 /// A row that can't be used.
-fn wrong(path: &Path, row: usize, what: impl std::fmt::Display) -> BenchmarkError {
+pub(super) fn wrong(path: &Path, row: usize, what: impl std::fmt::Display) -> BenchmarkError {
     // The header is line 1.
     BenchmarkError::Malformed { path: path.into(), reason: format!("line {}: {what}", row + 2) }
 }
 
-fn rows<T: for<'a> Deserialize<'a>>(path: &Path) -> Result<Vec<T>, BenchmarkError> {
+pub(super) fn rows<T: for<'a> Deserialize<'a>>(path: &Path) -> Result<Vec<T>, BenchmarkError> {
     const MOST: u64 = 1 << 26;
     let bytes = files::read(path, MOST)
         .map_err(|source| BenchmarkError::Unreadable { path: path.into(), source })?;

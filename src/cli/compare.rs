@@ -70,7 +70,7 @@ struct Difference {
 pub(crate) fn run(arguments: &Arguments) -> Result<(), Error> {
     let mut networks = arguments.input.read()?;
     let estimator = arguments.model.load()?;
-    let question = arguments.question.question();
+    let question = arguments.question.question()?;
     let answers = networks.answer(|graphs| {
         let answer = |graph: &ComputationGraph| match estimator.answer(&[graph], &question) {
             Ok(answers) => answers.into_iter().next().ok_or_else(|| Failure::new("no answer")),

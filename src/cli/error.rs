@@ -5,6 +5,7 @@ use crate::estimator::{LoadError, QuestionError};
 use crate::evaluation::EvaluationError;
 use crate::fault::Fault;
 use crate::fine_tuning::FineTuneError;
+use crate::latency::LatencyFitError;
 use crate::onnx::ReadError;
 use crate::search::SearchError;
 use crate::search::evaluators::LatencyError;
@@ -103,6 +104,8 @@ fn hint(error: &(dyn StdError + 'static)) -> Option<String> {
         error.hint()
     } else if let Some(error) = error.downcast_ref::<LatencyError>() {
         error.hint()
+    } else if let Some(error) = error.downcast_ref::<LatencyFitError>() {
+        error.hint()
     } else if let Some(error) = error.downcast_ref::<QuestionError>() {
         error.hint()
     } else {
@@ -190,6 +193,7 @@ from_library!(
     crate::evaluation::EvaluationError,
     crate::fine_tuning::FineTuneError,
     crate::fitting::FitError,
+    crate::latency::LatencyFitError,
     crate::lower::LowerError,
     crate::model_graph::BuildError,
     crate::search::SearchError,

@@ -3,40 +3,54 @@
 use super::error::{Error, note};
 use super::input::ReadArguments;
 use super::labels::Labels;
+use super::latency::print_agreement;
 use super::model;
 use super::output::model_folder;
 use super::progress::Stages;
 use super::stdout::{Text, print_json};
 use super::table::Table;
+use crate::benchmarks::BenchmarkError;
 use crate::encoder::default_cache;
 use crate::estimator::{FineTuning, Method, Metrics};
 use crate::fine_tuning::{self, Candidate, FineTuned, MOST, Options};
+use crate::latency::{self, Agreement, Device};
 use crate::spaces::Space;
 use clap::ValueEnum;
+use rayon::prelude::*;
 use serde::Serialize;
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
-/// Adapt a model to labels of your own.
+/// Adapt a model to labels of your own, or make one of the latencies of a device of your own.
 ///
 /// What is kept is what predicts each label best from the others: the model as it is, with its values
 /// recalibrated to the labels, a regression of the labels on what the model knows of the networks, or
 /// (in builds with the feature `train`, from 150 labels on, in minutes) the model trained further on
 /// them by gradient descent. It is fitted to all labels (of more than 1,000, to a random sample of so
 /// many).
+///
+/// With --latency the labels are milliseconds of at least 100 networks on one device, whatever it is.
+/// What operations cost there is fitted, from nothing but these.
 #[derive(Debug, clap::Args)]
 #[command(
     group(clap::ArgGroup::new("what").required(true).args(["space", "onnx_dir"])),
+    group(clap::ArgGroup::new("table").required(true).args(["labels", "latency"])),
     after_help = "Examples:\n  \
     gennape finetune --labels my.csv --space nasbench201 -o my-model\n  \
     gennape finetune --labels my.csv --onnx-dir networks/ --target top1 -o my-model\n  \
-    gennape predict --model my-model networks/\n\n\
+    gennape predict --model my-model networks/\n  \
+    gennape finetune --latency my-ms.csv --onnx-dir networks/ -o my-device\n\n\
     Labels are CSV, TSV, JSON lines (each also with .gz) or Parquet, with a column 'architecture' or \
     'onnx' and one or more columns of numbers."
 )]
 pub(crate) struct Arguments {
     /// File with the labels.
     #[arg(long, value_name = "FILE")]
-    labels: PathBuf,
+    labels: Option<PathBuf>,
+
+    /// File with latencies in milliseconds for one input, less is better.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["model", "seed", "cache"])]
+    latency: Option<PathBuf>,
 
     /// The search space of the labelled architectures.
     #[arg(long, value_parser = super::export::space_parser())]
@@ -49,7 +63,7 @@ pub(crate) struct Arguments {
     #[command(flatten)]
     read: ReadArguments,
 
-    /// Column of the labels to adapt to; higher is better [default: the only one with numbers].
+    /// Column of the labels to adapt to; of labels, higher is better [default: the only one with numbers].
     #[arg(long, value_name = "COLUMN")]
     target: Option<String>,
 
@@ -102,17 +116,82 @@ struct Measured {
     metrics: Metrics,
 }
 
+/// Parts that are left out in turn to tell how well a device is fitted.
+const PARTS: usize = 20;
+
+#[derive(Serialize)]
+struct LatencyReport<'a> {
+    schema: u32,
+    model: &'a str,
+    /// Rows in the file of latencies, usable or not.
+    rows: usize,
+    agreement: &'a Agreement,
+}
+
+/// Fits what operations cost on a device of the user's.
+fn fit_device(arguments: &Arguments, table: &Path) -> Result<(), Error> {
+    let _lock = model_folder(&arguments.output, arguments.overwrite, None)?;
+    let (space, folder) = (arguments.space, arguments.onnx_dir.as_deref());
+    let (target, read) = (arguments.target.as_deref(), arguments.read.options());
+    let labels = Labels::read(table, space, folder, target, read)?;
+    let networks = labels.networks.as_ref();
+    let name = |path: &Path| path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let stages = Stages::new(name(table));
+    let observe = |stage: &'static str, done, of| stages.reach(stage, done, of);
+    observe("building", 0, networks.len());
+    // One architecture is in one part, and neighbours in the table in different ones.
+    let mut parts: HashMap<String, usize> = HashMap::new();
+    let part = |i: usize| {
+        let next = parts.len();
+        *parts.entry(networks.class(i)).or_insert(next) % PARTS
+    };
+    let parts: Vec<usize> = (0..networks.len()).map(part).collect();
+    let measured = parts
+        .into_par_iter()
+        .enumerate()
+        .map(|(i, part)| {
+            let (graph, latency) = (networks.graph(i)?, networks.target(i));
+            Ok(latency::Measured { graph, group: format!("part {part}"), latency })
+        })
+        .collect::<Result<Vec<_>, BenchmarkError>>()?;
+    let model = name(&arguments.output);
+    let options = latency::Options {
+        device: Device { name: model.clone(), batch: None },
+        name: model,
+        command: command(arguments, table, None),
+        groups: "parts".into(),
+    };
+    let model = latency::fit(&measured, &options, &observe)?;
+    drop(stages);
+    model.save(&arguments.output)?;
+    match arguments.format {
+        Format::Table => print_agreement(&model.name, &model.agreement)?,
+        Format::Json => print_json(&LatencyReport {
+            schema: 1,
+            model: &model.name,
+            rows: labels.rows,
+            agreement: &model.agreement,
+        })?,
+    }
+    labels.complete
+}
+
 pub(crate) fn run(arguments: &Arguments) -> Result<(), Error> {
+    let table = match (&arguments.labels, &arguments.latency) {
+        (_, Some(table)) => return fit_device(arguments, table),
+        (Some(table), None) => table,
+        (None, None) => return Err(Error::user("give --labels or --latency")),
+    };
     let base = arguments.model.load()?;
     let _lock = model_folder(&arguments.output, arguments.overwrite, arguments.model.folder())?;
     let (space, folder) = (arguments.space, arguments.onnx_dir.as_deref());
     let (target, options) = (arguments.target.as_deref(), arguments.read.options());
-    let labels = Labels::read(&arguments.labels, space, folder, target, options)?;
+    let labels = Labels::read(table, space, folder, target, options)?;
     let name = |path: &Path| path.file_name().unwrap_or_default().to_string_lossy().into_owned();
     let options = Options {
         name: name(&arguments.output),
-        command: command(arguments, &base.manifest().name),
-        labels: name(&arguments.labels),
+        command: command(arguments, table, Some(&base.manifest().name)),
+        labels: name(table),
         target: labels.target,
         seed: arguments.seed,
     };
@@ -131,17 +210,18 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Error> {
 }
 
 /// The command line that repeats the run, without what depends on the machine.
-fn command(arguments: &Arguments, model: &str) -> String {
-    let Arguments { labels, space, onnx_dir, target, seed, output, .. } = arguments;
+fn command(arguments: &Arguments, table: &Path, model: Option<&str>) -> String {
+    let Arguments { space, onnx_dir, target, seed, output, .. } = arguments;
     let space = space.map_or_else(String::new, |space| format!(" --space {space}"));
     let folder = onnx_dir.as_ref();
     let folder = folder.map_or_else(String::new, |dir| format!(" --onnx-dir {}", dir.display()));
     let target = target.as_ref().map_or_else(String::new, |target| format!(" --target {target}"));
-    let (labels, output) = (labels.display(), output.display());
-    format!(
-        "gennape finetune --labels {labels}{space}{folder}{target} --model {model} --seed {seed} \
-         -o {output}"
-    )
+    let (table, output) = (table.display(), output.display());
+    let (option, model) = match model {
+        Some(model) => ("labels", format!(" --model {model} --seed {seed}")),
+        None => ("latency", String::new()),
+    };
+    format!("gennape finetune --{option} {table}{space}{folder}{target}{model} -o {output}")
 }
 
 fn print(format: Format, tuned: &FineTuned, rows: usize) -> Result<(), Error> {

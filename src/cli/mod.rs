@@ -16,6 +16,7 @@ mod finetune;
 mod fit;
 mod input;
 mod labels;
+mod latency;
 mod model;
 mod output;
 mod predict;

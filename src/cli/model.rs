@@ -3,6 +3,7 @@
 use super::error::Error;
 use crate::estimator::Estimator;
 use crate::estimator::real::RealNetworks;
+use crate::latency::LatencyModel;
 use std::path::{Path, PathBuf};
 
 /// The `--model` option.
@@ -20,9 +21,21 @@ impl ModelArguments {
         self.model.as_deref().filter(|path| path.is_dir())
     }
 
-    /// Loads the model.
+    /// The model of latencies in the folder, if that holds one.
+    pub fn latency(&self) -> Result<Option<LatencyModel>, Error> {
+        let Some(folder) = self.folder() else { return Ok(None) };
+        let about = |e| Error::from(e).about(&folder.display().to_string());
+        LatencyModel::find(folder).map_err(about)
+    }
+
+    /// Loads the model, which must be one of accuracies.
     pub fn load(&self) -> Result<Estimator, Error> {
         let Some(path) = &self.model else { return Ok(Estimator::embedded()) };
+        if self.latency()?.is_some() {
+            let name = path.display();
+            return Err(Error::user(format!("{name} is a model of latencies"))
+                .hint(format!("gennape predict --model {name}, or search by latency={name}")));
+        }
         if self.folder().is_some() {
             let about = |e| Error::from(e).about(&path.display().to_string());
             // A model of real networks answers for its targets in the default model's stead.

@@ -4,10 +4,11 @@ use super::error::{Error, Failure, note};
 use super::input::{self, Assumptions, Networks, ReadFailure};
 use super::stdout::{Csv, Text, print_json};
 use super::table::{Table, si};
-use super::{Format, model};
+use super::{Format, latency, model};
 use crate::benchmarks::Target;
 use crate::estimator::{Answer as Answered, Estimator, Expert, Neighbour, Question, Voice};
 use crate::graph::ComputationGraph;
+use crate::latency::LatencyModel;
 use clap::builder::PossibleValuesParser;
 use clap::builder::TypedValueParser;
 use serde::Serialize;
@@ -24,11 +25,15 @@ use std::collections::BTreeMap;
 /// estimate is then rounded, and of use for a rough order at best. The interval holds 90 % of networks
 /// of families that were left out. Of a network whose output does not depend on its input the
 /// accuracy is that of guessing. What is said of a network does not depend on the others.
+///
+/// Of the targets latency-…, the answer is the time for one input in milliseconds, on the device that
+/// the target names; a model that `finetune --latency` made estimates that of a device of yours.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:\n  \
     gennape predict resnet18.onnx convnext_tiny.onnx --neighbours 3\n  \
     gennape predict candidates/ --target cifar100 --format csv\n  \
-    gennape predict cells/ --one-family")]
+    gennape predict cells/ --one-family\n  \
+    gennape predict resnet18.onnx --target latency-rtx4090")]
 pub(crate) struct Arguments {
     #[command(flatten)]
     input: input::NetworkArguments,
@@ -57,7 +62,7 @@ pub(crate) struct Arguments {
 pub(crate) struct QuestionArguments {
     /// What to estimate [default: what fits a network's input and output].
     #[arg(long, value_parser = target_parser())]
-    target: Option<Target>,
+    target: Option<Asked>,
 
     /// How the networks are trained: usual, plain or, on ImageNet, strong [default: usual].
     #[arg(long, value_name = "NAME")]
@@ -71,15 +76,36 @@ pub(crate) struct QuestionArguments {
 
 impl QuestionArguments {
     /// The same for the library.
-    pub fn question(&self) -> Question {
+    pub fn question(&self) -> Result<Question, Error> {
         let Self { target, recipe, one_family } = self;
-        Question { target: *target, recipe: recipe.clone(), one_family: *one_family }
+        let target = match target {
+            None => None,
+            Some(Asked::Accuracy(target)) => Some(*target),
+            Some(Asked::Latency(name)) => {
+                let what = "how likely one network is faster than another is not estimated";
+                let hint = format!("gennape predict --target {name} estimates both latencies");
+                return Err(Error::user(what).hint(hint));
+            }
+        };
+        Ok(Question { target, recipe: recipe.clone(), one_family: *one_family })
     }
 }
 
-fn target_parser() -> impl TypedValueParser<Value = Target> {
-    PossibleValuesParser::new(Target::ALL.map(Target::name))
-        .try_map(|name| Target::from_name(&name).ok_or("no such target"))
+/// What may be estimated.
+#[derive(Debug, Clone, Copy)]
+enum Asked {
+    Accuracy(Target),
+    /// By the name of the model.
+    Latency(&'static str),
+}
+
+fn target_parser() -> impl TypedValueParser<Value = Asked> {
+    let names = Target::ALL.into_iter().map(Target::name).chain(LatencyModel::NAMES);
+    PossibleValuesParser::new(names).try_map(|name| {
+        let latency = || LatencyModel::NAMES.into_iter().find(|known| *known == name);
+        let target = Target::from_name(&name).map(Asked::Accuracy);
+        target.or_else(|| latency().map(Asked::Latency)).ok_or("no such target")
+    })
 }
 
 #[derive(Serialize)]
@@ -127,10 +153,41 @@ struct Answer<'a> {
     fingerprint: String,
 }
 
+impl Arguments {
+    /// The model of latencies that is asked, if it is one of latencies.
+    fn latency(&self) -> Result<Option<LatencyModel>, Error> {
+        let target = self.question.target;
+        let model = match (self.model.latency()?, target) {
+            (Some(model), None) => model,
+            (Some(model), Some(_)) => {
+                return Err(Error::user(format!("the model '{}' estimates latencies", model.name))
+                    .hint("leave --target out"));
+            }
+            (None, Some(Asked::Latency(name))) if self.model.model.is_some() => {
+                return Err(Error::user(format!("--model gives no {name}"))
+                    .hint("leave one of --model and --target out"));
+            }
+            (None, Some(Asked::Latency(name))) => LatencyModel::named(name)
+                .ok_or_else(|| Error::user(format!("there is no model {name}")))?,
+            (None, _) => return Ok(None),
+        };
+        let QuestionArguments { recipe, one_family, .. } = &self.question;
+        if recipe.is_some() || *one_family || self.neighbours.is_some() {
+            let what = "--recipe, --one-family and --neighbours are about accuracies";
+            return Err(Error::user(what).hint("leave them out to estimate latencies"));
+        }
+        Ok(Some(model))
+    }
+}
+
 pub(crate) fn run(arguments: &Arguments) -> Result<(), Error> {
+    if let Some(model) = arguments.latency()? {
+        let networks = arguments.input.read()?;
+        return latency::predict(&model, networks, arguments.format, arguments.explain);
+    }
     let mut networks = arguments.input.read()?;
     let estimator = arguments.model.load()?;
-    let question = arguments.question.question();
+    let question = arguments.question.question()?;
     let answered = networks.answer(|graphs| {
         let answer = |graph: &ComputationGraph| {
             let answers = estimator.answer(&[graph], &question);

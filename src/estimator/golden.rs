@@ -1,11 +1,12 @@
 //! Whether descriptors mean what they meant when a model was made.
 
+use crate::graph::ComputationGraph;
 use crate::lower::lower;
 use crate::proxies::{DESCRIPTORS, Proxies, descriptors};
 use crate::spaces::Space;
 use std::sync::LazyLock;
 
-/// Networks that [`descriptors_hash`] looks at: cells with every operation, depthwise convolutions
+/// Networks that hashes look at: cells with every operation, depthwise convolutions
 /// with gates and without.
 const GOLDEN: [(Space, &str); 3] = [
     (
@@ -15,6 +16,14 @@ const GOLDEN: [(Space, &str); 3] = [
     (Space::NasBench101, "111101010000010000111:33p13"),
     (Space::NasBenchMacro, "21012012"),
 ];
+
+/// Networks that tell whether something means what it meant when a model was made.
+pub(crate) fn golden_graphs() -> impl Iterator<Item = ComputationGraph> {
+    let graph = |(space, architecture): (Space, &str)| {
+        space.build(architecture).ok().and_then(|model| lower(&model).ok())
+    };
+    GOLDEN.into_iter().filter_map(graph)
+}
 
 /// Hash of the names of all descriptors, and of their values for a few networks: a model only fits
 /// the descriptors that it was made with, and what changes their values, anywhere from the building
@@ -26,11 +35,9 @@ pub fn descriptors_hash() -> &'static str {
             hasher.update(name.as_bytes());
             hasher.update(b"\n");
         }
-        for (space, architecture) in GOLDEN {
-            let graph = space.build(architecture).ok().and_then(|model| lower(&model).ok());
-            let values = graph.map(|g| descriptors(&g, &Proxies::new(&g)));
+        for graph in golden_graphs() {
             // The last digits may differ from machine to machine.
-            for value in values.into_iter().flatten() {
+            for value in descriptors(&graph, &Proxies::new(&graph)) {
                 hasher.update(format!("{value:.4e}\n").as_bytes());
             }
         }

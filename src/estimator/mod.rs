@@ -25,6 +25,7 @@ mod surrogate;
 pub use answer::{Answer, Expert, Neighbour, Question, QuestionError, Voice};
 pub use evaluator::{Accuracy, Statistic};
 pub use golden::descriptors_hash;
+pub(crate) use golden::golden_graphs;
 pub use manifest::{
     Comparison, Data, Epoch, FineTuning, Manifest, Measure, Method, Metrics, Recipe, Training,
 };
@@ -206,23 +207,28 @@ pub fn check_target(folder: &Path) -> Result<bool, WriteError> {
     Ok(model)
 }
 
-/// Manifest and weights of the model in `folder`.
-fn read_folder(folder: &Path) -> Result<(Vec<u8>, Vec<u8>), LoadError> {
-    let read = |name, limit| {
-        let path = folder.join(name);
-        files::read(&path, limit).map_err(|e| LoadError::Read { path, reason: e.to_string() })
-    };
-    Ok((read(MANIFEST, MAX_MANIFEST)?, read(WEIGHTS, MAX_WEIGHTS)?))
+fn read_file(folder: &Path, name: &str, limit: u64) -> Result<Vec<u8>, LoadError> {
+    let path = folder.join(name);
+    files::read(&path, limit).map_err(|e| LoadError::Read { path, reason: e.to_string() })
 }
 
-/// Makes `folder` a model folder with these files, as a whole or not at all.
-fn write_folder(folder: &Path, manifest: &[u8], weights: &[u8]) -> Result<(), WriteError> {
+/// Manifest of the model in `folder`.
+pub(crate) fn read_manifest(folder: &Path) -> Result<Vec<u8>, LoadError> {
+    read_file(folder, MANIFEST, MAX_MANIFEST)
+}
+
+/// Manifest and weights of the model in `folder`.
+fn read_folder(folder: &Path) -> Result<(Vec<u8>, Vec<u8>), LoadError> {
+    Ok((read_manifest(folder)?, read_file(folder, WEIGHTS, MAX_WEIGHTS)?))
+}
+
+/// Makes `folder` a model folder with these files, the manifest last, as a whole or not at all: a
+/// folder is a model once it has the manifest.
+pub(crate) fn write_folder(folder: &Path, content: &[(&str, &[u8])]) -> Result<(), WriteError> {
     let fail = |source| WriteError { path: folder.into(), source };
     let replaced = check_target(folder)?;
     let write = |to: &Path| {
-        // A folder is a model once it has the manifest.
-        files::write(&to.join(WEIGHTS), weights)?;
-        files::write(&to.join(MANIFEST), manifest)
+        content.iter().try_for_each(|(name, bytes)| files::write(&to.join(name), bytes))
     };
     let written = match folder.is_dir() && !replaced {
         // An empty folder may be where a file system is mounted: none can take its place.
@@ -391,7 +397,7 @@ impl Estimator {
         let fail = |source| WriteError { path: folder.into(), source };
         let mut json = serde_json::to_vec_pretty(&self.manifest).map_err(|e| fail(e.into()))?;
         json.push(b'\n');
-        write_folder(folder, &json, &self.weights)
+        write_folder(folder, &[(WEIGHTS, &self.weights), (MANIFEST, &json)])
     }
 
     /// What the model says about itself.

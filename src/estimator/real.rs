@@ -1,7 +1,7 @@
 //! Estimates of networks that people design, from labels of such.
 
 use super::golden::descriptors_hash;
-use super::{LoadError, MANIFEST, WriteError};
+use super::{LoadError, MANIFEST, WEIGHTS, WriteError};
 use crate::benchmarks::Target;
 use crate::encoder::{WeightError, WeightFile, Weights};
 use crate::predictor::{Hyperparameters, Process};
@@ -278,7 +278,7 @@ impl RealNetworks {
             path: folder.into(),
             source: std::io::Error::other(e.to_string()),
         })?;
-        super::write_folder(folder, &json, &weights)
+        super::write_folder(folder, &[(WEIGHTS, &weights), (MANIFEST, &json)])
     }
 
     /// What the model says about itself.

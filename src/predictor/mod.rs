@@ -9,6 +9,8 @@
 //! GENNAPE's own predictors (arXiv 2211.17226) are [`FuzzyHeads`], one head for each of the
 //! [`FuzzyClusters`] of embeddings, for accuracies or their [`FlopsTransform`], and an
 //! [`Ensemble`] of several predictors.
+//!
+//! Latencies are sums of non-negative parts, which [`nonnegative_least_squares`] finds.
 
 mod adaptation;
 mod calibration;
@@ -16,6 +18,7 @@ mod ensemble;
 mod flops;
 mod fuzzy;
 mod head;
+mod nonnegative;
 mod process;
 mod standard;
 mod territory;
@@ -28,6 +31,7 @@ pub use flops::{FlopsTransform, log_gflops};
 pub(crate) use fuzzy::statistics;
 pub use fuzzy::{Clustering, FuzzyClusters, FuzzyHeads};
 pub use head::Head;
+pub use nonnegative::nonnegative_least_squares;
 pub use process::{Hyperparameters, Prediction, Process, ProcessError, Rows};
 pub use standard::Standardisation;
 pub use territory::Territory;

@@ -8,6 +8,7 @@ mod exports;
 mod finetune;
 mod growth;
 mod kills;
+mod latency;
 mod malformed;
 mod operators;
 mod outputs;

@@ -4,6 +4,7 @@ use crate::cli::error::Error;
 use crate::estimator::{Accuracy, Estimator, Statistic};
 use crate::files::{self, Bounded};
 use crate::graph::ComputationGraph;
+use crate::latency::LatencyModel;
 use crate::search::evaluators::{Command, LatencyTable};
 use crate::search::{Bound, Direction, EvaluationError, Evaluator, Network, Problem};
 use serde::{Deserialize, Serialize};
@@ -25,7 +26,7 @@ pub(super) enum Measure {
     Activations,
     PeakMemory,
     Depth,
-    /// A CSV table.
+    /// A device, a model folder or a CSV table.
     Latency(String),
     /// A model folder.
     Model(String),
@@ -69,6 +70,8 @@ pub(super) const HELP: &str = "Measures:\n  \
     the ends of its 90 % interval\n  \
     distance         distance from what the model was made from; 1 is the border\n  \
     parameters, macs, activations, peak-memory (bytes of feature maps), depth\n  \
+    latency=DEVICE   estimated milliseconds on i7-12700h or rtx4090, or on a device of yours: the\n                   \
+    folder that `gennape finetune --latency` made\n  \
     latency=FILE     sum over a CSV table: the columns of `gennape profile --format csv` and latency\n  \
     model=DIR        what a model fine-tuned to labels of yours estimates\n  \
     cmd:COMMAND      the number that a shell command prints; {onnx} stands for the network's file\n\n\
@@ -95,8 +98,8 @@ impl FromStr for Measure {
         let names: Vec<&str> = NAMED.iter().map(|(name, _)| *name).collect();
         let names = names.join(", ");
         Err(format!(
-            "there is no measure '{text}'; there are {names}, latency=FILE, model=DIR and \
-             cmd:COMMAND"
+            "there is no measure '{text}'; there are {names}, latency=DEVICE, latency=FILE, model=DIR \
+             and cmd:COMMAND"
         ))
     }
 }
@@ -333,8 +336,20 @@ fn evaluator<'a>(
         Measure::Activations => Box::new(|graph: &Graph| graph.activations() as f64),
         Measure::PeakMemory => Box::new(|graph: &Graph| graph.peak_memory() as f64),
         Measure::Depth => Box::new(|graph: &Graph| graph.depth() as f64),
-        Measure::Latency(file) => {
-            let file = files::open(Path::new(file)).map_err(|e| about(e.into()))?;
+        Measure::Latency(text) => {
+            if let Some(model) = LatencyModel::named(&format!("latency-{text}")) {
+                return Ok(Boxed(Box::new(model)));
+            }
+            let path = Path::new(text);
+            if path.is_dir() {
+                let model = LatencyModel::load(path).map_err(|e| about(e.into()))?;
+                return Ok(Boxed(Box::new(model)));
+            }
+            let file = files::open(path).map_err(|e| {
+                let names = LatencyModel::NAMES.map(|name| name.trim_start_matches("latency-"));
+                let names = names.join(", ");
+                about(Error::from(e)).hint(format!("give one of {names}, a folder or a table"))
+            })?;
             let file = Bounded::new(file, MOST_LATENCIES);
             Box::new(LatencyTable::read(file).map_err(|e| about(e.into()))?)
         }

@@ -1,0 +1,224 @@
+//! What commands say of latencies.
+
+use super::Format;
+use super::error::{Error, Failure, note};
+use super::input::{self, Assumptions, Networks, ReadFailure};
+use super::stdout::{Csv, Text, print_json};
+use super::table::{Table, si};
+use crate::graph::ComputationGraph;
+use crate::latency::{Agreement, Device, LatencyEstimate, LatencyModel, Ranking, Unit};
+use serde::Serialize;
+
+/// Classes of work that `--explain` names.
+const EXPLAINED: usize = 8;
+
+#[derive(Serialize)]
+struct Report<'a> {
+    schema: u32,
+    model: &'a str,
+    device: &'a Device,
+    results: Vec<NetworkReport<'a>>,
+    errors: &'a [ReadFailure],
+}
+
+#[derive(Serialize)]
+struct NetworkReport<'a> {
+    #[serde(flatten)]
+    answer: &'a Answer<'a>,
+    /// Operations that no measured network had.
+    unknown_operations: &'a [&'static str],
+    /// Where the time goes, in the same unit.
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    parts: &'a [(&'static str, f64)],
+    #[serde(flatten)]
+    assumptions: Assumptions,
+}
+
+/// One network's line; its fields are the columns of the CSV too.
+#[derive(Serialize)]
+struct Answer<'a> {
+    path: &'a str,
+    target: &'a str,
+    /// For one input.
+    latency: f64,
+    unit: Unit,
+    interval: [f64; 2],
+    /// Position by latency, the fastest first, from 1.
+    rank: usize,
+    in_distribution: bool,
+    parameters: u64,
+    macs: u64,
+    nodes: usize,
+    unknown_operators: usize,
+    fingerprint: String,
+}
+
+/// Says how long networks take on the model's device.
+pub(super) fn predict(
+    model: &LatencyModel,
+    mut networks: Networks,
+    format: Format,
+    explain: bool,
+) -> Result<(), Error> {
+    let estimates = networks.answer(|graphs| {
+        let estimate = |graph: &ComputationGraph| match model.estimate(graph) {
+            known if known.interval.iter().all(|x| x.is_finite()) => Ok(known),
+            _ => Err(Failure::new("the model's estimate of it is not a finite number")),
+        };
+        graphs.iter().map(estimate).collect()
+    });
+    let mut order: Vec<usize> = (0..estimates.len()).collect();
+    order.sort_by(|&a, &b| estimates[a].latency.total_cmp(&estimates[b].latency));
+    let mut ranks = vec![0; order.len()];
+    order.iter().enumerate().for_each(|(place, &i)| ranks[i] = place + 1);
+    let answer =
+        |((path, graph), (estimate, rank)): ((_, &ComputationGraph), (&LatencyEstimate, _))| {
+            Answer {
+                path,
+                target: &model.name,
+                latency: rounded(estimate.latency),
+                unit: model.unit,
+                interval: estimate.interval.map(rounded),
+                rank,
+                in_distribution: estimate.in_distribution,
+                parameters: graph.parameters(),
+                macs: graph.macs(),
+                nodes: graph.len(),
+                unknown_operators: input::unknown_operators(graph),
+                fingerprint: graph.fingerprint().to_string(),
+            }
+        };
+    let answers: Vec<Answer> =
+        networks.iter().zip(estimates.iter().zip(ranks)).map(answer).collect();
+    match format {
+        Format::Json => {
+            let known = answers.iter().zip(&estimates).zip(&networks.remarks);
+            let results = known.map(|((answer, estimate), remarks)| NetworkReport {
+                answer,
+                unknown_operations: &estimate.unknown,
+                parts: if explain { &estimate.parts } else { &[] },
+                assumptions: Assumptions::new(remarks),
+            });
+            print_json(&Report {
+                schema: 2,
+                model: &model.name,
+                device: &model.device,
+                results: results.collect(),
+                errors: &networks.failed,
+            })?;
+        }
+        Format::Csv => print_csv(&answers)?,
+        Format::Table if answers.is_empty() => {}
+        Format::Table => {
+            print_table(&answers, &order, &model.device)?;
+            if explain {
+                print_parts(&answers, &estimates)?;
+            }
+        }
+    }
+    note_outside(&answers, &estimates);
+    networks.status()
+}
+
+/// Four significant digits: what lies beyond means nothing.
+fn rounded(value: f64) -> f64 {
+    format!("{value:.3e}").parse().unwrap_or(value)
+}
+
+/// Says which networks no measured one vouches for.
+fn note_outside(answers: &[Answer], estimates: &[LatencyEstimate]) {
+    let outside: Vec<_> =
+        answers.iter().zip(estimates).filter(|(_, e)| !e.in_distribution).collect();
+    let [(first, estimate), others @ ..] = outside.as_slice() else { return };
+    let why = match estimate.unknown.as_slice() {
+        [] => "its latency is far from all that was measured".to_string(),
+        unknown => format!("no measured network has {}", unknown.join(", ")),
+    };
+    let others = match others.len() {
+        0 => String::new(),
+        n => format!(" ({n} more are outside too)"),
+    };
+    note(&format!("{}: outside what was measured: {why}{others}", first.path));
+}
+
+fn print_table(answers: &[Answer], order: &[usize], device: &Device) -> Result<(), Error> {
+    let mut table =
+        Table::new(&["network", "ms", "90 % interval", "rank", "parameters", "MACs", "<"]);
+    for answer in order.iter().map(|&i| &answers[i]) {
+        let [low, high] = answer.interval;
+        table.row([
+            answer.path.to_string(),
+            answer.latency.to_string(),
+            format!("{low} – {high}"),
+            answer.rank.to_string(),
+            si(answer.parameters),
+            si(answer.macs),
+            if answer.in_distribution { "inside".into() } else { "outside".into() },
+        ]);
+    }
+    let mut out = Text::stdout();
+    table.print(&mut out)?;
+    let batch = match device.batch {
+        Some(1) => " at a time".to_string(),
+        Some(most) => format!(" of as many at once as are fastest, up to {most}"),
+        None => String::new(),
+    };
+    out.line(&format!("milliseconds for one input{batch}, on {}", device.name))?;
+    out.flush()
+}
+
+fn print_parts(answers: &[Answer], estimates: &[LatencyEstimate]) -> Result<(), Error> {
+    let mut out = Text::stdout();
+    for (answer, estimate) in answers.iter().zip(estimates) {
+        out.line("")?;
+        out.line(answer.path)?;
+        for &(class, part) in estimate.parts.iter().take(EXPLAINED) {
+            let share = 100.0 * part / estimate.latency;
+            out.line(&format!("  {share:4.1} %, {} ms: {class}", rounded(part)))?;
+        }
+    }
+    out.flush()
+}
+
+fn print_csv(answers: &[Answer]) -> Result<(), Error> {
+    let mut out = Csv::stdout();
+    out.row([
+        "path",
+        "target",
+        "latency",
+        "unit",
+        "interval_low",
+        "interval_high",
+        "rank",
+        "in_distribution",
+        "parameters",
+        "macs",
+        "nodes",
+        "unknown_operators",
+        "fingerprint",
+    ])?;
+    for answer in answers {
+        out.row(answer)?;
+    }
+    out.flush()
+}
+
+/// How well networks that were left out were estimated.
+pub(super) fn print_agreement(name: &str, agreement: &Agreement) -> Result<(), Error> {
+    let mut table = Table::new(&["estimated by", "within ±10 %", "mean error", "Spearman"]);
+    for ranking in &agreement.rankings {
+        let Ranking { estimated_by, within_tenth, relative_error, spearman, .. } = ranking;
+        table.row([
+            estimated_by.clone(),
+            format!("{:.3}", within_tenth.0),
+            format!("{:.1} %", 100.0 * relative_error.0),
+            format!("{:.3}", spearman.0),
+        ]);
+    }
+    let Agreement { left_out, groups, networks, coverage, .. } = agreement;
+    let mut out = Text::stdout();
+    out.line(&format!("{name}: {networks} networks, {groups} {left_out} left out in turn:"))?;
+    table.print(&mut out)?;
+    out.line(&format!("the 90 % interval holds {:.1} % of them", 100.0 * coverage))?;
+    out.flush()
+}
