@@ -83,7 +83,8 @@ impl QuestionArguments {
             Some(Asked::Accuracy(target)) => Some(*target),
             Some(Asked::Latency(name)) => {
                 let what = "how likely one network is faster than another is not estimated";
-                let hint = format!("gennape predict --target {name} estimates both latencies");
+                let hint =
+                    format!("`gennape predict --target {name} FILE FILE` estimates both latencies");
                 return Err(Error::user(what).hint(hint));
             }
         };

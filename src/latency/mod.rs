@@ -13,9 +13,11 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+#[cfg(feature = "clustering")]
 mod fit;
 mod work;
 
+#[cfg(feature = "clustering")]
 pub use fit::{LEAST, LatencyFitError, Measured, Options, fit};
 pub use work::{Work, work};
 

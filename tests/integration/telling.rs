@@ -598,6 +598,22 @@ fn every_hint_works_as_typed() {
     let mut again = finetune.clone();
     *again.last_mut().unwrap() = &tuned_again;
     again.extend(["--model", &model]);
+    let [device, milliseconds, few_ms, no_ms] =
+        ["device", "ms.csv", "few ms.csv", "no ms.csv"].map(path);
+    fs::create_dir(&device).unwrap();
+    fs::copy("models/latency-rtx4090/manifest.json", folder.join("device/manifest.json")).unwrap();
+    let digits =
+        |i: u32| (0..8).map(|k| (50 * i / 3u32.pow(k) % 3).to_string()).collect::<String>();
+    let table_of = |count: u32, first: u32| {
+        let rows = (0..count).map(|i| format!("{},{}\n", digits(i), first + i));
+        "architecture,ms\n".to_string() + &rows.collect::<String>()
+    };
+    fs::write(&milliseconds, table_of(110, 1)).unwrap();
+    fs::write(&few_ms, table_of(20, 1)).unwrap();
+    fs::write(&no_ms, table_of(110, 0)).unwrap();
+    let of_device = |table: &str, out: &str| {
+        own(&["finetune", "--space", "nasbench_macro", "--latency", table, "-o", out])
+    };
     let lone_data = path("lone_data.onnx");
     fs::copy("tests/fixtures/cases/f_missing.onnx", &lone_data).unwrap();
 
@@ -939,6 +955,64 @@ fn every_hint_works_as_typed() {
             &["fit", "imagenet", "--data", &empty, "-o", &path("fitted")],
             "`gennape help fit`",
             instead(&["help", "fit"]),
+        ),
+        situation(
+            "predict.rs",
+            &["compare", RESNET, RESNET, "--target", "latency-rtx4090"],
+            "gennape predict --target latency-rtx4090",
+            instead(&["predict", "--target", "latency-rtx4090", RESNET, RESNET]),
+        ),
+        situation(
+            "predict.rs",
+            &["predict", RESNET, "--model", &device, "--target", "cifar10"],
+            "leave --target out",
+            without("--target"),
+        ),
+        situation(
+            "predict.rs",
+            &["predict", RESNET, "--model", "gennape-nb101", "--target", "latency-rtx4090"],
+            "leave one of --model and --target out",
+            without("--model"),
+        ),
+        situation(
+            "predict.rs",
+            &["predict", RESNET, "--target", "latency-rtx4090", "--recipe", "plain"],
+            "leave them out",
+            without("--recipe"),
+        ),
+        situation(
+            "model.rs",
+            &["embed", RESNET, "--model", &device],
+            "gennape predict --model",
+            instead(&["predict", RESNET, "--model", &device]),
+        ),
+        situation(
+            "search/measures.rs",
+            &[
+                "search",
+                "--space",
+                "nasbench_macro",
+                "--objective",
+                "latency=rtx4080",
+                "--budget",
+                "1",
+                "-o",
+                &path("n7"),
+            ],
+            "give one of i7-12700h, rtx4090",
+            with("--objective", "latency=rtx4090"),
+        ),
+        made(
+            "../latency/fit.rs",
+            of_device(&few_ms, &path("few device")),
+            "measure 100 networks or more",
+            with("--latency", &milliseconds),
+        ),
+        made(
+            "../latency/fit.rs",
+            of_device(&no_ms, &path("no device")),
+            "give milliseconds",
+            after(|| fs::write(&no_ms, table_of(110, 1)).unwrap()),
         ),
         situation("../onnx/error.rs", &["predict", &unknown], "--allow-unknown", with_option()),
     ]);
