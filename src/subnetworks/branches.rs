@@ -21,6 +21,7 @@ pub struct Branch {
 /// The branches of each sum or product, of which one at most can go.
 pub(super) fn find(graph: &ModelGraph, live: &[bool], channels: &Channels) -> Vec<Vec<Branch>> {
     let needs = Needs::new(graph);
+    let reached = reached(graph);
     let mut found = Vec::new();
     for (index, node) in graph.nodes().iter().enumerate().filter(|(i, _)| live[*i]) {
         let (Some([a, b]), &[Some(result)]) = (operands(node), node.outputs.as_slice()) else {
@@ -31,7 +32,7 @@ pub(super) fn find(graph: &ModelGraph, live: &[bool], channels: &Channels) -> Ve
             let (nodes, trained) = needs.alone(index, operand);
             let fits = trained
                 && !graph.value(tensor).is_constant()
-                && !kept.is_constant()
+                && reached[instead.index()]
                 && kept.shape == made.shape
                 && kept.dtype == made.dtype
                 && channels.same(instead, result);
@@ -43,6 +44,19 @@ pub(super) fn find(graph: &ModelGraph, live: &[bool], channels: &Channels) -> Ve
         }
     }
     found
+}
+
+/// Of each tensor, whether the network's input has a part in it. What is computed from constants alone,
+/// such as a table of positions that is too large to be folded, can't take the place of what is not.
+fn reached(graph: &ModelGraph) -> Vec<bool> {
+    let mut reached = vec![false; graph.values().len()];
+    graph.inputs().iter().for_each(|id| reached[id.index()] = true);
+    for node in graph.nodes() {
+        if node.inputs.iter().flatten().any(|id| reached[id.index()]) {
+            node.outputs.iter().flatten().for_each(|id| reached[id.index()] = true);
+        }
+    }
+    reached
 }
 
 /// The operands of a sum or product of two different tensors.

@@ -413,6 +413,24 @@ fn what_takes_its_shape_when_it_runs_is_not_cut() {
     }
 }
 
+/// What is computed from stored numbers alone can't take the place of what the input has a part in.
+#[test]
+fn the_input_is_never_left_out() {
+    let mut net = Net::new();
+    let x = net.input(&[1, 8, 16]);
+    let features = net.linear(x, 16);
+    let table = net.0.weight(&[1, 8, 16]);
+    let scale = net.0.weight(&[16]);
+    let positions = net.plain(OpType::LayerNormalization, &[table, scale]);
+    let sum = net.plain(OpType::Add, &[features, positions]);
+    let last = net.linear(sum, 4);
+    let space = net.space(last);
+    let left_out: Vec<ValueId> = space.branches().map(|branch| branch.tensor).collect();
+    assert!(!left_out.contains(&features), "{left_out:?}");
+    let smallest = space.build(&space.smallest()).unwrap();
+    assert!(lower(&smallest).unwrap().depends_on_input());
+}
+
 /// The nodes of a branch, by cutting it off in networks of random shape.
 #[test]
 fn a_branch_has_the_nodes_that_nothing_else_needs() {
