@@ -158,7 +158,8 @@ fn a_model_of_real_networks_can_be_fitted() {
         return;
     }
     let model = folder("fit").join("mine").to_str().unwrap().to_string();
-    let arguments = ["fit", "cifar", "-o", &model];
+    let data = data.to_str().unwrap();
+    let arguments = ["fit", "cifar", "--data", data, "-o", &model];
     let table = gennape(&arguments).succeeds().stdout;
     assert!(table.contains("superfamilies") && table.contains("parameters"), "{table}");
     let manifest: Value =
