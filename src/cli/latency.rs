@@ -131,7 +131,7 @@ fn note_outside(answers: &[Answer], estimates: &[LatencyEstimate]) {
         answers.iter().zip(estimates).filter(|(_, e)| !e.in_distribution).collect();
     let [(first, estimate), others @ ..] = outside.as_slice() else { return };
     let why = match estimate.unknown.as_slice() {
-        [] => "its latency is far from all that was measured".to_string(),
+        [] => "its latency or its images are far from all that was measured".to_string(),
         unknown => format!("no measured network has {}", unknown.join(", ")),
     };
     let others = match others.len() {

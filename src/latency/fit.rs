@@ -184,6 +184,7 @@ pub fn fit(
         let predicted = data.left_out(groups, line, |i, c| Array1::from(row(i)).dot(c).exp());
         rankings.push(data.ranking(name, &predicted));
     }
+    let sides = || measured.iter().flat_map(|m| super::sides(&m.graph));
     let extreme = |f: fn(f64, f64) -> f64| data.latencies.iter().copied().reduce(f).unwrap_or(1.0);
     Ok(LatencyModel {
         schema: SCHEMA,
@@ -196,6 +197,7 @@ pub fn fit(
         device: options.device.clone(),
         unit: Unit::Milliseconds,
         measured: [extreme(f64::min), extreme(f64::max)],
+        images: [sides().min().unwrap_or(0), sides().max().unwrap_or(0)],
         fused_attention,
         half_width,
         half_width_outside,

@@ -32,9 +32,10 @@ use std::path::Path;
 use std::sync::LazyLock;
 
 /// Version of the format of these models.
-pub const SCHEMA: u32 = 1;
+pub const SCHEMA: u32 = 2;
 
-/// How often more or less than anything measured a latency may be before nothing vouches for it.
+/// How often more or less than anything measured a latency or an image's side may be before nothing
+/// vouches for it.
 const BEYOND: f64 = 2.0;
 
 /// Whose time it is.
@@ -69,6 +70,8 @@ pub struct LatencyModel {
     pub unit: Unit,
     /// Least and most that was measured.
     pub measured: [f64; 2],
+    /// Shortest and longest side of the images that measured networks took; 0 where one took none.
+    pub images: [u64; 2],
     /// Whether attention counts as one kernel; chosen by what was left out.
     pub fused_attention: bool,
     /// Half the width of the 90 % interval of the logarithm of a latency: for groups that were left
@@ -143,7 +146,7 @@ pub struct LatencyEstimate {
     /// Operations that no measured network had; what they take counts as what all others take in the
     /// mean.
     pub unknown: Vec<&'static str>,
-    /// Whether there are none, and the latency is none that is far from all that was measured.
+    /// Whether there are none, and neither latency nor images are far from all that was measured.
     pub in_distribution: bool,
     /// Milliseconds by class of operation, the most first.
     pub parts: Vec<(&'static str, f64)>,
@@ -208,7 +211,9 @@ impl LatencyModel {
         let widths = [model.half_width, model.half_width_outside];
         let [least, most] = model.measured;
         let sound = coefficients.chain(widths).all(|x| x.is_finite() && x >= 0.0);
-        if !(sound && 0.0 < least && least <= most && most.is_finite()) {
+        let [smallest, largest] = model.images;
+        let ranges = 0.0 < least && least <= most && most.is_finite() && smallest <= largest;
+        if !(sound && ranges) {
             return Err(LoadError::Manifest("what it says of latencies makes no sense".into()));
         }
         Ok(model)
@@ -236,7 +241,11 @@ impl LatencyModel {
         let unknown: BTreeSet<&'static str> =
             operations(graph).filter(|operation| !self.operations.contains(*operation)).collect();
         let [least, most] = self.measured;
-        let near = (least / BEYOND..=most * BEYOND).contains(&latency);
+        let images = self.images.map(|side| side as f64);
+        let near = (least / BEYOND..=most * BEYOND).contains(&latency)
+            && sides(graph)
+                .iter()
+                .all(|&side| (images[0] / BEYOND..=images[1] * BEYOND).contains(&(side as f64)));
         let in_distribution = near && unknown.is_empty();
         let half = match in_distribution {
             true => self.half_width,
@@ -253,6 +262,11 @@ impl LatencyModel {
             parts,
         }
     }
+}
+
+/// Sides of the images that a network takes; 0 if it takes none.
+fn sides(graph: &ComputationGraph) -> [u64; 2] {
+    graph.image().unwrap_or_default()
 }
 
 impl Evaluator for LatencyModel {

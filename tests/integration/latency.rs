@@ -79,6 +79,19 @@ fn an_answer_names_unit_device_batch_and_where_the_time_goes() {
     assert_eq!(alone["latency"], json["results"][1]["latency"]);
 }
 
+/// Nothing vouches for what small images take where none were measured.
+#[test]
+fn images_of_other_sizes_are_outside() {
+    let (cell, large) = (example("nasbench201_best"), example("resnet50"));
+    for target in ["latency-rtx4090", "latency-i7-12700h"] {
+        let found = results(&["predict", &cell, &large, "--target", target]);
+        let inside = |i: usize| found[i]["in_distribution"].as_bool().unwrap();
+        assert!(!inside(0) && inside(1), "{found:?}");
+        let told = gennape(&["predict", &cell, "--target", target]).stderr;
+        assert!(told.contains("images are far from"), "{told}");
+    }
+}
+
 #[test]
 fn what_does_not_go_with_latencies_is_refused() {
     let network = example("resnet18");
@@ -157,7 +170,7 @@ fn a_device_of_ones_own_is_fitted_asked_and_searched_by() {
     let broken = folder.join("broken");
     fs::create_dir(&broken).unwrap();
     for (old, new) in
-        [("\"schema\": 1", "\"schema\": 9"), ("\"half_width\": ", "\"half_width\": -")]
+        [("\"schema\": 2", "\"schema\": 9"), ("\"half_width\": ", "\"half_width\": -")]
     {
         assert!(manifest.contains(old));
         fs::write(broken.join("manifest.json"), manifest.replace(old, new)).unwrap();
