@@ -13,6 +13,7 @@ mod op_type;
 mod plain;
 mod remark;
 mod tensor;
+mod views;
 
 pub(crate) use attribute::Kind;
 pub use attribute::{Attribute, Attributes, ints};
@@ -21,6 +22,7 @@ pub use builder::{BuildError, Builder};
 pub use op_type::OpType;
 pub use remark::{Remark, RemarkKind};
 pub use tensor::{DataType, DisplayShape, Shape, TensorData};
+pub(crate) use views::Views;
 
 use smallvec::SmallVec;
 use std::sync::Arc;

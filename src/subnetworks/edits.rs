@@ -7,7 +7,9 @@
 
 use super::plan::{Built, Keeping, Plan, Source, is_known};
 use super::{Activation, SuperNetwork};
-use crate::model_graph::{Constant, ModelGraph, Node, OpType, TensorData, Value, ValueId, infer};
+use crate::model_graph::{
+    Constant, ModelGraph, Node, OpType, TensorData, Value, ValueId, Views, infer,
+};
 use crate::onnx::{Content, Cut, Edits, More, NodeEdit, Operand, Replacement, cut_shape};
 use hashbrown::{HashMap, HashSet};
 use smallvec::SmallVec;
@@ -41,6 +43,7 @@ pub(super) fn edits(space: &SuperNetwork, plan: &Plan, units: &[bool], built: &B
         uses: BTreeMap::new(),
         edits,
     };
+    let views = Views::new(graph);
     let mut became = vec![None; graph.nodes().len()];
     built.nodes.iter().for_each(|&(index, new)| became[index] = Some(new));
     let live = graph.nodes().iter().enumerate().filter(|(i, _)| needed.nodes[*i]);
@@ -54,7 +57,7 @@ pub(super) fn edits(space: &SuperNetwork, plan: &Plan, units: &[bool], built: &B
             let x = plan.resolve(operand);
             compared.edits.nodes.entry(index).or_default().operator =
                 Some(Replacement { op, gate, x });
-        } else if is_known(graph, node) {
+        } else if is_known(graph, &views, node) {
             compared.computed(index, node, &mut keeping);
         } else if let Some(new) = became[index] {
             compared.node(index, node, &built.graph, &built.graph.nodes()[new.index()]);
@@ -199,6 +202,8 @@ impl Comparison<'_> {
                     };
                     self.used(before, content, index, input);
                 }
+                // A view of a weight is one still.
+                Some(_) if wanted.producer.is_some() => {}
                 Some((before, value)) if value.producer.is_some() && value.data().is_some() => {
                     let now = self.computed.changed.get(&before).unwrap_or(value);
                     if now.data() == wanted.data() && now.shape == wanted.shape {

@@ -7,7 +7,7 @@ use super::{Channels, SuperNetwork};
 use crate::model_graph::infer::{self, layout};
 use crate::model_graph::{
     Attribute, Attributes, BuildError, Builder, DataType, ModelGraph, Node, NodeId, OpType, Shape,
-    TensorData, Value, ValueId, ints,
+    TensorData, Value, ValueId, Views, ints,
 };
 use crate::onnx::{Cut, cut_data, cut_shape};
 use hashbrown::HashMap;
@@ -192,9 +192,10 @@ pub(super) fn build(
         rebuild.new[id.index()] = Some(new);
     }
     let live = plan.needed(graph).nodes;
+    let views = Views::new(graph);
     for (index, node) in graph.nodes().iter().enumerate().filter(|(i, _)| live[*i]) {
         // Constants whose elements are known are written down where they are used.
-        if !is_known(graph, node) {
+        if !is_known(graph, &views, node) {
             rebuild.node(index, node)?;
         }
     }
@@ -206,9 +207,14 @@ pub(super) fn build(
     Ok(Built { graph: builder.finish(), sources, cuts, nodes })
 }
 
-/// Whether the elements of all that a node computes are known.
-pub(super) fn is_known(graph: &ModelGraph, node: &Node) -> bool {
-    node.outputs.iter().flatten().all(|id| graph.value(*id).data().is_some())
+/// Whether the elements of all that a node computes are known, and none is a view of a weight: that
+/// would be a weight of its own without the node.
+pub(super) fn is_known(graph: &ModelGraph, views: &Views, node: &Node) -> bool {
+    node.outputs.iter().flatten().all(|&id| {
+        let value = graph.value(id);
+        let view = value.dtype.is_float() && views.elements_of(id) != id;
+        value.data().is_some() && !view
+    })
 }
 
 impl Rebuild<'_> {

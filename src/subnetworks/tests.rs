@@ -321,6 +321,56 @@ fn a_mutation_changes_one_thing_and_the_whole_is_the_network() {
     }
 }
 
+/// A table that is an embedding and, read in another way, the output's weight.
+#[test]
+fn a_weight_that_is_read_twice_is_one_in_a_sub_network_too() {
+    let (words, width) = (10, 8);
+    type View = fn(&mut Net, ValueId) -> ValueId;
+    let views: [View; 3] = [
+        |net, table| net.transpose(table, &[1, 0]),
+        |net, table| {
+            let table = net.reshape(table, &[10, 8, 1]);
+            let table = net.transpose(table, &[1, 0, 2]);
+            net.reshape(table, &[8, 10])
+        },
+        |net, table| {
+            let half = Attributes::new().with("to", Attribute::Int(10));
+            let table = net.node(OpType::Cast, half, &[table]);
+            let single = Attributes::new().with("to", Attribute::Int(1));
+            let table = net.node(OpType::Cast, single, &[table]);
+            net.transpose(table, &[1, 0])
+        },
+    ];
+    let folder = tempfile::tempdir().unwrap();
+    let (whole, small) = (folder.path().join("whole.onnx"), folder.path().join("small.onnx"));
+    for view in views {
+        let mut net = Net::new();
+        let ids = net.0.input("ids", DataType::Int64, &[1, 5]);
+        let table = net.0.weight(&[words, width]);
+        let x = net.plain(OpType::Gather, &[table, ids]);
+        let x = net.plain(OpType::Tanh, &[x]);
+        let head = view(&mut net, table);
+        let y = net.plain(OpType::MatMul, &[x, head]);
+        net.0.output(y);
+        let file = std::fs::File::create(&whole).unwrap();
+        onnx::write(&net.0.finish(), file, onnx::Weights::Random { seed: 4 }).unwrap();
+        // So few elements are known when they are read.
+        let (graph, mut file) = Original::open(&whole, &onnx::ReadOptions::default()).unwrap();
+        assert!(graph.value(graph.nodes()[0].inputs[0].unwrap()).data().is_some());
+        assert_eq!(lower(&graph).unwrap().parameters(), (words * width) as u64);
+
+        let space = SuperNetwork::new(graph);
+        let sub = space.parse("c0=1/2").unwrap();
+        let built = lower(&space.build(&sub).unwrap()).unwrap();
+        assert_eq!(built.parameters(), (words * width / 2) as u64);
+        let out = std::fs::File::create(&small).unwrap();
+        space.shrink(&sub, &mut file, out, None).unwrap();
+        let written = lower(&onnx::read(&small, &onnx::ReadOptions::default()).unwrap()).unwrap();
+        assert_eq!(written.parameters(), built.parameters());
+        assert_eq!(written.fingerprint(), built.fingerprint());
+    }
+}
+
 /// Two convolutions of which the second has more weights than an import keeps.
 #[test]
 fn the_strongest_channels_keep_their_weights() {

@@ -14,10 +14,9 @@ mod weights;
 use super::axes::{Axes, AxesMap, Role, extent};
 use super::draft::{Draft, Index, Node as Draftee, Op};
 use crate::graph::{Extent, Operation};
-use crate::model_graph::{ModelGraph, Node, OpType, Origin, Value, ValueId};
+use crate::model_graph::{ModelGraph, Node, OpType, Origin, Value, ValueId, Views};
 use hashbrown::HashMap;
 use smallvec::{SmallVec, smallvec};
-use weights::Views;
 
 /// The draft of `graph`, before any rule has run.
 pub(super) fn draft(graph: &ModelGraph) -> Draft {
@@ -55,7 +54,7 @@ pub(super) fn draft(graph: &ModelGraph) -> Draft {
 struct Drafter<'a> {
     graph: &'a ModelGraph,
     axes: AxesMap,
-    views: Views<'a>,
+    views: Views,
     draft: Draft,
     /// The node that computes each value; `None` for constants.
     source: Vec<Option<Index>>,

@@ -1,7 +1,6 @@
-//! Which constant inputs are weights, and which stored tensor they are.
+//! Which constant inputs are weights.
 
-use crate::model_graph::{ModelGraph, OpType, ValueId};
-use hashbrown::HashSet;
+use crate::model_graph::OpType;
 
 /// Where an operator reads weights.
 pub(super) struct Places {
@@ -39,51 +38,4 @@ pub(super) fn places(op: &OpType) -> Option<Places> {
         _ => return None,
     };
     Some(Places { weights, learned })
-}
-
-/// Which constants are views or parts of which stored tensor.
-pub(super) struct Views<'a> {
-    graph: &'a ModelGraph,
-    /// Constants that rows are picked from.
-    tables: HashSet<ValueId>,
-}
-
-impl<'a> Views<'a> {
-    pub fn new(graph: &'a ModelGraph) -> Self {
-        let gathers = graph.nodes().iter().filter(|n| n.op == OpType::Gather);
-        let tables = gathers.filter_map(|n| *n.inputs.first()?);
-        Self { graph, tables: tables.filter(|&id| graph.value(id).is_constant()).collect() }
-    }
-
-    /// The stored tensor that a constant is a view or a part of; itself if it is computed otherwise.
-    pub fn stored(&self, mut id: ValueId) -> ValueId {
-        while let Some((from, _)) = self.viewed(id).filter(|(_, tied)| *tied) {
-            id = from;
-        }
-        id
-    }
-
-    /// The stored tensor whose elements a constant has, be it one of several that are equal.
-    pub fn elements_of(&self, mut id: ValueId) -> ValueId {
-        while let Some((from, _)) = self.viewed(id) {
-            id = from;
-        }
-        id
-    }
-
-    /// What a constant is a view of, and whether the two are one and the same weight.
-    fn viewed(&self, id: ValueId) -> Option<(ValueId, bool)> {
-        use OpType::*;
-        let producer = self.graph.value(id).producer?;
-        let node = self.graph.nodes()[producer.index()].plain();
-        let from = (*node.inputs.first()?)?;
-        match node.op {
-            Cast | CastLike | Dropout | Reshape | Flatten | Squeeze | Unsqueeze | Transpose
-            | Split | Slice | Gather | QuantizeLinear | DequantizeLinear => Some((from, true)),
-            // PyTorch lets tensors of equal elements be one behind an Identity: those that are
-            // still ones or zeros, which count each, and tied ones, which are embeddings.
-            Identity => Some((from, self.tables.contains(&id) || self.tables.contains(&from))),
-            _ => None,
-        }
-    }
 }
