@@ -35,6 +35,9 @@ const COMMANDS: [&str; 4] = [FLOOR, "predict", "space", "shrink"];
 /// This program itself, which decodes the file and no more.
 const FLOOR: &str = "decode";
 
+/// As many for all sizes: the least of more is lower.
+const RUNS: usize = 3;
+
 /// Start-up takes a few milliseconds.
 const FITTED_SECONDS: f64 = 0.1;
 
@@ -173,11 +176,10 @@ fn peak_megabytes(child: &Child) -> Option<f64> {
     Some(kilobytes * 1024.0 / 1e6)
 }
 
-/// The least of some runs, which are few for large networks.
-fn measure(command: &str, file: &Path, nodes: usize) -> Result<Taken, Box<dyn Error>> {
-    let runs = (1_000_000 / nodes.max(1)).clamp(2, 5);
+/// The least of [`RUNS`] runs.
+fn measure(command: &str, file: &Path) -> Result<Taken, Box<dyn Error>> {
     let first = run(command, file)?;
-    (1..runs).try_fold(first, |least, _| Ok(least.least(run(command, file)?)))
+    (1..RUNS).try_fold(first, |least, _| Ok(least.least(run(command, file)?)))
 }
 
 fn main() -> Result<(), Box<dyn Error>> {
@@ -196,13 +198,13 @@ fn main() -> Result<(), Box<dyn Error>> {
         for nodes in SIZES {
             let file = folder.join(format!("{nodes}.onnx"));
             write(&shape.network(nodes), File::create(&file)?, Weights::Stripped)?;
-            files.push((nodes, file));
+            files.push(file);
         }
-        let bytes = fs::metadata(&files[SIZES.len() - 1].1)?.len();
+        let bytes = fs::metadata(&files[SIZES.len() - 1])?.len();
         for command in COMMANDS {
             let mut measured = Vec::new();
-            for (nodes, file) in &files {
-                measured.push(measure(command, file, *nodes)?);
+            for file in &files {
+                measured.push(measure(command, file)?);
             }
             let all = |of: fn(&Taken) -> f64| measured.iter().map(of).collect::<Vec<f64>>();
             let fitted: Vec<bool> =
