@@ -25,7 +25,7 @@ use crate::estimator::{
     LoadError, MANIFEST, WriteError, golden_graphs, read_manifest, write_folder,
 };
 use crate::graph::{ComputationGraph, Operation};
-use crate::search::{EvaluationError, Evaluator, Network};
+use crate::search::{Direction, EvaluationError, Evaluator, Network};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -269,9 +269,31 @@ fn sides(graph: &ComputationGraph) -> [u64; 2] {
     graph.image().unwrap_or_default()
 }
 
-impl Evaluator for LatencyModel {
+impl LatencyEstimate {
+    /// The latency as far as it can be relied on where it is to be made this: what is estimated of a
+    /// network like those that were measured, and the worse end of the interval of any other.
+    pub fn reliable(&self, direction: Direction) -> f64 {
+        match (self.in_distribution, direction) {
+            (true, _) => self.latency,
+            (false, Direction::Minimise) => self.interval[1],
+            (false, Direction::Maximise) => self.interval[0],
+        }
+    }
+}
+
+/// The measure of a search: the [reliable](LatencyEstimate::reliable) latency.
+#[derive(Debug, Clone)]
+pub struct ReliableLatency {
+    /// Whose estimates they are.
+    pub model: LatencyModel,
+    /// What latencies are to be made.
+    pub direction: Direction,
+}
+
+impl Evaluator for ReliableLatency {
     fn evaluate(&self, networks: &[Network]) -> Result<Vec<f64>, EvaluationError> {
-        Ok(networks.iter().map(|network| self.estimate(&network.graph).latency).collect())
+        let of = |network: &Network| self.model.estimate(&network.graph).reliable(self.direction);
+        Ok(networks.iter().map(of).collect())
     }
 }
 

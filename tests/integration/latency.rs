@@ -204,7 +204,20 @@ fn a_device_of_ones_own_is_fitted_asked_and_searched_by() {
     for member in report["front"].as_array().unwrap() {
         let estimate = member["measures"]["latency=rtx4090"].as_f64().unwrap();
         assert!(estimate <= 0.8 * whole, "{member}");
+        let latency = &member["latencies"]["latency=rtx4090"];
+        assert_eq!(latency["in_distribution"], true, "{member}");
+        assert_eq!(latency["latency"], estimate);
     }
+    // No network of images so small was measured: a search goes by what they may take at worst.
+    let report = search(&space, "foreign", "latency=rtx4090", "parameters>=0");
+    for member in report["front"].as_array().unwrap() {
+        let latency = &member["latencies"]["latency=rtx4090"];
+        assert_eq!(latency["in_distribution"], false, "{member}");
+        assert_eq!(latency["interval"][1], member["measures"]["latency=rtx4090"]);
+        assert!(latency["latency"].as_f64() < latency["interval"][1].as_f64());
+    }
+    let html = fs::read_to_string(folder.join("foreign/report.html")).unwrap();
+    assert!(html.contains("are unlike those that were measured"));
 }
 
 #[test]

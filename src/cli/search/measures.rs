@@ -4,10 +4,11 @@ use crate::cli::error::Error;
 use crate::estimator::{Accuracy, Estimator, Statistic};
 use crate::files::{self, Bounded};
 use crate::graph::ComputationGraph;
-use crate::latency::LatencyModel;
+use crate::latency::{LatencyModel, ReliableLatency};
 use crate::search::evaluators::{Command, LatencyTable};
 use crate::search::{Bound, Direction, EvaluationError, Evaluator, Network, Problem};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 use std::fmt::{self, Display};
 use std::path::Path;
 use std::str::FromStr;
@@ -71,7 +72,8 @@ pub(super) const HELP: &str = "Measures:\n  \
     distance         distance from what the model was made from; 1 is the border\n  \
     parameters, macs, activations, peak-memory (bytes of feature maps), depth\n  \
     latency=DEVICE   estimated milliseconds on i7-12700h or rtx4090, or on a device of yours: the\n                   \
-    folder that `gennape finetune --latency` made\n  \
+    folder that `gennape finetune --latency` made; of networks unlike those that were\n                   \
+    measured the worse end of the 90 % interval\n  \
     latency=FILE     sum over a CSV table: the columns of `gennape profile --format csv` and latency\n  \
     model=DIR        what a model fine-tuned to labels of yours estimates\n  \
     cmd:COMMAND      the number that a shell command prints; {onnx} stands for the network's file\n\n\
@@ -316,6 +318,32 @@ impl Evaluator for Owned {
     }
 }
 
+/// The model of latencies that `latency=TEXT` names, if that is no table.
+fn latency_model(text: &str) -> Result<Option<LatencyModel>, Error> {
+    let path = Path::new(text);
+    match LatencyModel::named(&format!("latency-{text}")) {
+        None if path.is_dir() => Ok(Some(LatencyModel::load(path)?)),
+        named => Ok(named),
+    }
+}
+
+/// The models of latencies that are measures here, by the measure's name.
+pub(super) fn latency_models(
+    objectives: &[Objective],
+    constraints: &[Constraint],
+) -> Result<BTreeMap<String, LatencyModel>, Error> {
+    let measures = objectives.iter().map(|o| &o.measure);
+    let mut models = BTreeMap::new();
+    for measure in measures.chain(constraints.iter().map(|c| &c.measure)) {
+        if let Measure::Latency(text) = measure
+            && let Some(model) = latency_model(text).map_err(|e| e.about(&measure.to_string()))?
+        {
+            models.insert(measure.to_string(), model);
+        }
+    }
+    Ok(models)
+}
+
 /// The evaluator of a measure that is to be made this.
 fn evaluator<'a>(
     measure: &Measure,
@@ -337,13 +365,9 @@ fn evaluator<'a>(
         Measure::PeakMemory => Box::new(|graph: &Graph| graph.peak_memory() as f64),
         Measure::Depth => Box::new(|graph: &Graph| graph.depth() as f64),
         Measure::Latency(text) => {
-            if let Some(model) = LatencyModel::named(&format!("latency-{text}")) {
-                return Ok(Boxed(Box::new(model)));
-            }
             let path = Path::new(text);
-            if path.is_dir() {
-                let model = LatencyModel::load(path).map_err(|e| about(e.into()))?;
-                return Ok(Boxed(Box::new(model)));
+            if let Some(model) = latency_model(text).map_err(about)? {
+                return Ok(Boxed(Box::new(ReliableLatency { model, direction })));
             }
             let file = files::open(path).map_err(|e| {
                 let names = LatencyModel::NAMES.map(|name| name.trim_start_matches("latency-"));

@@ -8,6 +8,7 @@ use super::error::{Error, Failure, note};
 use super::export;
 use super::export::space_parser;
 use super::input::{self, ReadArguments};
+use super::latency::rounded;
 use super::model::ModelArguments;
 use super::output::Target;
 use super::progress::Progress;
@@ -15,6 +16,7 @@ use super::stdout::{Text, json, print_json};
 use super::table::{Table, si};
 use crate::estimator::{Estimator, Expert, Question};
 use crate::graph::ComputationGraph;
+use crate::latency::LatencyEstimate;
 use crate::lower::lower;
 use crate::model_graph::ModelGraph;
 use crate::onnx::{Original, ReadOptions, Weights};
@@ -34,7 +36,7 @@ use clap::ValueEnum;
 use folder::{Folder, Settings, Source};
 use measures::{Constraint, ESTIMATE, Measure, Objective};
 use serde::{Deserialize, Serialize};
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::path::PathBuf;
 use std::process;
 use std::sync::Arc;
@@ -337,6 +339,26 @@ struct Member {
     /// What the model says of it, if a measure is an estimate.
     #[serde(skip_serializing_if = "Option::is_none")]
     estimate: Option<Estimated>,
+    /// What models of latencies say of it, by measure.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    latencies: BTreeMap<String, Latency>,
+}
+
+/// What a model of latencies says of a network.
+#[derive(Serialize)]
+struct Latency {
+    /// Milliseconds.
+    latency: f64,
+    /// 90 %.
+    interval: [f64; 2],
+    in_distribution: bool,
+}
+
+impl From<LatencyEstimate> for Latency {
+    fn from(estimate: LatencyEstimate) -> Self {
+        let LatencyEstimate { latency, interval, in_distribution, .. } = estimate;
+        Self { latency, interval, in_distribution }
+    }
 }
 
 /// What the model says of a network.
@@ -494,6 +516,7 @@ where
         arguments: &Arguments,
     ) -> Result<(), Error> {
         let front = record.front();
+        let latency_models = measures::latency_models(&settings.objectives, &settings.constraints)?;
         let digits = front.len().to_string().len();
         let (mut members, mut drawn) = (Vec::new(), Vec::new());
         folder.replace_front(|networks| {
@@ -519,6 +542,10 @@ where
                         })
                         .collect(),
                     estimate: Estimated::of(problem, evaluated),
+                    latencies: latency_models
+                        .iter()
+                        .map(|(name, model)| (name.clone(), model.estimate(&graph).into()))
+                        .collect(),
                 });
                 drawn.push(graph);
             }
@@ -618,6 +645,9 @@ impl Front<'_> {
         let percent = estimator.manifest().fine_tuning.is_none();
         let row = |member: &Member| {
             let measure = |name: &&str| match (*name, member.measures.get(*name)) {
+                (name, Some(_)) if member.latencies.contains_key(name) => {
+                    member.latencies[name].cell()
+                }
                 ("parameters", _) => si(member.parameters),
                 ("macs", _) => si(member.macs),
                 (name, Some(value)) if !percent && name.starts_with("accuracy") => {
@@ -642,6 +672,23 @@ impl Front<'_> {
 
     /// What the estimates are about, whose they are, and what they are worth.
     fn remarks(&self) -> Vec<String> {
+        let mut remarks = self.remarks_on_accuracy();
+        let names: BTreeSet<&String> = self.front.iter().flat_map(|m| m.latencies.keys()).collect();
+        for name in names {
+            let inside = |m: &&Member| m.latencies.get(name).is_some_and(|l| l.in_distribution);
+            let outside = self.front.len() - self.front.iter().filter(inside).count();
+            if outside > 0 {
+                remarks.push(format!(
+                    "{name}: {outside} of {} networks are unlike those that were measured; the \
+                     search went by the worse end of their 90 % interval",
+                    self.front.len()
+                ));
+            }
+        }
+        remarks
+    }
+
+    fn remarks_on_accuracy(&self) -> Vec<String> {
         let Some(Estimates { target, voices, .. }) = &self.estimates else { return Vec::new() };
         let speaker = |s: &Speaker| {
             let of = match (s.networks, self.front.len()) {
@@ -662,6 +709,16 @@ impl Front<'_> {
             ));
         }
         remarks
+    }
+}
+
+impl Latency {
+    /// As people read it.
+    fn cell(&self) -> String {
+        let Self { latency, interval: [low, high], in_distribution } = self;
+        let side = if *in_distribution { "" } else { ", outside" };
+        let [latency, low, high] = [latency, low, high].map(|x| rounded(*x));
+        format!("{latency} ({low} – {high}{side}) ms")
     }
 }
 
