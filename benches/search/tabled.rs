@@ -3,10 +3,10 @@
 use gennape::estimator::Estimator;
 use gennape::graph::{ComputationGraph, Fingerprint};
 use gennape::lower::lower;
-use gennape::model_graph::{Attributes, BuildError, Builder, DataType, ModelGraph, OpType};
+use gennape::model_graph::{Attributes, Builder, DataType, ModelGraph, OpType};
 use gennape::proxies::{MEASURES, Proxies};
 use gennape::search::algorithms::Surrogate;
-use gennape::search::{EvaluationError, Evaluator, Network, SearchSpace};
+use gennape::search::{CandidateError, EvaluationError, Evaluator, Network, SearchSpace};
 use gennape::spaces::Architecture;
 use ndarray::Array2;
 use rand::RngCore;
@@ -136,7 +136,7 @@ impl<A: Architecture> SearchSpace for Tabled<'_, A> {
         a.crossover(b, rng)
     }
 
-    fn build(&self, candidate: &A) -> Result<ModelGraph, BuildError> {
+    fn build(&self, candidate: &A) -> Result<ModelGraph, CandidateError> {
         let mut builder = Builder::new("stand-in", 17);
         let x = builder.input("input", DataType::Float, &[1, self.class(candidate) + 1, 1, 1]);
         let y = builder.node(OpType::Relu, Attributes::new(), &[x])?;

@@ -6,17 +6,16 @@
 //! ```
 //! use gennape::graph::ComputationGraph;
 //! use gennape::search::algorithms::Evolution;
-//! use gennape::search::{Architectures, Limits, Next, Problem, Start, search};
-//! use gennape::spaces::nasbench_macro::Network;
+//! use gennape::search::{Limits, Next, Problem, Start, search};
+//! use gennape::spaces::Space;
 //!
 //! let problem = Problem::new()
 //!     .maximise("depth", |graph: &ComputationGraph| graph.depth() as f64)
 //!     .minimise("MACs", |graph: &ComputationGraph| graph.macs() as f64);
-//! let space = Architectures::<Network>::default();
 //! let limits = Limits { budget: 50, seed: 0 };
 //! let mut evolution = Evolution::default();
 //! let mut observe = |_: &[_]| Next::Continue;
-//! let record = search(&space, &problem, &mut evolution, limits, Start::default(), &mut observe)?;
+//! let record = search(&Space::NasBenchMacro, &problem, &mut evolution, limits, Start::default(), &mut observe)?;
 //! for network in record.front() {
 //!     println!("{}: {:?}", network.candidate, network.values);
 //! }
@@ -35,7 +34,7 @@ pub use problem::{Bound, Direction, EvaluationError, Evaluator, Interrupted, Net
 pub use run::{
     Algorithm, Evaluated, Limits, Next, Observer, Record, SearchError, Spent, Start, Stop, search,
 };
-pub use space::{Architectures, SearchSpace};
+pub use space::{CandidateError, SearchSpace};
 
 #[cfg(test)]
 mod tests;

@@ -2,11 +2,10 @@
 
 use super::pareto::{self, Fitness};
 use super::problem::{EvaluationError, Interrupted, Network, Problem};
-use super::space::SearchSpace;
+use super::space::{CandidateError, SearchSpace};
 use crate::fault::{Fault, contain};
 use crate::graph::Fingerprint;
 use crate::lower::{LowerError, lower};
-use crate::model_graph::BuildError;
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 use rayon::prelude::*;
@@ -119,7 +118,7 @@ pub enum SearchError {
         /// The candidate.
         architecture: String,
         /// Why not.
-        source: BuildError,
+        source: CandidateError,
     },
     /// A candidate has no computation graph.
     #[error("{architecture}: {source}")]

@@ -3,13 +3,16 @@
 use crate::fault::contain;
 use crate::graph::ComputationGraph;
 use crate::lower::lower;
-use crate::model_graph::{BuildError, ModelGraph};
-use crate::spaces::Architecture;
+use crate::model_graph::ModelGraph;
+use crate::spaces::Space;
 use crate::subnetworks::{SubNetwork, SuperNetwork};
 use rand::RngCore;
+use std::error::Error;
 use std::fmt::Display;
 use std::hash::Hash;
-use std::marker::PhantomData;
+
+/// Why a candidate is no network.
+pub type CandidateError = Box<dyn Error + Send + Sync>;
 
 /// A set of networks with a neighbourhood.
 pub trait SearchSpace: Sync {
@@ -33,8 +36,8 @@ pub trait SearchSpace: Sync {
     /// The candidate as a network.
     ///
     /// # Errors
-    /// When the space is at fault: every candidate is a network.
-    fn build(&self, candidate: &Self::Candidate) -> Result<ModelGraph, BuildError>;
+    /// When the space is at fault: every candidate that it makes is a network.
+    fn build(&self, candidate: &Self::Candidate) -> Result<ModelGraph, CandidateError>;
 
     /// The candidate's computation graph; `None` when it has none.
     fn graph(&self, candidate: &Self::Candidate) -> Option<ComputationGraph> {
@@ -50,41 +53,33 @@ pub trait SearchSpace: Sync {
     fn decide(&self, choices: &[usize]) -> Option<Self::Candidate>;
 }
 
-/// All architectures of one type as a search space.
-#[derive(Debug, Clone, Copy)]
-pub struct Architectures<A>(PhantomData<A>);
+/// Architectures by their text. A text that is no architecture of the space, which only comes in with
+/// what a search [starts](super::Start) from, has no neighbour but itself, and can't be built.
+impl SearchSpace for Space {
+    type Candidate = String;
 
-impl<A> Default for Architectures<A> {
-    fn default() -> Self {
-        Self(PhantomData)
-    }
-}
-
-impl<A: Architecture> SearchSpace for Architectures<A> {
-    type Candidate = A;
-
-    fn sample(&self, rng: &mut dyn RngCore) -> A {
-        A::sample(rng)
+    fn sample(&self, rng: &mut dyn RngCore) -> String {
+        Space::sample(*self, rng)
     }
 
-    fn mutate(&self, candidate: &A, rng: &mut dyn RngCore) -> A {
-        candidate.mutate(rng)
+    fn mutate(&self, candidate: &String, rng: &mut dyn RngCore) -> String {
+        Space::mutate(*self, candidate, rng).unwrap_or_else(|_| candidate.clone())
     }
 
-    fn crossover(&self, a: &A, b: &A, rng: &mut dyn RngCore) -> A {
-        a.crossover(b, rng)
+    fn crossover(&self, a: &String, b: &String, rng: &mut dyn RngCore) -> String {
+        Space::crossover(*self, a, b, rng).unwrap_or_else(|_| a.clone())
     }
 
-    fn build(&self, candidate: &A) -> Result<ModelGraph, BuildError> {
-        Ok(candidate.build())
+    fn build(&self, candidate: &String) -> Result<ModelGraph, CandidateError> {
+        Ok(Space::build(*self, candidate)?)
     }
 
     fn decisions(&self) -> Vec<usize> {
-        A::decisions()
+        Space::decisions(*self)
     }
 
-    fn decide(&self, choices: &[usize]) -> Option<A> {
-        A::decide(choices)
+    fn decide(&self, choices: &[usize]) -> Option<String> {
+        Space::decide(*self, choices)
     }
 }
 
@@ -103,8 +98,8 @@ impl SearchSpace for SuperNetwork {
         self.crossover(a, b, rng)
     }
 
-    fn build(&self, candidate: &SubNetwork) -> Result<ModelGraph, BuildError> {
-        self.build(candidate)
+    fn build(&self, candidate: &SubNetwork) -> Result<ModelGraph, CandidateError> {
+        Ok(self.build(candidate)?)
     }
 
     fn decisions(&self) -> Vec<usize> {

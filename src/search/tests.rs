@@ -6,16 +6,14 @@ use super::algorithms::{
 };
 use super::toy::{Candidate, Toy};
 use super::{
-    Algorithm, Architectures, Evaluated, Limits, Next, Problem, Record, SearchSpace, Start, Stop,
+    Algorithm, CandidateError, Evaluated, Limits, Next, Problem, Record, SearchSpace, Start, Stop,
     pareto, search,
 };
 use crate::graph::ComputationGraph;
 use crate::lower::lower;
-use crate::model_graph::{
-    Attributes, BuildError, Builder, DataType, ModelGraph, OpType, TensorData,
-};
+use crate::model_graph::{Attributes, Builder, DataType, ModelGraph, OpType, TensorData};
 use crate::spaces::nasbench_macro::{Block, Network};
-use crate::spaces::{Architecture, nasbench101, two_path};
+use crate::spaces::{Architecture, Space};
 use ndarray::Array2;
 use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -145,7 +143,7 @@ fn algorithms_find_the_front_of_a_real_space() {
 
     let worst = |objective: usize| all.iter().map(|p| p[objective]).fold(f64::MIN, f64::max);
     let reference = [worst(0), worst(1)];
-    let space = Architectures::<Network>::default();
+    let space = Space::NasBenchMacro;
     let share = |name: &str| {
         let problem = Problem::new()
             .maximise("MACs", |graph: &ComputationGraph| graph.macs() as f64)
@@ -189,10 +187,9 @@ fn attentive_sampling_covers_all_costs_and_attends_to_what_it_is_told() {
 
 #[test]
 fn policy_gradient_wants_a_fixed_number_of_decisions() {
-    let two_path = Architectures::<two_path::Network>::default();
-    assert!(PolicyGradient::new(&two_path).is_err());
+    assert!(PolicyGradient::new(&Space::TwoPath).is_err());
     // Where most choices make up no cell.
-    let cells = Architectures::<nasbench101::Cell>::default();
+    let cells = Space::NasBench101;
     let problem = Problem::new().minimise("depth", |graph: &ComputationGraph| graph.depth() as f64);
     let mut policy = PolicyGradient::new(&cells).unwrap();
     let record = run(&cells, &problem, &mut policy, Limits { budget: 40, seed: 0 });
@@ -361,7 +358,7 @@ impl SearchSpace for Faulty {
         Toy.crossover(a, b, rng)
     }
 
-    fn build(&self, candidate: &Candidate) -> Result<ModelGraph, BuildError> {
+    fn build(&self, candidate: &Candidate) -> Result<ModelGraph, CandidateError> {
         assert!(candidate.0[0] != 3, "a fault of the space");
         if candidate.0[0] != 2 {
             return Toy.build(candidate);
@@ -420,7 +417,7 @@ fn a_fault_costs_one_candidate_and_who_guesses_is_on_no_front() {
         fn crossover(&self, a: &Candidate, _: &Candidate, _: &mut dyn rand::RngCore) -> Candidate {
             *a
         }
-        fn build(&self, _: &Candidate) -> Result<ModelGraph, BuildError> {
+        fn build(&self, _: &Candidate) -> Result<ModelGraph, CandidateError> {
             panic!("nothing works")
         }
         fn decisions(&self) -> Vec<usize> {

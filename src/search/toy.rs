@@ -1,8 +1,8 @@
 //! A small space for tests, whose optimum and front are known by enumeration.
 
 use crate::graph::ComputationGraph;
-use crate::model_graph::{Attributes, BuildError, Builder, DataType, ModelGraph, OpType};
-use crate::search::SearchSpace;
+use crate::model_graph::{Attributes, Builder, DataType, ModelGraph, OpType};
+use crate::search::{CandidateError, SearchSpace};
 use rand::{Rng, RngCore};
 use std::fmt;
 
@@ -72,7 +72,7 @@ impl SearchSpace for Toy {
         Candidate(std::array::from_fn(|i| if rng.gen_bool(0.5) { a.0[i] } else { b.0[i] }))
     }
 
-    fn build(&self, candidate: &Candidate) -> Result<ModelGraph, BuildError> {
+    fn build(&self, candidate: &Candidate) -> Result<ModelGraph, CandidateError> {
         let mut builder = Builder::new(candidate.to_string(), 17);
         let input = builder.input("input", DataType::Float, &[1, 1]);
         let weight = builder.weight(&[1, 1 + candidate.number()]);

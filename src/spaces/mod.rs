@@ -176,6 +176,60 @@ impl Space {
         with_architecture!(self, A => A::sample(rng).to_string())
     }
 
+    /// The text that the architecture of a text has: one that a space understands may be written in
+    /// several ways.
+    ///
+    /// # Errors
+    /// When the text is not an architecture of this space.
+    pub fn text(self, architecture: &str) -> Result<String, ParseError> {
+        with_architecture!(self, A => Ok(architecture.parse::<A>()?.to_string()))
+    }
+
+    /// [`Architecture::mutate`], from text to text.
+    ///
+    /// # Errors
+    /// When the text is not an architecture of this space.
+    pub fn mutate<R: Rng + ?Sized>(
+        self,
+        architecture: &str,
+        rng: &mut R,
+    ) -> Result<String, ParseError> {
+        with_architecture!(self, A => Ok(architecture.parse::<A>()?.mutate(rng).to_string()))
+    }
+
+    /// [`Architecture::crossover`], from text to text.
+    ///
+    /// # Errors
+    /// When one of the texts is not an architecture of this space.
+    pub fn crossover<R: Rng + ?Sized>(
+        self,
+        a: &str,
+        b: &str,
+        rng: &mut R,
+    ) -> Result<String, ParseError> {
+        with_architecture!(self, A => {
+            Ok(a.parse::<A>()?.crossover(&b.parse()?, rng).to_string())
+        })
+    }
+
+    /// [`Architecture::canonical`] of what `architecture` describes.
+    ///
+    /// # Errors
+    /// When the text is not an architecture of this space.
+    pub fn canonical(self, architecture: &str) -> Result<String, ParseError> {
+        with_architecture!(self, A => Ok(architecture.parse::<A>()?.canonical()))
+    }
+
+    /// [`Architecture::decisions`].
+    pub fn decisions(self) -> Vec<usize> {
+        with_architecture!(self, A => A::decisions())
+    }
+
+    /// [`Architecture::decide`], as text.
+    pub fn decide(self, choices: &[usize]) -> Option<String> {
+        with_architecture!(self, A => A::decide(choices).map(|a| a.to_string()))
+    }
+
     /// [`Architecture::size`].
     pub fn size(self) -> Option<u128> {
         with_architecture!(self, A => A::size())
@@ -311,6 +365,28 @@ mod tests {
         assert!((2..12).any(|seed| draw(seed) != draw(1)));
     }
 
+    /// Text for text, the space draws, mutates, crosses over and decides as its type does.
+    fn says_in_words_what_types_do<A: Architecture>() {
+        let (mut words, mut types) = (ChaCha8Rng::seed_from_u64(11), ChaCha8Rng::seed_from_u64(11));
+        let mut typed = A::sample(&mut types);
+        let mut text = A::SPACE.sample(&mut words);
+        for _ in 0..20 {
+            assert_eq!(text, typed.to_string());
+            assert_eq!(A::SPACE.text(&text).as_ref(), Ok(&text));
+            assert_eq!(A::SPACE.canonical(&text), Ok(typed.canonical()));
+            let mutant = A::SPACE.mutate(&text, &mut words).unwrap();
+            let typed_mutant = typed.mutate(&mut types);
+            text = A::SPACE.crossover(&text, &mutant, &mut words).unwrap();
+            typed = typed.crossover(&typed_mutant, &mut types);
+        }
+        let options = A::SPACE.decisions();
+        assert_eq!(options, A::decisions());
+        let zeros = vec![0; options.len()];
+        assert_eq!(A::SPACE.decide(&zeros), A::decide(&zeros).map(|a| a.to_string()));
+        assert!(A::SPACE.mutate("?", &mut words).is_err());
+        assert!(A::SPACE.crossover(&text, "?", &mut words).is_err());
+    }
+
     /// Decisions make up architectures, and nothing else does; all of them where these are few.
     fn decides<A: Architecture>(rng: &mut ChaCha8Rng) {
         let options = A::decisions();
@@ -356,6 +432,7 @@ mod tests {
             with_architecture!(space, A => {
                 assert_eq!(A::SPACE, space);
                 keeps_its_promises::<A>();
+                says_in_words_what_types_do::<A>();
             });
         }
     }

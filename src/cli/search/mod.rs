@@ -26,10 +26,10 @@ use crate::search::algorithms::{
 use crate::search::evaluators::interrupt_commands;
 use crate::search::report::{self, Listing};
 use crate::search::{
-    Algorithm, Architectures, Direction, Evaluated, Limits, Next, Problem, Record, SearchSpace,
-    Start, Stop, search,
+    Algorithm, Direction, Evaluated, Limits, Next, Problem, Record, SearchSpace, Start, Stop,
+    search,
 };
-use crate::spaces::{Architecture, Space, with_architecture};
+use crate::spaces::Space;
 use crate::subnetworks::{SubNetwork, SuperNetwork};
 use crate::text::quoted;
 use clap::ValueEnum;
@@ -207,14 +207,11 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Error> {
     }
     let name = settings.space.as_deref().unwrap_or_default();
     let space: Space = name.parse().map_err(|e| Error::user(format!("{e}")))?;
-    with_architecture!(space, A => {
-        let parse = |text: &str| Ok(text.parse::<A>()?);
-        let write = |candidate: &A, out: Target| {
-            export::write(&candidate.build(), out, Weights::Random { seed: settings.seed })
-        };
-        let space = &Architectures::<A>::default();
-        Job { space, parse: &parse, write: &write }.run(arguments, &settings, &estimator)
-    })
+    let parse = |text: &str| Ok(space.text(text)?);
+    let write = |candidate: &String, out: Target| {
+        export::write(&space.build(candidate)?, out, Weights::Random { seed: settings.seed })
+    };
+    Job { space: &space, parse: &parse, write: &write }.run(arguments, &settings, &estimator)
 }
 
 /// Searches the sub-networks of a network.
