@@ -1,7 +1,7 @@
 //! A user's own labels: tables with an architecture or an ONNX file and measurements a row.
 //!
 //! Files are CSV (`.csv`, `.tsv`, also with `.gz`), JSON lines (`.jsonl`, `.ndjson`, also with
-//! `.gz`) or Parquet (`.parquet`). They have a column [`ARCHITECTURE`] in a search space's own
+//! `.gz`) or, with the feature `parquet`, Parquet (`.parquet`). They have a column [`ARCHITECTURE`] in a search space's own
 //! notation, or [`ONNX`] with paths, and any number of others, of which one is the target.
 //! This is also the project's own format for labelled sets.
 //!
@@ -10,6 +10,9 @@
 //!
 //! A row that cannot be used becomes a [`RowError`] and is never lost silently; a file that cannot
 //! be read is a [`BenchmarkError`].
+
+#[cfg(feature = "parquet")]
+mod parquet;
 
 use super::{BenchmarkError, Labelled, Networks};
 use crate::fault::{Fault, contain};
@@ -21,13 +24,10 @@ use crate::onnx::{self, ReadOptions};
 use crate::spaces::{Architecture, Space, with_architecture};
 use csv::{ByteRecord, StringRecord};
 use flate2::read::MultiGzDecoder;
-use parquet::file::reader::{FileReader, SerializedFileReader};
-use parquet::record::Field;
 use rayon::prelude::*;
 use serde_json::Value;
 use std::collections::{HashMap, HashSet};
 use std::fmt::Display;
-use std::fs::File;
 use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 
@@ -145,8 +145,13 @@ impl LabelTable {
             Some("csv") => Self::read_csv(open()?, path, b','),
             Some("tsv") => Self::read_csv(open()?, path, b'\t'),
             Some("jsonl" | "ndjson") => Self::read_json_lines(open()?, path),
+            #[cfg(feature = "parquet")]
             Some("parquet") if !zipped => {
                 Self::read_parquet(files::open(path).map_err(unreadable)?, path)
+            }
+            #[cfg(not(feature = "parquet"))]
+            Some("parquet") if !zipped => {
+                Err(malformed(path, "this build does not read Parquet files"))
             }
             _ => Err(malformed(
                 path,
@@ -324,41 +329,6 @@ impl LabelTable {
             true => Err(malformed(path, "it is empty")),
             false => Ok(table),
         }
-    }
-
-    fn read_parquet(file: File, path: &Path) -> Result<Self, BenchmarkError> {
-        // The reader panics over some of the wrong numbers that a damaged file can hold.
-        contain(|| Self::parse_parquet(file, path))
-            .unwrap_or_else(|_| Err(malformed(path, "it is a damaged Parquet file")))
-    }
-
-    fn parse_parquet(file: File, path: &Path) -> Result<Self, BenchmarkError> {
-        let failed = |e| malformed(path, format!("not a Parquet file that can be read: {e}"));
-        let mut table = Self::empty(path, "row");
-        let reader = SerializedFileReader::new(file).map_err(failed)?;
-        // As the file says itself; that a page holds more than that, only unpacking shows.
-        let groups = reader.metadata().row_groups().iter();
-        let unpacked = groups.fold(0i64, |sum, group| sum.saturating_add(group.total_byte_size()));
-        if !(0..=MOST_BYTES as i64).contains(&unpacked) {
-            let what = format!("it is too large: a table may have {MOST_BYTES} bytes of text");
-            return Err(malformed(path, what));
-        }
-        let schema = reader.metadata().file_metadata().schema();
-        table.columns = schema.get_fields().iter().map(|f| f.name().to_string()).collect();
-        table.check_room()?;
-        for (row, number) in reader.get_row_iter(None).map_err(failed)?.zip(1..) {
-            let row = row.map_err(|e| malformed(path, format!("cannot read row {number}: {e}")))?;
-            let fields = row.get_column_iter().map(|(_, field)| match field {
-                Field::Null => String::new(),
-                Field::Str(text) => text.clone(),
-                Field::Float(value) => value.to_string(),
-                Field::Double(value) => value.to_string(),
-                field => field.to_string(),
-            });
-            let fields: Vec<String> = fields.collect();
-            table.add(number, fields.iter().map(String::as_str))?;
-        }
-        Ok(table)
     }
 
     fn reject(
