@@ -69,7 +69,7 @@ impl FileArguments {
     }
 
     /// Reads it, and keeps the file at hand.
-    pub fn open(&self) -> Result<(ModelGraph, Original), Error> {
+    pub fn open(&self) -> Result<(ModelGraph, Original<'static>), Error> {
         let (model, original) = open(&self.path, &self.read.options())?;
         note_remarks(&self.path.display().to_string(), model.remarks());
         let unknown = model.nodes().iter().filter(|n| n.op.is_unknown());
@@ -91,7 +91,7 @@ impl FileArguments {
 pub(crate) fn open(
     path: &Path,
     options: &onnx::ReadOptions,
-) -> Result<(ModelGraph, Original), Error> {
+) -> Result<(ModelGraph, Original<'static>), Error> {
     Original::open(path, options)
         .map_err(|e| Failure::from_error(&e).about(&path.display().to_string()).into())
 }
@@ -101,6 +101,8 @@ pub(crate) fn open(
 pub(crate) struct ReadFailure {
     path: String,
     error: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    hint: Option<String>,
 }
 
 /// The outcome of reading every path.
@@ -170,7 +172,8 @@ impl Networks {
 
     /// Tells the user of a network that there is no answer for.
     fn fail(&mut self, path: String, failure: Failure) {
-        self.failed.push(ReadFailure { path: path.clone(), error: failure.to_line() });
+        let (error, hint) = (failure.to_line(), failure.hint.clone());
+        self.failed.push(ReadFailure { path: path.clone(), error, hint });
         failure.about(&path).print();
     }
 

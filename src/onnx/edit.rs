@@ -195,7 +195,7 @@ impl FromIterator<(Place, usize)> for Places {
 
 /// The graph of the new file under construction.
 struct Editor<'a> {
-    original: &'a Original,
+    original: &'a Original<'a>,
     graph: &'a ModelGraph,
     edits: &'a Edits,
     /// The file that weights go to, unless they stay inside.
@@ -228,7 +228,7 @@ struct Editor<'a> {
 
 impl<'a> Editor<'a> {
     fn new(
-        original: &'a Original,
+        original: &'a Original<'a>,
         graph: &'a ModelGraph,
         edits: &'a Edits,
         beside: Option<&'a str>,

@@ -18,9 +18,9 @@ use std::rc::Rc;
 
 /// The file that a network was read from, with the elements of its initialisers and Constant
 /// nodes, inside the file or in external data. Elements are read when they are asked for.
-pub struct Original {
+pub struct Original<'a> {
     /// All of it: a file of this format has at most 2 GiB.
-    content: Vec<u8>,
+    content: Cow<'a, [u8]>,
     pub(super) origins: Origins,
     /// What each context holds.
     pub(super) contents: Vec<Rc<wire::Contents>>,
@@ -29,20 +29,43 @@ pub struct Original {
     digest: blake3::Hash,
 }
 
-impl Original {
+impl Original<'static> {
     /// Reads the file at `path`.
     ///
     /// # Errors
     /// See [`ErrorKind`](super::ErrorKind).
     pub fn open(path: &Path, options: &ReadOptions) -> Result<(ModelGraph, Self), ReadError> {
         let content = Source::open(path)?.into_bytes()?;
+        Self::new(content.into(), Some(path), &super::name(path), options)
+    }
+}
+
+impl<'a> Original<'a> {
+    /// The file that `bytes` are, whose network is called `name`; there are no files beside it.
+    ///
+    /// # Errors
+    /// See [`ErrorKind`](super::ErrorKind).
+    pub fn from_bytes(
+        bytes: &'a [u8],
+        name: &str,
+        options: &ReadOptions,
+    ) -> Result<(ModelGraph, Self), ReadError> {
+        Self::new(bytes.into(), None, name, options)
+    }
+
+    fn new(
+        content: Cow<'a, [u8]>,
+        path: Option<&Path>,
+        name: &str,
+        options: &ReadOptions,
+    ) -> Result<(ModelGraph, Self), ReadError> {
         let slim = wire::slim(&mut Source::memory(&content))?;
-        let mut external = External::new(Some(path));
-        let (graph, origins) = super::build(slim, &super::name(path), &mut external, options)?;
+        let mut external = External::new(path);
+        let (graph, origins) = super::build(slim, name, &mut external, options)?;
         whole(&graph, &origins)?;
         let contents = contents(&content, &origins)?;
         let digest = digest(&graph);
-        let folder = external::folder(path).to_path_buf();
+        let folder = path.map(external::folder).unwrap_or(Path::new("")).to_path_buf();
         Ok((graph, Self { content, origins, contents, external, digest, folder }))
     }
 

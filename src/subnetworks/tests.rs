@@ -420,6 +420,13 @@ fn the_strongest_channels_keep_their_weights() {
         kept.iter().flat_map(|i| filter[i * 1024..(i + 1) * 1024].to_vec()).collect()
     };
     assert_eq!(new[1], old[1].chunks(4096).flat_map(of_filter).collect::<Vec<_>>());
+    // The same from memory, where nothing else is.
+    let bytes = std::fs::read(&whole).unwrap();
+    let options = onnx::ReadOptions::default();
+    let (_, mut borrowed) = Original::from_bytes(&bytes, "whole", &options).unwrap();
+    let mut out = Vec::new();
+    space.shrink(&sub, &mut borrowed, &mut out, None).unwrap();
+    assert_eq!(out, std::fs::read(&small).unwrap());
     std::fs::remove_dir_all(&folder).unwrap();
 }
 

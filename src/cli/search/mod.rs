@@ -247,7 +247,7 @@ fn subnetworks(
 
 fn open(
     Source { path, input_shapes, allow_unknown, .. }: &Source,
-) -> Result<(ModelGraph, Original), Error> {
+) -> Result<(ModelGraph, Original<'static>), Error> {
     let (input_shapes, allow_unknown) = (input_shapes.clone(), *allow_unknown);
     input::open(path, &ReadOptions { input_shapes, allow_unknown })
 }
