@@ -12,11 +12,12 @@ use crate::estimator::{
     Comparison, Data, Estimator, FineTuning, LoadError, Manifest, Method, Metrics, SCHEMA,
 };
 use crate::evaluation::{Observer, contents};
+use crate::hint::Hint;
 use crate::predictor::{Adaptation, AdaptationError, Kind};
 use ndarray::{Array2, ArrayView2, Axis};
 use std::collections::{BTreeSet, HashSet};
 use std::io;
-use std::path::Path;
+use std::path::PathBuf;
 
 /// Fewest architectures.
 pub const LEAST: usize = 10;
@@ -66,12 +67,12 @@ pub enum FineTuneError {
 
 impl FineTuneError {
     /// What the user can do about it, where that is known.
-    pub fn hint(&self) -> Option<String> {
+    pub fn hint(&self) -> Option<Hint> {
         match self {
             Self::Network(error) => error.hint(),
-            Self::Few(_) => Some("label more networks".into()),
+            Self::Few(_) => Some(Hint::Words("label more networks".into())),
             Self::FineTuned { base, .. } => {
-                Some(format!("start from '{base}', with all labels in one file"))
+                Some(format!("start from '{base}', with all labels together").into())
             }
             _ => None,
         }
@@ -89,14 +90,16 @@ impl From<WeightError> for FineTuneError {
 pub struct Options {
     /// The model's name.
     pub name: String,
-    /// The command that makes it again.
-    pub command: String,
+    /// The command that makes it again, if one does.
+    pub command: Option<String>,
     /// Name of the labels.
     pub labels: String,
     /// What they measure.
     pub target: String,
     /// Seed of the order of the labels, of which too many are not all fitted.
     pub seed: u64,
+    /// Folder that featurised graphs are taken from or left in, if they are to be kept.
+    pub cache: Option<PathBuf>,
 }
 
 /// A model that may have been kept.
@@ -147,7 +150,7 @@ struct Fitted {
 /// Makes something of the labels at some positions.
 type Fit<'a> = dyn Fn(&[usize]) -> Result<Fitted, FineTuneError> + 'a;
 
-/// Adapts `base` to labelled networks, whose graphs are taken from the folder `cache` or left there.
+/// Adapts `base` to labelled networks.
 ///
 /// Of the [candidates](FineTuned::candidates), the one that predicts labels from the others with the
 /// highest Kendall's τ-b is kept, the model as it was among equals.
@@ -159,7 +162,6 @@ pub fn fine_tune(
     base: &Estimator,
     networks: &dyn Networks,
     options: &Options,
-    cache: &Path,
     observe: &Observer,
 ) -> Result<FineTuned, FineTuneError> {
     if let Some(earlier) = &base.manifest().fine_tuning {
@@ -172,8 +174,11 @@ pub fn fine_tune(
     }
     let count = networks.len();
     let built = |done| observe("building", done, count);
-    let (store, unsaved) =
-        GraphStore::cached(cache, &contents(networks), count, |i| networks.graph(i), &built)?;
+    let graph = |i| networks.graph(i);
+    let (store, unsaved) = match &options.cache {
+        Some(cache) => GraphStore::cached(cache, &contents(networks), count, graph, &built)?,
+        None => (GraphStore::build(count, graph, &built)?, None),
+    };
     let (estimates, embeddings) =
         base.estimate_store(&store, &|done| observe("scoring", done, count)).map_err(|e| {
             let (name, network) = (base.manifest().name.clone(), networks.name(e.network));
@@ -408,10 +413,10 @@ mod tests {
         }
         let text = |text: &str| text.to_string();
         let (name, labels, target) = (text("mine"), text("labels"), text("target"));
-        let options = Options { name, command: String::new(), labels, target, seed };
+        let options = Options { name, command: None, labels, target, seed, cache: None };
         let folder =
             std::env::temp_dir().join(format!("gennape-tune-{}-{seed}", std::process::id()));
-        let tuned = fine_tune(&base, &set, &options, &folder.join("cache"), &|_, _, _| ()).unwrap();
+        let tuned = fine_tune(&base, &set, &options, &|_, _, _| ()).unwrap();
         tuned.estimator.save(&folder.join("mine")).unwrap();
         let written = Estimator::load(&folder.join("mine")).unwrap();
         std::fs::remove_dir_all(&folder).unwrap();
@@ -456,16 +461,20 @@ mod tests {
                 .collect()
         };
         let text = String::new;
-        let options =
-            Options { name: text(), command: text(), labels: text(), target: text(), seed: 0 };
-        let cache = std::env::temp_dir().join(format!("gennape-tune-{}", std::process::id()));
+        let options = Options {
+            name: text(),
+            command: None,
+            labels: text(),
+            target: text(),
+            seed: 0,
+            cache: None,
+        };
         let tune = |networks: &Vec<LabelledArchitecture<nasbench101::Cell>>| {
             let base = Estimator::embedded();
-            fine_tune(&base, networks, &options, &cache, &|_, _, _| ()).unwrap_err()
+            fine_tune(&base, networks, &options, &|_, _, _| ()).unwrap_err()
         };
         assert!(matches!(tune(&set(9, 1.0, &mut rng)), FineTuneError::Few(_)));
         let constant = tune(&set(20, 1.0, &mut rng));
         assert!(matches!(constant, FineTuneError::Labels(AdaptationError::Constant)), "{constant}");
-        std::fs::remove_dir_all(&cache).unwrap();
     }
 }

@@ -154,10 +154,11 @@ fn read(set: &LabelSet, observe: &Observer) -> Result<(LabelSet, Vec<Computation
     let files: BTreeSet<_> = set.labels.iter().map(|label| &label.file).collect();
     observe("reading", 0, files.len());
     let graph = |file: &std::path::PathBuf| -> Result<_, BenchmarkError> {
-        let fail =
-            |reason: String| BenchmarkError::Network { name: file.display().to_string(), reason };
-        let model = onnx::read(file, &ReadOptions::default()).map_err(|e| fail(e.to_string()))?;
-        Ok((file.clone(), lower(&model).map_err(|e| fail(e.to_string()))?))
+        let fail = |error: &(dyn std::error::Error + 'static)| {
+            BenchmarkError::network(file.display().to_string(), error)
+        };
+        let model = onnx::read(file, &ReadOptions::default()).map_err(|e| fail(&e))?;
+        Ok((file.clone(), lower(&model).map_err(|e| fail(&e))?))
     };
     let files: Vec<_> = files.into_iter().collect();
     let graphs: HashMap<_, _> = files.into_par_iter().map(graph).collect::<Result<_, _>>()?;

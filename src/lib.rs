@@ -38,6 +38,7 @@ pub mod fine_tuning;
 #[cfg(feature = "clustering")]
 pub mod fitting;
 pub mod graph;
+mod hint;
 pub mod latency;
 pub mod lower;
 pub mod metrics;
@@ -54,6 +55,8 @@ pub mod subnetworks;
 mod text;
 #[cfg(feature = "train")]
 pub mod train;
+
+pub use hint::Hint;
 
 /// Runs the examples of the README.
 #[cfg(doctest)]

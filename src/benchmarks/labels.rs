@@ -18,6 +18,7 @@ use super::{BenchmarkError, Labelled, Networks};
 use crate::fault::{Fault, contain};
 use crate::files::{self, Bounded};
 use crate::graph::Fingerprint;
+use crate::hint::Hint;
 use crate::lower::lower;
 use crate::model_graph::ModelGraph;
 use crate::onnx::{self, ReadOptions};
@@ -70,7 +71,7 @@ pub struct RowError {
     /// What is wrong.
     pub reason: String,
     /// What to do about it, where that is known.
-    pub hint: Option<Box<str>>,
+    pub hint: Option<Box<Hint>>,
     /// Whether the program is at fault, not the row.
     pub fault: bool,
 }
@@ -78,7 +79,7 @@ pub struct RowError {
 /// What is wrong with a field.
 struct Wrong {
     reason: String,
-    hint: Option<Box<str>>,
+    hint: Option<Box<Hint>>,
     fault: bool,
 }
 
@@ -90,7 +91,7 @@ impl From<String> for Wrong {
 
 impl From<Fault> for Wrong {
     fn from(fault: Fault) -> Self {
-        Self { reason: fault.to_string(), hint: Some(Fault::HINT.into()), fault: true }
+        Self { reason: fault.to_string(), hint: Hint::of(&fault).map(Box::new), fault: true }
     }
 }
 
@@ -450,7 +451,7 @@ impl LabelTable {
             let fingerprint = contain(|| {
                 let read = onnx::read(&path, &options);
                 let model =
-                    read.map_err(|e| Wrong { hint: e.hint().map(Into::into), ..about(&e) })?;
+                    read.map_err(|e| Wrong { hint: e.hint().map(Box::new), ..about(&e) })?;
                 Ok::<_, Wrong>(lower(&model).map_err(|e| about(&e))?.fingerprint())
             })??;
             Ok((path, fingerprint))
@@ -534,7 +535,7 @@ impl Networks for OnnxFiles {
 
     fn model(&self, i: usize) -> Result<ModelGraph, BenchmarkError> {
         onnx::read(&self.files[i].architecture.0, &self.options)
-            .map_err(|e| BenchmarkError::Network { name: self.name(i), reason: e.to_string() })
+            .map_err(|e| BenchmarkError::network(self.name(i), &e))
     }
 }
 
@@ -688,7 +689,7 @@ mod tests {
         assert_eq!(error, "my.csv: it has no column 'top5'; it has architecture, note, top1");
         let error = csv(b"architecture,a,b\nx,1,2\n").unwrap().target(None).unwrap_err();
         assert!(error.to_string().ends_with("several columns of numbers"), "{error}");
-        assert!(error.hint().unwrap().starts_with("name the target: a, b;"));
+        assert!(error.hint().unwrap().to_string().starts_with("name the target: a, b;"));
         assert!(csv(b"architecture\nx\n").unwrap().target(None).is_err());
     }
 

@@ -24,12 +24,13 @@ pub use sets::{CIFAR10, Set};
 pub use split::{Split, few_shot, one_of_each};
 pub use target::Target;
 
-use crate::fault::{Fault, contain};
+use crate::fault::contain;
 use crate::graph::ComputationGraph;
+use crate::hint::Hint;
 use crate::lower::lower;
 use crate::model_graph::ModelGraph;
 use crate::spaces::Architecture;
-use crate::text::quoted;
+use std::error::Error;
 use std::path::{Path, PathBuf};
 
 /// An architecture and what was measured of it.
@@ -73,11 +74,11 @@ pub trait Networks: Sync {
     /// # Errors
     /// When the network can't be read or lowered.
     fn graph(&self, i: usize) -> Result<ComputationGraph, BenchmarkError> {
-        let told = |reason: String| BenchmarkError::Network { name: self.name(i), reason };
+        let told = |error: &(dyn Error + 'static)| BenchmarkError::network(self.name(i), error);
         match contain(|| Ok(lower(&self.model(i)?))) {
-            Ok(Ok(lowered)) => lowered.map_err(|e| told(e.to_string())),
+            Ok(Ok(lowered)) => lowered.map_err(|e| told(&e)),
             Ok(Err(error)) => Err(error),
-            Err(fault) => Err(told(format!("{fault}; {}", Fault::HINT))),
+            Err(fault) => Err(told(&fault)),
         }
     }
 }
@@ -207,6 +208,8 @@ pub enum BenchmarkError {
         name: String,
         /// Why not.
         reason: String,
+        /// What to do about it, where that is known.
+        hint: Option<Hint>,
     },
     /// A field does not hold what its column should.
     #[error("{}, line {line}, column '{column}': {reason}", path.display())]
@@ -223,18 +226,21 @@ pub enum BenchmarkError {
 }
 
 impl BenchmarkError {
+    /// What is wrong with a network.
+    pub(crate) fn network(name: String, error: &(dyn Error + 'static)) -> Self {
+        Self::Network { name, reason: error.to_string(), hint: Hint::of(error) }
+    }
+
     /// What the user can do about it, where that is known.
-    pub fn hint(&self) -> Option<String> {
+    pub fn hint(&self) -> Option<Hint> {
         match self {
-            Self::NoFolder => Some(format!("give --data FOLDER, or set {DATA_VARIABLE}")),
-            Self::Open { .. } => Some(format!(
+            Self::NoFolder => Some(format!("give --data FOLDER, or set {DATA_VARIABLE}").into()),
+            Self::Open { .. } => Some(Hint::Words(format!(
                 "--data FOLDER or {DATA_VARIABLE} must name the folder that holds this file; \
                  `gennape data list` says where to get it"
-            )),
-            Self::Target { columns, .. } => {
-                let column = quoted(Path::new(columns.first()?));
-                Some(format!("name the target: {}; such as --target {column}", columns.join(", ")))
-            }
+            ))),
+            Self::Network { hint, .. } => hint.clone(),
+            Self::Target { columns, .. } => Some(Hint::TargetColumn(columns.clone())),
             _ => None,
         }
     }

@@ -95,6 +95,6 @@ mod tests {
     fn missing_file_comes_with_a_hint() {
         let error = load(Path::new("no/such/folder")).unwrap_err();
         assert!(error.to_string().contains("no/such/folder"), "{error}");
-        assert!(error.hint().unwrap().contains("--data"));
+        assert!(error.hint().unwrap().to_string().contains("--data"));
     }
 }

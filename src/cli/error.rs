@@ -1,15 +1,7 @@
 //! How commands fail, and how that is told to the user.
 
-use crate::benchmarks::BenchmarkError;
-use crate::estimator::{LoadError, QuestionError};
-use crate::evaluation::EvaluationError;
 use crate::fault::Fault;
-use crate::fine_tuning::FineTuneError;
-use crate::latency::LatencyFitError;
-use crate::onnx::ReadError;
-use crate::search::SearchError;
-use crate::search::evaluators::LatencyError;
-use crate::subnetworks::ShrinkError;
+use crate::hint::Hint;
 use crate::text::{clipped, is_printable, printable};
 use std::error::Error as StdError;
 use std::io::{self, Write};
@@ -41,7 +33,7 @@ pub(crate) struct Failure {
 impl Failure {
     /// A failure that `error` describes, with its sources as causes.
     pub fn from_error(error: &(dyn StdError + 'static)) -> Self {
-        let (message, hint) = (error.to_string(), hint(error));
+        let (message, hint) = (error.to_string(), Hint::of(error).map(|hint| hint.to_string()));
         let mut causes = Vec::new();
         let mut source = error.source();
         while let Some(cause) = source {
@@ -85,33 +77,6 @@ impl Failure {
         if let Some(hint) = &self.hint {
             tell("hint:", Tone::Hint, hint);
         }
-    }
-}
-
-/// What to do about an error of the library.
-fn hint(error: &(dyn StdError + 'static)) -> Option<String> {
-    if let Some(error) = error.downcast_ref::<ReadError>() {
-        error.hint()
-    } else if let Some(ShrinkError::Read(error)) = error.downcast_ref() {
-        error.hint()
-    } else if let Some(error) = error.downcast_ref::<BenchmarkError>() {
-        error.hint()
-    } else if let Some(EvaluationError::Network(error)) = error.downcast_ref() {
-        error.hint()
-    } else if let Some(error) = error.downcast_ref::<FineTuneError>() {
-        error.hint()
-    } else if let Some(error) = error.downcast_ref::<LoadError>() {
-        error.hint()
-    } else if let Some(error) = error.downcast_ref::<LatencyError>() {
-        error.hint()
-    } else if let Some(error) = error.downcast_ref::<LatencyFitError>() {
-        error.hint()
-    } else if let Some(error) = error.downcast_ref::<QuestionError>() {
-        error.hint()
-    } else {
-        let fault =
-            error.is::<Fault>() || matches!(error.downcast_ref(), Some(SearchError::Fault { .. }));
-        fault.then(|| Fault::HINT.into())
     }
 }
 

@@ -158,7 +158,7 @@ fn fit_device(arguments: &Arguments, table: &Path) -> Result<(), Error> {
     let options = latency::Options {
         device: Device { name: model.clone(), batch: None },
         name: model,
-        command: command(arguments, table, None),
+        command: Some(command(arguments, table, None)),
         groups: "parts".into(),
     };
     let model = latency::fit(&measured, &options, &observe)?;
@@ -188,18 +188,19 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Error> {
     let (target, options) = (arguments.target.as_deref(), arguments.read.options());
     let labels = Labels::read(table, space, folder, target, options)?;
     let name = |path: &Path| path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let cache = arguments.cache.clone().unwrap_or_else(default_cache);
     let options = Options {
         name: name(&arguments.output),
-        command: command(arguments, table, Some(&base.manifest().name)),
+        command: Some(command(arguments, table, Some(&base.manifest().name))),
         labels: name(table),
         target: labels.target,
         seed: arguments.seed,
+        cache: Some(cache.clone()),
     };
-    let cache = arguments.cache.clone().unwrap_or_else(default_cache);
     let stages = Stages::new(options.labels.clone());
     let observe = |stage, done, of| stages.reach(stage, done, of);
     let networks = labels.networks.as_ref();
-    let tuned = fine_tuning::fine_tune(&base, networks, &options, &cache, &observe)?;
+    let tuned = fine_tuning::fine_tune(&base, networks, &options, &observe)?;
     drop(stages);
     tuned.estimator.save(&arguments.output)?;
     if let Some(error) = &tuned.unsaved {

@@ -118,7 +118,7 @@ fn fit_latencies(arguments: &Arguments, data: &Path, device: &str) -> Result<(),
         .collect::<Result<Vec<_>, Failure>>()?;
     let options = latency::Options {
         name,
-        command: format!("gennape fit latency-{device} -o {}", output.display()),
+        command: Some(format!("gennape fit latency-{device} -o {}", output.display())),
         device: Device { name: latencies.device.into(), batch: Some(latencies.batch) },
         groups: "families".into(),
     };

@@ -41,7 +41,7 @@ impl Labels {
             }
         };
         for error in errors.iter().take(TOLD_ERRORS) {
-            let hint = error.hint.as_deref().map(Into::into);
+            let hint = error.hint.as_ref().map(ToString::to_string);
             Failure { message: error.to_string(), causes: Vec::new(), hint }.print();
         }
         if errors.len() > TOLD_ERRORS {

@@ -6,7 +6,9 @@ use super::stdout::{Csv, Text, print_json};
 use super::table::{Table, si};
 use super::{Format, latency, model};
 use crate::benchmarks::Target;
-use crate::estimator::{Answer as Answered, Estimator, Expert, Neighbour, Question, Voice};
+use crate::estimator::{
+    Answer as Answered, Estimator, Expert, Neighbour, Question, Voice, significant,
+};
 use crate::graph::ComputationGraph;
 use crate::latency::LatencyModel;
 use clap::builder::PossibleValuesParser;
@@ -88,7 +90,8 @@ impl QuestionArguments {
                 return Err(Error::user(what).hint(hint));
             }
         };
-        Ok(Question { target, recipe: recipe.clone(), one_family: *one_family })
+        let recipe = recipe.clone();
+        Ok(Question { target, recipe, one_family: *one_family, embedding: false })
     }
 }
 
@@ -286,13 +289,9 @@ fn answers<'a>(
 ) -> Vec<Answer<'a>> {
     let rank = ranks(answered);
     let fine_tuning = estimator.manifest().fine_tuning.as_ref();
-    let round_value = |value| match fine_tuning {
-        None => round(value),
-        Some(_) => significant(value, 6),
-    };
     type Network<'a> = (&'a str, &'a ComputationGraph);
     let answer = |(((path, graph), known), rank): ((Network<'a>, &'a Answered), usize)| {
-        let estimate = &known.estimate;
+        let estimate = estimator.rounded(&known.estimate);
         Answer {
             path,
             target: match (known.target, fine_tuning) {
@@ -300,12 +299,12 @@ fn answers<'a>(
                 (None, Some(tuned)) => &tuned.target,
                 (None, None) => "",
             },
-            accuracy: round_value(estimate.accuracy),
-            interval: estimate.interval.map(round_value),
+            accuracy: estimate.accuracy,
+            interval: estimate.interval,
             rank,
             in_distribution: estimate.in_distribution,
             depends_on_input: estimate.depends_on_input,
-            distance: round(estimate.distance),
+            distance: estimate.distance,
             parameters: graph.parameters(),
             macs: graph.macs(),
             nodes: graph.len(),
@@ -330,16 +329,6 @@ fn ranks(answered: &[Answered]) -> Vec<usize> {
         ranks[i] = *place;
     }
     ranks
-}
-
-/// Four decimals: what lies beyond differs from machine to machine and means nothing.
-fn round(value: f64) -> f64 {
-    (value * 1e4).round() / 1e4
-}
-
-/// So many significant digits, for values in a unit that only the user knows.
-fn significant(value: f64, digits: usize) -> f64 {
-    format!("{value:.*e}", digits - 1).parse().unwrap_or(value)
 }
 
 fn print_table(answers: &[Answer], estimator: &Estimator) -> Result<(), Error> {

@@ -3,10 +3,11 @@
 use super::real::{HeadEstimate, RealEstimate, RealNetworks};
 use super::{Estimate, Estimator};
 use crate::benchmarks::Target;
-use crate::encoder::{GraphBatch, GraphFeatures};
+use crate::encoder::GraphBatch;
 use crate::graph::ComputationGraph;
+use crate::hint::Hint;
 use crate::predictor::Territory;
-use crate::proxies::{Proxies, descriptors};
+use crate::proxies::descriptors;
 use serde::Serialize;
 use std::borrow::Borrow;
 
@@ -20,6 +21,8 @@ pub struct Question {
     pub one_family: bool,
     /// How the networks are trained, by the name of a [recipe](super::real::Facts::recipes).
     pub recipe: Option<String>,
+    /// Whether the encoder's embedding is wanted too, which of cells comes from the same pass.
+    pub embedding: bool,
 }
 
 impl Question {
@@ -94,6 +97,8 @@ pub struct Answer {
     pub voices: Vec<Voice>,
     /// The nearest networks with labels of the target, the nearest first.
     pub neighbours: Vec<Neighbour>,
+    /// What the encoder makes of the network, if that was asked for.
+    pub embedding: Option<Vec<f32>>,
     /// How good the network is, on a scale on which differences have [odds](Self::odds).
     merit: f64,
     /// Log-odds for a difference of 1.
@@ -111,7 +116,8 @@ impl Answer {
     /// The answer, if this model says nothing but numbers.
     fn checked(self, model: &str) -> Result<Self, QuestionError> {
         let said = self.voices.iter().map(|voice| voice.accuracy);
-        let finite = said.chain([self.merit, self.odds]).all(f64::is_finite);
+        let finite = said.chain([self.merit, self.odds]).all(f64::is_finite)
+            && self.embedding.iter().flatten().all(|x| x.is_finite());
         match finite && self.estimate.is_finite() {
             true => Ok(self),
             false => Err(QuestionError::NotFinite { model: model.into() }),
@@ -151,16 +157,42 @@ pub enum QuestionError {
 
 impl QuestionError {
     /// What the user can do about it, where that is known.
-    pub fn hint(&self) -> Option<String> {
+    pub fn hint(&self) -> Option<Hint> {
         match self {
-            Self::Target { .. } => Some("leave --model out".into()),
-            Self::Recipe { known, .. } => Some(format!("give one of {}", known.join(", "))),
+            Self::Target { .. } => Some(Hint::DefaultModel),
+            Self::Recipe { known, .. } if known.is_empty() => None,
+            Self::Recipe { known, .. } => Some(format!("give one of {}", known.join(", ")).into()),
             Self::NotFinite { .. } => None,
         }
     }
 }
 
+/// Four decimals.
+fn round(value: f64) -> f64 {
+    (value * 1e4).round() / 1e4
+}
+
+/// So many significant digits, for values in a unit that only the user knows.
+pub(crate) fn significant(value: f64, digits: usize) -> f64 {
+    format!("{value:.*e}", digits - 1).parse().unwrap_or(value)
+}
+
 impl Estimator {
+    /// An estimate without the digits that differ from machine to machine and mean nothing: with four
+    /// decimals, or six significant digits in a unit of the user's.
+    pub fn rounded(&self, estimate: &Estimate) -> Estimate {
+        let value = |value| match self.adapted {
+            None => round(value),
+            Some(_) => significant(value, 6),
+        };
+        Estimate {
+            accuracy: value(estimate.accuracy),
+            interval: estimate.interval.map(value),
+            distance: round(estimate.distance),
+            ..*estimate
+        }
+    }
+
     /// What the model says of `graphs`, in order, on the calling thread. What it says of one does
     /// not depend on the others.
     ///
@@ -180,8 +212,9 @@ impl Estimator {
         graph: &ComputationGraph,
         question: &Question,
     ) -> Result<Answer, QuestionError> {
+        let batch = GraphBatch::new(&[graph]);
         if self.real.is_empty() {
-            return self.own_answer(graph, question);
+            return self.own_answer(&batch, question);
         }
         let (target, reason) = match (question.target, Target::of(graph)) {
             (Some(target), _) => (target, "as asked".to_string()),
@@ -191,16 +224,17 @@ impl Estimator {
         };
         let cells = target == Target::Cifar10;
         // What is made of nothing but what labelled cells are made of is one.
-        let knows = || self.territory.knows_kinds(&GraphFeatures::new(graph));
+        let features = &batch.features()[0];
+        let knows = || self.territory.knows_kinds(features);
         if cells && (question.one_family || question.recipe.is_none() && knows()) {
-            let answer = self.own_answer(graph, &Question { target: None, ..question.clone() })?;
+            let answer = self.own_answer(&batch, &Question { target: None, ..question.clone() })?;
             return Ok(Answer { target: Some(target), reason, ..answer });
         }
         let model = self.real.iter().find(|model| model.facts(target).is_some());
         let absent = || QuestionError::Target { model: self.manifest.name.clone(), target };
         let model = model.ok_or_else(absent)?;
         let facts = model.facts(target).ok_or_else(absent)?;
-        let descriptors = descriptors(graph, &Proxies::new(graph));
+        let descriptors = descriptors(graph, &batch.proxies()[0]);
         let recipe = question.recipe.as_deref();
         let known =
             model.estimate(&descriptors, target, recipe).ok_or_else(|| QuestionError::Recipe {
@@ -224,6 +258,9 @@ impl Estimator {
             },
             voices: known.heads.iter().map(speak).collect(),
             neighbours: neighbours(model, &known, facts.reach),
+            embedding: question
+                .embedding
+                .then(|| self.encoder.embed(batch.features()).into_iter().collect()),
             merit: known.merit,
             // Where the error is larger, differences say less.
             odds: facts.odds * facts.half_width / facts.half_width_at(known.distance),
@@ -233,17 +270,13 @@ impl Estimator {
             (answer.estimate.accuracy, answer.estimate.interval) = (chance, [chance; 2]);
             answer.merit = -facts.value(chance);
         } else {
-            answer.estimate = answer.estimate.doubted(GraphFeatures::new(graph).unlearned());
+            answer.estimate = answer.estimate.doubted(features.unlearned());
         }
         answer.checked(&model.manifest().name)
     }
 
     /// The answer of a model that has one target.
-    fn own_answer(
-        &self,
-        graph: &ComputationGraph,
-        question: &Question,
-    ) -> Result<Answer, QuestionError> {
+    fn own_answer(&self, batch: &GraphBatch, question: &Question) -> Result<Answer, QuestionError> {
         let name = &self.manifest.name;
         match question.target {
             None | Some(Target::Cifar10) if self.adapted.is_none() => {}
@@ -254,9 +287,8 @@ impl Estimator {
             let (target, recipe, known) = (Target::Cifar10, recipe.clone(), Vec::new());
             return Err(QuestionError::Recipe { target, recipe, known });
         }
-        let batch = GraphBatch::new(&[graph]);
         let embeddings = self.encoder.embed(batch.features());
-        let estimates = self.estimate_embedded(&batch, &embeddings);
+        let estimates = self.estimate_embedded(batch, &embeddings);
         let estimate = estimates.map_err(|_| QuestionError::NotFinite { model: name.clone() })?[0];
         let distance = self.territory.distance(embeddings.row(0), &batch.features()[0]);
         let known = Territory::membership(distance);
@@ -283,6 +315,7 @@ impl Estimator {
             estimate,
             voices,
             neighbours: Vec::new(),
+            embedding: question.embedding.then(|| embeddings.row(0).to_vec()),
             merit: estimate.accuracy,
             odds: 1.0 / (scale * std::f64::consts::SQRT_2),
         };

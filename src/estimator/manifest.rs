@@ -15,7 +15,8 @@ pub struct Manifest {
     /// The model's name.
     pub name: String,
     /// The command that trains it again.
-    pub command: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub command: Option<String>,
     /// Version of the program that trained it.
     pub version: String,
     /// Seed of the split, the initial weights and the order of training.

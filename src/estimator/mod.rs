@@ -22,6 +22,8 @@ mod manifest;
 pub mod real;
 mod surrogate;
 
+#[cfg(feature = "cli")]
+pub(crate) use answer::significant;
 pub use answer::{Answer, Expert, Neighbour, Question, QuestionError, Voice};
 pub use evaluator::{Accuracy, Statistic};
 pub use golden::descriptors_hash;
@@ -813,6 +815,30 @@ mod tests {
             }
         }
         files
+    }
+
+    #[test]
+    fn an_embedding_comes_with_the_answer_and_changes_nothing() {
+        use crate::{lower::lower, spaces::Space};
+        let build = |space: Space, text| lower(&space.build(text).unwrap()).unwrap();
+        let cell =
+            "|nor_conv_3x3~0|+|none~0|nor_conv_3x3~1|+|skip_connect~0|none~1|avg_pool_3x3~2|";
+        let graphs = [
+            build(Space::NasBench201, cell),
+            build(Space::MnasNet, &Space::MnasNet.sample(&mut rand::thread_rng())),
+        ];
+        let model = Estimator::embedded();
+        for question in [Question::default(), Question::of_one_family()] {
+            let plain = model.answer(&graphs, &question).unwrap();
+            let asked = Question { embedding: true, ..question };
+            let mut answers = model.answer(&graphs, &asked).unwrap();
+            for (graph, answer) in graphs.iter().zip(&mut answers) {
+                let embedding = answer.embedding.take().unwrap();
+                let alone = model.embed(std::slice::from_ref(graph));
+                assert_eq!(embedding, alone.row(0).to_vec());
+            }
+            assert_eq!(answers, plain);
+        }
     }
 
     /// An answer is made of finite numbers, and its interval holds the accuracy.

@@ -51,8 +51,8 @@ pub struct Measured {
 pub struct Options {
     /// The model's name.
     pub name: String,
-    /// The command that makes it again.
-    pub command: String,
+    /// The command that makes it again, if one does.
+    pub command: Option<String>,
     /// Whose time it is.
     pub device: Device,
     /// What groups are, in the plural.

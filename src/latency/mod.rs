@@ -57,7 +57,8 @@ pub struct LatencyModel {
     /// The model's name.
     pub name: String,
     /// The command that makes it again.
-    pub command: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub command: Option<String>,
     /// Version of the program that made it.
     pub version: String,
     /// blake3 of all networks' fingerprints and latencies.

@@ -1,6 +1,7 @@
 //! Why a file could not be read, or a network not written.
 
 use super::inputs::{FreeInput, Trial};
+use crate::hint::Hint;
 use crate::model_graph::{BuildError, OpType};
 use std::fmt;
 
@@ -200,20 +201,22 @@ impl ReadError {
         }
     }
 
-    /// What the user can try next, as one sentence without a full stop.
-    pub fn hint(&self) -> Option<String> {
+    /// What the user can try next.
+    pub fn hint(&self) -> Option<Hint> {
+        let words = |words: &str| Some(Hint::Words(words.into()));
         match &*self.0 {
-            Reason::NotOnnx { hint, .. } => hint.map(Into::into),
-            Reason::Truncated { .. } => Some("download or export the file again".into()),
-            Reason::Unsupported { hint, .. } => hint.clone(),
-            Reason::UnknownOperators(_) => {
-                Some("--allow-unknown goes on and treats them as opaque".into())
+            Reason::NotOnnx { hint, .. } => words((*hint)?),
+            Reason::Truncated { .. } => words("download or export the file again"),
+            Reason::Unsupported { hint, .. } => words(hint.as_deref()?),
+            Reason::UnknownOperators(_) => Some(Hint::AllowUnknown),
+            Reason::FreeDimensions(inputs, trial) => {
+                Some(Hint::InputShapes(super::inputs::fitting(inputs, trial)))
             }
-            Reason::Shape { missing: Some(fault), .. } => Some(shorten(&format!(
+            Reason::Shape { missing: Some(fault), .. } => words(&shorten(&format!(
                 "the elements may be in the model's data file, but {fault}; put it beside the model"
             ))),
             Reason::ExternalData { .. } => {
-                Some("put the model's data files beside it, as they were exported".into())
+                words("put the model's data files beside it, as they were exported")
             }
             _ => None,
         }

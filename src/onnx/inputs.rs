@@ -6,7 +6,6 @@ use super::error::{LOST_WEIGHTS, ReadError, Reason, enumerate, enumerate_with, l
 use super::limits::{MAX_DIMENSION, MAX_RANK};
 use crate::model_graph::{DataType, DisplayShape, Shape};
 use hashbrown::{HashMap, HashSet};
-use std::fmt::Write;
 
 /// Sizes of the symbols that stand for dimensions.
 pub(super) type Symbols<'a> = HashMap<&'a str, usize>;
@@ -75,15 +74,6 @@ impl FreeInput {
     pub fn option(&self, sizes: (usize, usize)) -> (String, Vec<usize>) {
         (self.name.clone(), self.filled(sizes))
     }
-
-    fn flag(&self, sizes: (usize, usize)) -> String {
-        let option = format!("{}={}", self.name, DisplayShape(&self.filled(sizes)));
-        let plain = |c: char| c.is_alphanumeric() || "_-./:=".contains(c);
-        match option.chars().all(plain) {
-            true => format!("--input-shape {option}"),
-            false => format!("--input-shape '{}'", option.replace('\'', r"'\''")),
-        }
-    }
 }
 
 /// What came of trying sizes for the free dimensions.
@@ -94,7 +84,7 @@ pub(super) enum Trial {
     Fails(usize, String),
 }
 
-/// One sentence that names the free dimensions, and the flags that settle them.
+/// One sentence that names the free dimensions.
 pub(super) fn describe(inputs: &[FreeInput], trial: &Trial) -> String {
     let sentences = inputs.iter().map(|input| match &input.free {
         None => format!("input '{}' has no shape", input.name),
@@ -107,24 +97,26 @@ pub(super) fn describe(inputs: &[FreeInput], trial: &Trial) -> String {
             format!("input '{}' has free dimensions: {}", input.name, dims.join(", "))
         }
     });
-    let mut text = enumerate_with(sentences, "; ");
-    let them = if inputs.len() == 1 { "it" } else { "them" };
-    _ = match trial {
-        Trial::Fits(sizes) => {
-            let flags = inputs.iter().map(|i| i.flag(*sizes));
-            write!(text, "; give {them} with {}", enumerate_with(flags, " "))
-        }
+    let text = enumerate_with(sentences, "; ");
+    match trial {
+        Trial::Fits(_) => text,
         Trial::Fails(tried, reason) => {
             let sizes = inputs.first().map(|i| i.filled(candidates(inputs)[0])).unwrap_or_default();
-            write!(
-                text,
-                "; none of {tried} likely sizes fits (with {}: {reason}); give {them} with \
-                 --input-shape as the network was trained",
+            format!(
+                "{text}; none of {tried} likely sizes fits (with {}: {reason})",
                 DisplayShape(&sizes)
             )
         }
-    };
-    text
+    }
+}
+
+/// Shapes of the first inputs that settle the free dimensions, where such were found.
+pub(super) fn fitting(inputs: &[FreeInput], trial: &Trial) -> Vec<(String, Vec<usize>)> {
+    const SHOWN: usize = 10;
+    match trial {
+        Trial::Fits(sizes) => inputs.iter().take(SHOWN).map(|i| i.option(*sizes)).collect(),
+        Trial::Fails(..) => Vec::new(),
+    }
 }
 
 fn mismatch(what: String) -> ReadError {

@@ -254,7 +254,7 @@ fn fit(
     let mut manifest = Manifest {
         schema: SCHEMA,
         name,
-        command: options.command.clone(),
+        command: Some(options.command.clone()),
         version: env!("CARGO_PKG_VERSION").into(),
         seed: *seed,
         data,
