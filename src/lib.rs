@@ -47,6 +47,8 @@ pub mod onnx;
 mod plot;
 pub mod predictor;
 pub mod proxies;
+#[cfg(feature = "python")]
+mod python;
 pub mod search;
 #[doc = include_str!("security.md")]
 pub mod security {}

@@ -41,7 +41,7 @@ enum Format {
 }
 
 #[derive(Serialize)]
-struct Report<'a> {
+pub(crate) struct Report<'a> {
     schema: u32,
     target: Option<&'static str>,
     /// That the first is better than the second.
@@ -49,6 +49,27 @@ struct Report<'a> {
     networks: Vec<Compared<'a>>,
     /// Descriptors that differ, those that differ most (by the spread of labelled networks) first.
     differences: Vec<Difference>,
+}
+
+impl<'a> Report<'a> {
+    /// What is said of two networks that were asked about the same target.
+    pub fn of(paths: [&'a str; 2], graphs: &[ComputationGraph], answers: &[Answer]) -> Self {
+        let one = |((path, graph), answer): ((_, &ComputationGraph), &Answer)| Compared {
+            path,
+            accuracy: answer.estimate.accuracy,
+            interval: answer.estimate.interval,
+            in_distribution: answer.estimate.in_distribution,
+            parameters: graph.parameters(),
+            macs: graph.macs(),
+        };
+        Self {
+            schema: 1,
+            target: answers[0].target.map(|t| t.name()),
+            probability: answers[0].better_than(&answers[1]),
+            networks: paths.into_iter().zip(graphs).zip(answers).map(one).collect(),
+            differences: differences(graphs),
+        }
+    }
 }
 
 #[derive(Serialize)]
@@ -92,36 +113,18 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Error> {
         ))
         .hint(format!("--target {a} asks the same of both")));
     }
-    let differences = differences(&networks);
-    let probability = a.better_than(b);
+    let [first, second] = networks.paths.as_slice() else { return Ok(()) };
+    let report = Report::of([first, second], &networks.graphs, &answers);
     match arguments.format {
-        Format::Json => print_json(&Report {
-            schema: 1,
-            target: a.target.map(|t| t.name()),
-            probability,
-            networks: compared(&networks, &answers),
-            differences,
-        }),
-        Format::Table => print(&networks, &answers, probability, &differences),
+        Format::Json => print_json(&report),
+        Format::Table => print(&networks, &answers, report.probability, &report.differences),
     }
 }
 
-fn compared<'a>(networks: &'a Networks, answers: &[Answer]) -> Vec<Compared<'a>> {
-    let one = |((path, graph), answer): ((&'a str, &ComputationGraph), &Answer)| Compared {
-        path,
-        accuracy: answer.estimate.accuracy,
-        interval: answer.estimate.interval,
-        in_distribution: answer.estimate.in_distribution,
-        parameters: graph.parameters(),
-        macs: graph.macs(),
-    };
-    networks.iter().zip(answers).map(one).collect()
-}
-
 /// What tells two networks apart, the greatest relative differences first.
-fn differences(networks: &Networks) -> Vec<Difference> {
+fn differences(graphs: &[ComputationGraph]) -> Vec<Difference> {
     let of = |graph: &ComputationGraph| descriptors(graph, &Proxies::new(graph));
-    let both: Vec<Descriptors> = networks.graphs.iter().map(of).collect();
+    let both: Vec<Descriptors> = graphs.iter().map(of).collect();
     let [a, b] = both.as_slice() else { return Vec::new() };
     let scale = |i: usize| a[i].abs().max(b[i].abs()).max(1.0);
     let mut order: Vec<usize> = (0..DESCRIPTORS.len()).filter(|&i| a[i] != b[i]).collect();

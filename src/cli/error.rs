@@ -5,7 +5,6 @@ use crate::hint::Hint;
 use crate::text::{clipped, is_printable, printable};
 use std::error::Error as StdError;
 use std::io::{self, Write};
-use std::process::ExitCode;
 
 /// Why a command could not do its work.
 #[derive(Debug)]
@@ -102,16 +101,25 @@ impl Error {
         }
     }
 
+    /// The message and its causes on one line.
+    #[cfg(feature = "python")]
+    pub fn to_line(&self) -> String {
+        match self {
+            Self::Failure(failure) => failure.to_line(),
+            Self::Reported | Self::Fault | Self::BrokenPipe => "it has failed".into(),
+        }
+    }
+
     /// Tells the user and gives the exit code.
-    pub fn report(&self) -> ExitCode {
+    pub fn report(&self) -> u8 {
         match self {
             Self::Failure(failure) => {
                 failure.print();
-                ExitCode::from(1)
+                1
             }
-            Self::Reported => ExitCode::from(1),
-            Self::Fault => ExitCode::from(2),
-            Self::BrokenPipe => ExitCode::SUCCESS,
+            Self::Reported => 1,
+            Self::Fault => 2,
+            Self::BrokenPipe => 0,
         }
     }
 }

@@ -121,7 +121,7 @@ pub(super) fn predict(
 }
 
 /// Four significant digits: what lies beyond means nothing.
-pub(super) fn rounded(value: f64) -> f64 {
+pub(crate) fn rounded(value: f64) -> f64 {
     format!("{value:.3e}").parse().unwrap_or(value)
 }
 

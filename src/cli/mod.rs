@@ -6,25 +6,25 @@
 #![deny(clippy::print_stdout, clippy::print_stderr)]
 
 mod ablate;
-mod compare;
+pub(crate) mod compare;
 mod data;
 mod embed;
-mod error;
+pub(crate) mod error;
 mod evaluate;
 mod export;
 mod finetune;
 mod fit;
-mod input;
+pub(crate) mod input;
 mod labels;
-mod latency;
-mod model;
+pub(crate) mod latency;
+pub(crate) mod model;
 mod output;
 mod predict;
-mod profile;
+pub(crate) mod profile;
 mod progress;
-mod search;
+pub(crate) mod search;
 mod shrink;
-mod space;
+pub(crate) mod space;
 mod stdout;
 mod table;
 #[cfg(feature = "train")]
@@ -33,6 +33,7 @@ mod train;
 use crate::fault;
 use clap::{Parser, Subcommand, ValueEnum};
 use error::Error;
+use std::ffi::OsString;
 use std::panic::{self, AssertUnwindSafe};
 use std::process::ExitCode;
 
@@ -66,7 +67,7 @@ enum Command {
     #[command(disable_help_flag = true)]
     Train {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true, hide = true)]
-        rest: Vec<std::ffi::OsString>,
+        rest: Vec<OsString>,
     },
 }
 
@@ -116,19 +117,24 @@ enum Format {
 
 /// Runs the program on the process's arguments and says how to exit.
 pub fn main() -> ExitCode {
-    let cli = match Cli::try_parse() {
+    ExitCode::from(run(std::env::args_os()))
+}
+
+/// Runs the program on these arguments, of which the first is its own name, and says how to exit.
+pub(crate) fn run(arguments: impl IntoIterator<Item = OsString>) -> u8 {
+    let cli = match Cli::try_parse_from(arguments) {
         Ok(cli) => cli,
         Err(e) => {
             // Help and version arrive here too.
             error::report_usage(&e);
-            return ExitCode::from(u8::from(e.use_stderr()));
+            return u8::from(e.use_stderr());
         }
     };
     fault::hook(error::report_fault);
     match panic::catch_unwind(AssertUnwindSafe(|| cli.command.run())) {
-        Ok(Ok(())) => ExitCode::SUCCESS,
+        Ok(Ok(())) => 0,
         Ok(Err(error)) => error.report(),
-        Err(_) => ExitCode::from(2),
+        Err(_) => 2,
     }
 }
 

@@ -47,15 +47,30 @@ struct Report<'a> {
     errors: &'a [ReadFailure],
 }
 
+/// What is said of a network.
 #[derive(Serialize)]
-struct Summary<'a> {
-    path: &'a str,
+pub(crate) struct Summary<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    path: Option<&'a str>,
     #[serde(flatten)]
     totals: Totals,
     #[serde(flatten)]
     assumptions: Assumptions,
     #[serde(skip_serializing_if = "Option::is_none")]
     operations: Option<Vec<Operation<'a>>>,
+}
+
+impl<'a> Summary<'a> {
+    /// Everything, of a network that stands alone.
+    #[cfg(feature = "python")]
+    pub fn of(graph: &'a ComputationGraph, remarks: &[Remark]) -> Self {
+        Self {
+            path: None,
+            totals: Totals::of(graph),
+            assumptions: Assumptions::new(remarks),
+            operations: Some(operations(graph)),
+        }
+    }
 }
 
 /// What there is to say of a network as a whole.
@@ -112,7 +127,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Error> {
         let summary = |(((path, graph), &totals), remarks): (_, &Vec<Remark>)| {
             let operations = networks.single.then(|| operations(graph));
             let assumptions = Assumptions::new(remarks);
-            Summary { path, totals, assumptions, operations }
+            Summary { path: Some(path), totals, assumptions, operations }
         };
         networks.iter().zip(&totals).zip(&networks.remarks).map(summary)
     };
@@ -185,7 +200,7 @@ fn table_of_networks<'a>(networks: impl Iterator<Item = Summary<'a>>) -> Result<
         Table::new(&["network", "parameters", "MACs", "nodes", "depth", "<fingerprint"]);
     for Summary { path, totals, .. } in networks {
         table.row([
-            path.to_string(),
+            path.unwrap_or_default().to_string(),
             si(totals.parameters),
             si(totals.macs),
             totals.nodes.to_string(),

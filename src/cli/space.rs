@@ -42,7 +42,7 @@ pub(super) enum Format {
 }
 
 #[derive(Serialize)]
-struct Report<'a> {
+pub(crate) struct Report<'a> {
     schema: u32,
     /// Of the number of combinations.
     log10_size: f64,
@@ -111,7 +111,7 @@ fn cost(graph: &ModelGraph) -> Result<Cost, Error> {
     Ok(Cost { parameters: graph.parameters(), macs: graph.macs() })
 }
 
-fn report(space: &SuperNetwork) -> Result<Report<'_>, Error> {
+pub(crate) fn report(space: &SuperNetwork) -> Result<Report<'_>, Error> {
     let name = |id: ValueId| &*space.graph().value(id).name;
     let groups = space.groups().iter().enumerate().map(|(i, g)| Group {
         name: format!("c{i}"),

@@ -82,6 +82,9 @@ pub fn memberships_beside_noise<F: NdFloat>(
     memberships
 }
 
+/// Fewer points than this are the calling thread's.
+const FEW: usize = 1024;
+
 /// How evenly each point is shared: the entropy of its memberships (n, k) over that of equal ones,
 /// from 0 for a point that belongs to one cluster alone to 1.
 pub fn membership_entropy<F: NdFloat>(memberships: ArrayView2<F>) -> Array1<F> {
@@ -102,7 +105,11 @@ fn write_memberships<F: NdFloat>(
         write_point_memberships(centroids, fuzzifier, point, row)
     };
     let rows = Zip::from(observations.rows()).and(memberships.rows_mut());
-    rows.par_map_collect(share).to_vec()
+    match observations.nrows() {
+        // Waking other threads takes longer, and whoever asks about one network may have forked.
+        ..FEW => rows.map_collect(share).to_vec(),
+        _ => rows.par_map_collect(share).to_vec(),
+    }
 }
 
 /// Writes the memberships of one point and returns its share of the objective, Σ_j U_ij^m d_ij².

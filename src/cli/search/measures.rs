@@ -146,7 +146,7 @@ impl Display for Measure {
 /// `MEASURE`, `MEASURE:max` or `MEASURE:min`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(into = "String", try_from = "String")]
-pub(super) struct Objective {
+pub(crate) struct Objective {
     measure: Measure,
     pub direction: Direction,
 }
@@ -186,7 +186,7 @@ impl Display for Objective {
 /// `MEASURE<=NUMBER` or `MEASURE>=NUMBER`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(into = "String", try_from = "String")]
-pub(super) struct Constraint {
+pub(crate) struct Constraint {
     measure: Measure,
     bound: Bound,
     /// As it was written.
@@ -260,8 +260,9 @@ fn quantity(text: &str) -> Result<f64, String> {
     Ok(number * factor)
 }
 
-/// What the user asks for, as the search understands it.
-pub(super) fn problem<'a>(
+/// What the user asks for, as the search understands it, beside what there is of a problem already.
+pub(crate) fn problem<'a>(
+    mut problem: Problem<'a>,
     objectives: &[Objective],
     constraints: &[Constraint],
     estimator: &'a Estimator,
@@ -274,7 +275,6 @@ pub(super) fn problem<'a>(
     let accuracy = Accuracy::expected(estimator);
     let evaluator =
         |measure: &Measure, direction| evaluator(measure, direction, &accuracy, command_limit);
-    let mut problem = Problem::new();
     for Objective { measure, direction } in objectives {
         let evaluator = evaluator(measure, *direction)?;
         problem = problem.objective(&measure.to_string(), *direction, evaluator);

@@ -2,7 +2,7 @@
 
 mod folder;
 mod history;
-mod measures;
+pub(crate) mod measures;
 
 use super::error::{Error, Failure, note};
 use super::export;
@@ -131,7 +131,7 @@ enum Format {
 /// Names of the algorithms.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-enum AlgorithmName {
+pub(crate) enum AlgorithmName {
     /// Independent draws.
     Random,
     /// Steps to better neighbours, with restarts.
@@ -153,7 +153,12 @@ enum AlgorithmName {
 const QUERIES: usize = 5;
 
 impl AlgorithmName {
-    fn algorithm<'a, S: SearchSpace>(
+    /// What is taken when nothing is said, for so many objectives.
+    pub fn usual(objectives: usize) -> Self {
+        if objectives > 1 { Self::Nsga2 } else { Self::Evolution }
+    }
+
+    pub fn algorithm<'a, S: SearchSpace>(
         self,
         space: &S,
         estimator: &'a Estimator,
@@ -263,8 +268,7 @@ impl Arguments {
             [] => ["accuracy:max", "macs:min"].into_iter().filter_map(default).collect(),
             given => given.to_vec(),
         };
-        let several = objectives.len() > 1;
-        let usual = if several { AlgorithmName::Nsga2 } else { AlgorithmName::Evolution };
+        let usual = AlgorithmName::usual(objectives.len());
         let source = |path: &PathBuf| -> Result<Source, Error> {
             let ReadOptions { input_shapes, allow_unknown } = self.read.options();
             let path = path.clone();
@@ -453,7 +457,7 @@ where
     ) -> Result<(), Error> {
         let limit = Duration::from_secs(arguments.command_timeout);
         let Settings { objectives, constraints, .. } = settings;
-        let problem = measures::problem(objectives, constraints, estimator, limit)?;
+        let problem = measures::problem(Problem::new(), objectives, constraints, estimator, limit)?;
         let start = settings.start.iter().map(|text| (self.parse)(text));
         let candidates = start.collect::<Result<Vec<_>, _>>()?;
         let mut algorithm = settings.algorithm.algorithm(self.space, estimator)?;
