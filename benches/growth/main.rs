@@ -36,7 +36,7 @@ const COMMANDS: [&str; 4] = [FLOOR, "predict", "space", "shrink"];
 const FLOOR: &str = "decode";
 
 /// As many for all sizes: the least of more is lower.
-const RUNS: usize = 3;
+const RUNS: usize = 4;
 
 /// Start-up takes a few milliseconds.
 const FITTED_SECONDS: f64 = 0.1;

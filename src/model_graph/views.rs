@@ -20,8 +20,11 @@ impl Views {
         let stored: Vec<ValueId> = (0..graph.values().len() as u32).map(ValueId).collect();
         let mut views = Self { elements: stored.clone(), stored };
         for node in graph.nodes() {
-            for &id in node.outputs.iter().flatten().filter(|id| graph.value(**id).is_constant()) {
-                if let Some((from, tied)) = viewed(node, id, &tables) {
+            for &id in node.outputs.iter().flatten() {
+                // Most nodes are no views: what is known of their outputs need not be fetched.
+                if let Some((from, tied)) = viewed(node, id, &tables)
+                    && graph.value(id).is_constant()
+                {
                     views.elements[id.index()] = views.elements_of(from);
                     if tied {
                         views.stored[id.index()] = views.stored(from);
