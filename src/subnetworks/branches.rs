@@ -19,9 +19,13 @@ pub struct Branch {
 }
 
 /// The branches of each sum or product, of which one at most can go.
-pub(super) fn find(graph: &ModelGraph, live: &[bool], channels: &Channels) -> Vec<Vec<Branch>> {
+pub(super) fn find(
+    graph: &ModelGraph,
+    live: &[bool],
+    reached: &[bool],
+    channels: &Channels,
+) -> Vec<Vec<Branch>> {
     let needs = Needs::new(graph);
-    let reached = reached(graph);
     let mut found = Vec::new();
     for (index, node) in graph.nodes().iter().enumerate().filter(|(i, _)| live[*i]) {
         let (Some([a, b]), &[Some(result)]) = (operands(node), node.outputs.as_slice()) else {
@@ -46,14 +50,17 @@ pub(super) fn find(graph: &ModelGraph, live: &[bool], channels: &Channels) -> Ve
     found
 }
 
-/// Of each tensor, whether the network's input has a part in it. What is computed from constants alone,
-/// such as a table of positions that is too large to be folded, can't take the place of what is not.
-fn reached(graph: &ModelGraph) -> Vec<bool> {
+/// Of each tensor, whether its elements depend on the network's input. What is computed from constants
+/// alone, such as a table of positions that is too large to be folded, can't take the place of what
+/// does; nor what only takes its shape from such a tensor.
+pub(super) fn reached(graph: &ModelGraph) -> Vec<bool> {
     let mut reached = vec![false; graph.values().len()];
     graph.inputs().iter().for_each(|id| reached[id.index()] = true);
     for node in graph.nodes() {
         if node.inputs.iter().flatten().any(|id| reached[id.index()]) {
-            node.outputs.iter().flatten().for_each(|id| reached[id.index()] = true);
+            for id in node.outputs.iter().flatten() {
+                reached[id.index()] = !graph.value(*id).is_constant();
+            }
         }
     }
     reached

@@ -20,7 +20,12 @@ pub struct Layer {
 pub(super) type Tie = (Option<usize>, Option<usize>);
 
 /// The layers of a network.
-pub(super) fn find(graph: &ModelGraph, live: &[bool], channels: &Channels) -> Vec<Layer> {
+pub(super) fn find(
+    graph: &ModelGraph,
+    live: &[bool],
+    reached: &[bool],
+    channels: &Channels,
+) -> Vec<Layer> {
     let mut uses = vec![0usize; graph.values().len()];
     let mut user: Vec<Option<&Node>> = vec![None; graph.values().len()];
     for (node, _) in graph.nodes().iter().zip(live).filter(|(_, live)| **live) {
@@ -41,7 +46,7 @@ pub(super) fn find(graph: &ModelGraph, live: &[bool], channels: &Channels) -> Ve
         let mut tensor = node.outputs.first().copied().flatten()?;
         let (from, to) = (graph.value(instead), graph.value(tensor));
         let fits = matches!(node.op, OpType::Conv | OpType::Gemm | OpType::MatMul)
-            && !from.is_constant()
+            && reached[instead.index()]
             && graph.value(weight).is_constant()
             && from.shape == to.shape
             && from.dtype == to.dtype;

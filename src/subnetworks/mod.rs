@@ -149,9 +149,10 @@ impl SuperNetwork {
     pub fn new(graph: ModelGraph) -> Self {
         let live = Plan::default().needed(&graph).nodes;
         let channels = Channels::new(&graph, &live);
+        let reached = branches::reached(&graph);
         Self {
-            junctions: branches::find(&graph, &live, &channels),
-            layers: layers::find(&graph, &live, &channels),
+            junctions: branches::find(&graph, &live, &reached, &channels),
+            layers: layers::find(&graph, &live, &reached, &channels),
             kernels: operations::kernels(&graph, &live, &channels.of),
             activations: operations::activations(&graph, &live),
             graph,

@@ -371,6 +371,31 @@ fn a_weight_that_is_read_twice_is_one_in_a_sub_network_too() {
     }
 }
 
+/// A constant that is no number stands in the small file as in the large one.
+#[test]
+fn what_is_no_number_is_left_as_it_is() {
+    let mut net = Net::new();
+    let x = net.input(&[1, 16]);
+    let y = net.linear(x, 8);
+    let negative = net.0.constant("n", DataType::Float, &[1], Some(TensorData::Floats(vec![-1.0])));
+    let root = net.plain(OpType::Sqrt, &[negative]);
+    let y = net.plain(OpType::Mul, &[y, root]);
+    let y = net.linear(y, 4);
+    net.0.output(y);
+    let folder = tempfile::tempdir().unwrap();
+    let (whole, small) = (folder.path().join("whole.onnx"), folder.path().join("small.onnx"));
+    let file = std::fs::File::create(&whole).unwrap();
+    onnx::write(&net.0.finish(), file, onnx::Weights::Random { seed: 4 }).unwrap();
+    let (graph, mut file) = Original::open(&whole, &onnx::ReadOptions::default()).unwrap();
+    let space = SuperNetwork::new(graph);
+    let sub = space.parse("c0=1/2").unwrap();
+    let out = std::fs::File::create(&small).unwrap();
+    space.shrink(&sub, &mut file, out, None).unwrap();
+    let read = onnx::read(&small, &onnx::ReadOptions::default()).unwrap();
+    let operators: Vec<&OpType> = read.nodes().iter().map(|n| &n.op).collect();
+    assert_eq!(operators, [&OpType::MatMul, &OpType::Sqrt, &OpType::Mul, &OpType::MatMul]);
+}
+
 /// Two convolutions of which the second has more weights than an import keeps.
 #[test]
 fn the_strongest_channels_keep_their_weights() {
@@ -486,6 +511,21 @@ fn the_input_is_never_left_out() {
     assert!(!left_out.contains(&features), "{left_out:?}");
     let smallest = space.build(&space.smallest()).unwrap();
     assert!(lower(&smallest).unwrap().depends_on_input());
+
+    // Nor can a table that only takes its shape from there.
+    let mut net = Net::new();
+    let x = net.input(&[1, 8, 16]);
+    let features = net.linear(x, 16);
+    let table = net.0.weight(&[8, 16]);
+    let scale = net.0.weight(&[16]);
+    let positions = net.plain(OpType::LayerNormalization, &[table, scale]);
+    let shape = net.plain(OpType::Shape, &[x]);
+    let positions = net.plain(OpType::Reshape, &[positions, shape]);
+    let product = net.plain(OpType::Mul, &[features, positions]);
+    let space = net.space(product);
+    let left_out: Vec<ValueId> = space.branches().map(|branch| branch.tensor).collect();
+    assert!(!left_out.contains(&features), "{left_out:?}");
+    assert!(lower(&space.build(&space.smallest()).unwrap()).unwrap().depends_on_input());
 }
 
 /// The nodes of a branch, by cutting it off in networks of random shape.
