@@ -165,6 +165,26 @@ mod tests {
         }
     }
 
+    /// A tensor that only takes its shape from the input has no node: what reads it alone reads none.
+    #[test]
+    fn what_reads_no_computed_tensor_is_lowered() {
+        let mut b = Builder::new("test", 17);
+        let shape = b.input("shape", DataType::Int64, &[2]);
+        let x = b.input("x", DataType::Float, &[2, 3]);
+        let declared = [Some((DataType::Float, [2, 3].into_iter().collect()))];
+        let inputs = [Some(shape)].into_iter().collect();
+        let filled = b
+            .named_node("", OpType::ConstantOfShape, NONE, inputs, &[Some("")], &declared)
+            .unwrap()[0]
+            .unwrap();
+        let clipped = node(&mut b, OpType::Clip, NONE, &[filled]);
+        let difference = node(&mut b, OpType::Sub, NONE, &[clipped, filled]);
+        let square = node(&mut b, OpType::Mul, NONE, &[difference, difference]);
+        let sum = node(&mut b, OpType::Add, NONE, &[x, square]);
+        b.output(sum);
+        assert!(lower(&b.finish()).unwrap().depends_on_input());
+    }
+
     #[test]
     fn batch_normalisation_becomes_a_bias() {
         let folded = network(3, |b, x| conv(b, x, 4, true));

@@ -67,7 +67,7 @@ fn clip_without_effect(draft: &Draft, index: Index) -> Option<Patch> {
         Op::Clip { low: Bound::Known(0.0), high: Bound::Open } => {
             Some(Patch::Become(node.becoming(Operation::Relu, &node.inputs)))
         }
-        Op::Clip { low: Bound::Open, high: Bound::Open } => Some(Patch::Bypass(node.inputs[0])),
+        Op::Clip { low: Bound::Open, high: Bound::Open } => only_input(node).map(Patch::Bypass),
         _ => None,
     }
 }
@@ -312,7 +312,7 @@ fn layer_norm(draft: &Draft, index: Index) -> Option<Patch> {
     let spread = square_of(draft, mean_of(draft, variance)?)?;
     // The second difference may have been computed apart from the first.
     let same = spread == centred
-        || (draft.node(spread).is(Operation::Sub) && draft.node(spread).inputs[0] == x);
+        || (draft.node(spread).is(Operation::Sub) && draft.node(spread).inputs.first() == Some(&x));
     if !is_difference || !same {
         return None;
     }
