@@ -4,7 +4,9 @@
 mod shapes;
 
 use gennape::lower::lower;
-use gennape::model_graph::{Attribute, Attributes, Builder, DataType, ModelGraph, OpType, ValueId};
+use gennape::model_graph::{
+    Attribute, Attributes, Builder, DataType, ModelGraph, OpType, TensorData, ValueId,
+};
 use gennape::subnetworks::SuperNetwork;
 use shapes::Shape;
 use std::time::{Duration, Instant};
@@ -102,10 +104,14 @@ fn work(network: ModelGraph) -> Duration {
 }
 
 fn assert_linear(name: &str, network: impl Fn(usize) -> ModelGraph) {
+    assert_in_proportion(name, |nodes| work(network(nodes)));
+}
+
+fn assert_in_proportion(name: &str, work: impl Fn(usize) -> Duration) {
     const SMALL: usize = 1500;
     const TIMES: usize = 8;
     // What else the machine does may double a run, but not the better of two.
-    let time = |nodes| (0..2).map(|_| work(network(nodes))).min().unwrap();
+    let time = |nodes| (0..2).map(|_| work(nodes)).min().unwrap();
     let (small, large) = (time(SMALL), time(TIMES * SMALL));
     let ratio = large.as_secs_f64() / small.as_secs_f64();
     assert!(
@@ -126,6 +132,25 @@ fn chains_of_what_is_folded_take_time_in_proportion() {
     assert_linear("biases", biases);
     assert_linear("parts", parts);
     assert_linear("gathers", gathers);
+}
+
+/// A constant taken apart and put together again.
+#[test]
+fn constants_in_many_parts_are_folded_in_proportion() {
+    assert_in_proportion("parts of a constant", |count| {
+        let start = Instant::now();
+        let mut b = Builder::new("test", 17);
+        let numbers: Vec<i64> = (0..count as i64).collect();
+        let whole = b.int_vector(&numbers);
+        let names = vec![Some(""); count];
+        let inputs = [Some(whole)].into_iter().collect();
+        let parts = b.named_node("", OpType::Split, NONE, inputs, &names, &[]).unwrap();
+        let parts: Vec<ValueId> = parts.into_iter().flatten().collect();
+        let joined = b.node(OpType::Concat, NONE.with("axis", Attribute::Int(0)), &parts).unwrap();
+        let taken = start.elapsed();
+        assert_eq!(b.value(joined).data(), Some(&TensorData::Ints(numbers)));
+        taken
+    });
 }
 
 #[test]

@@ -8,8 +8,9 @@ use smallvec::{SmallVec, smallvec};
 
 type Index = SmallVec<[usize; 5]>;
 
-/// Elements of output `output`, whose type and shape are `fact`.
-pub(super) fn fold(ctx: &Context, output: usize, fact: &Fact) -> Option<TensorData> {
+/// Elements of an output whose type and shape are `fact`; of a Split, the one that begins at position
+/// `start` along the axis.
+pub(super) fn fold(ctx: &Context, start: usize, fact: &Fact) -> Option<TensorData> {
     use OpType::*;
     match ctx.op {
         Identity | Reshape | Flatten | Squeeze | Unsqueeze | Dropout => data(ctx, 0).cloned(),
@@ -21,7 +22,7 @@ pub(super) fn fold(ctx: &Context, output: usize, fact: &Fact) -> Option<TensorDa
         })),
         Gather => gather(ctx, fact),
         Slice => slice(ctx, fact),
-        Split => split(ctx, output, fact),
+        Split => split(ctx, start, fact),
         Concat => concat(ctx, fact),
         Transpose => {
             let perm = layout::permutation(ctx).ok()?;
@@ -218,12 +219,11 @@ fn slice(ctx: &Context, fact: &Fact) -> Option<TensorData> {
     })
 }
 
-fn split(ctx: &Context, output: usize, fact: &Fact) -> Option<TensorData> {
-    let (along, sizes) = layout::split_sizes(ctx).ok()?;
-    let before: usize = sizes[..output].iter().sum();
+fn split(ctx: &Context, start: usize, fact: &Fact) -> Option<TensorData> {
+    let along = layout::split_axis(ctx).ok()?;
     pick(ctx.input(0).ok()?, &fact.shape, |out| {
         let mut index = out.clone();
-        index[along] += before;
+        index[along] += start;
         index
     })
 }
@@ -233,22 +233,22 @@ fn concat(ctx: &Context, fact: &Fact) -> Option<TensorData> {
     let parts: Vec<(&Value, &TensorData)> =
         ctx.inputs.iter().flatten().map(|v| Some((*v, v.data()?))).collect::<Option<_>>()?;
     let floats = parts.iter().any(|(_, d)| d.ints().is_none());
+    let inner: usize = fact.shape[along + 1..].iter().product();
+    let mut parts: Vec<(usize, &TensorData)> =
+        parts.iter().map(|(value, data)| (value.shape[along] * inner, *data)).collect();
+    parts.retain(|(width, _)| *width > 0);
+    let outer = if parts.is_empty() { 0 } else { fact.shape[..along].iter().product() };
     let (mut out_i, mut out_f) = (Vec::new(), Vec::new());
-    each(&fact.shape, |index| {
-        let mut index = index.clone();
-        for (value, data) in &parts {
-            if index[along] >= value.shape[along] {
-                index[along] -= value.shape[along];
-                continue;
+    for row in 0..outer {
+        for (width, data) in &parts {
+            for at in row * width..(row + 1) * width {
+                match data.ints() {
+                    Some(v) if !floats => out_i.extend(v.get(at)),
+                    _ => out_f.extend(data.get_f64(at)),
+                }
             }
-            let at = offset(&index, &value.shape);
-            match data.ints() {
-                Some(v) if !floats => out_i.extend(v.get(at)),
-                _ => out_f.extend(data.get_f64(at)),
-            }
-            break;
         }
-    });
+    }
     Some(if floats { TensorData::Floats(out_f) } else { TensorData::Ints(out_i) })
 }
 

@@ -29,9 +29,8 @@ pub(super) fn concat(ctx: &Context) -> Result<Facts> {
 
 /// Axis and sizes of a Split's pieces.
 pub(crate) fn split_sizes(ctx: &Context) -> Result<(usize, Vec<usize>)> {
-    let x = ctx.input(0)?;
-    let along = axis(ctx.attributes.int("axis", 0), x.shape.len())?;
-    let extent = x.shape[along];
+    let along = split_axis(ctx)?;
+    let extent = ctx.input(0)?.shape[along];
     let sizes: Vec<usize> = match ctx.ints_either("split", 1)? {
         Some(list) => list.iter().map(|&s| dim(s)).collect::<Result<_>>()?,
         None => {
@@ -54,6 +53,11 @@ pub(crate) fn split_sizes(ctx: &Context) -> Result<(usize, Vec<usize>)> {
         ));
     }
     Ok((along, sizes))
+}
+
+/// The axis that a Split goes along.
+pub(super) fn split_axis(ctx: &Context) -> Result<usize> {
+    axis(ctx.attributes.int("axis", 0), ctx.input(0)?.shape.len())
 }
 
 pub(super) fn split(ctx: &Context) -> Result<Facts> {

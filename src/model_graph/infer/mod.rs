@@ -330,6 +330,11 @@ fn finish(ctx: &Context, facts: Facts) -> Result<Vec<Fact>> {
     let origins = tensors.filter_map(|v| v.constant.as_ref().map(|c| c.origin));
     let origin = origins.max().unwrap_or(Origin::Computed);
     let mut out = Vec::with_capacity(facts.len());
+    let along = match ctx.op {
+        OpType::Split => layout::split_axis(ctx).ok(),
+        _ => None,
+    };
+    let mut start = 0;
     for (i, mut fact) in facts.into_iter().enumerate() {
         if fact.shape.len() > MAX_RANK {
             return invalid(format!("output {i} would have {} dimensions", fact.shape.len()));
@@ -342,12 +347,13 @@ fn finish(ctx: &Context, facts: Facts) -> Result<Vec<Fact>> {
         if constant && fact.constant.is_none() {
             let most = ctx.folded.min(TensorData::MAX_ELEMENTS as u64);
             let small = elements.is_some_and(|n| n <= most);
-            let data = if small { fold::fold(ctx, i, &fact) } else { None };
+            let data = if small { fold::fold(ctx, start, &fact) } else { None };
             fact.constant = Some(Constant {
                 data: data.map(Arc::new),
                 origin: if fact.dtype.is_float() { origin } else { Origin::Computed },
             });
         }
+        start += along.map_or(0, |along| fact.shape[along]);
         out.push(fact);
     }
     Ok(out)
