@@ -43,6 +43,7 @@ pub(super) fn constant_of_shape(ctx: &Context) -> Result<Facts> {
 
 pub(super) fn range(ctx: &Context) -> Result<Facts> {
     let number = |i: usize| {
+        ctx.number(i)?;
         let value = ctx.input(i)?;
         value.data().and_then(|d| d.get_f64(0)).ok_or_else(|| {
             InferError::DataDependent(format!("the range depends on input {i}, which is not known"))
@@ -105,6 +106,7 @@ pub(super) fn affine_grid(ctx: &Context) -> Result<Facts> {
 }
 
 fn number(ctx: &Context, i: usize) -> Result<usize> {
+    ctx.number(i)?;
     match ctx.ints(i)?.and_then(|v| v.first()) {
         Some(&n) => dim(n),
         None => invalid(format!("input {i} is missing")),

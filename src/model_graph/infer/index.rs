@@ -94,6 +94,7 @@ pub(super) fn compress(ctx: &Context) -> Result<Facts> {
 
 pub(super) fn one_hot(ctx: &Context) -> Result<Facts> {
     let (indices, values) = (ctx.input(0)?, ctx.input(2)?);
+    ctx.number(1)?;
     let depth = match ctx.input(1)?.data() {
         Some(TensorData::Ints(v)) => v.first().copied(),
         Some(TensorData::Floats(v)) => v.first().map(|&d| d as i64),

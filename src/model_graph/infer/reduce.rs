@@ -48,6 +48,7 @@ pub(super) fn arg(ctx: &Context) -> Result<Facts> {
 pub(super) fn top_k(ctx: &Context) -> Result<Facts> {
     let x = ctx.input(0)?;
     let along = axis(ctx.attributes.int("axis", -1), x.shape.len())?;
+    ctx.number(1)?;
     let k = match ctx.attributes.get_int("k") {
         Some(k) => k,
         None => match ctx.ints(1)?.and_then(|v| v.first()) {
