@@ -1,0 +1,3 @@
+//! The extension module, which is `src/python` of the library.
+
+use gennape as _;
