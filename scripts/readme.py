@@ -456,6 +456,25 @@ def fuzzing() -> str:
     return "\n".join(lines)
 
 
+def python() -> str:
+    """How long the Python package takes, beside what was aimed at."""
+    report = json.loads((ROOT / "benches/python.json").read_text())
+    lines = ["| Python, one thread | measured: median (quartiles) | aim |", "| --- | --- | --- |"]
+    for row in report["rows"]:
+        rate = row["unit"] != "ms"
+
+        def number(value: float) -> str:
+            return f"{value:,.0f}" if rate else f"{value:.2f}"
+
+        low, high = (number(q) for q in row["quartiles"])
+        bound = "at least" if rate else "at most"
+        lines.append(
+            f"| {row['what']} | {number(row['median'])} ({low} – {high}) {row['unit']} "
+            f"| {bound} {row['aim']:,g} {row['unit']} |"
+        )
+    return "\n".join(lines)
+
+
 # Sections by file: those that a program prints, and those of figures.
 PRINTED = {
     "README.md": {
@@ -476,6 +495,7 @@ FIGURES = {
         "search-benchmark": search_benchmark,
         "speed": speed,
         "growth": growth,
+        "python": python,
     },
     "models/README.md": {"real": real_all, "real-each": real_each, "latency": latency},
     "src/security.md": {"fuzzing": fuzzing},

@@ -1,0 +1,89 @@
+#!/usr/bin/env python3
+"""How long the Python package takes, on one thread: benches/python.json, beside the figures aimed at.
+
+    pip install . onnx && python benches/python.py
+"""
+
+import json
+import os
+import statistics
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+# Before the package is loaded: figures are those of one core.
+os.environ["RAYON_NUM_THREADS"] = "1"
+
+import gennape
+import onnx
+
+ROOT = Path(__file__).resolve().parent.parent
+START = """
+import time, numpy
+before = time.perf_counter()
+import gennape
+gennape.Estimator()
+print(time.perf_counter() - before)
+"""
+
+
+def with_weights(path: Path) -> bytes:
+    """A stripped file with elements in it."""
+    model = onnx.load(path)
+    for tensor in model.graph.initializer:
+        if tensor.data_type == onnx.TensorProto.FLOAT and not tensor.raw_data and not tensor.float_data:
+            count = 1
+            for dimension in tensor.dims:
+                count *= dimension
+            tensor.raw_data = bytes(4 * count)
+    return model.SerializeToString()
+
+
+def seconds(work, runs: int) -> list[float]:
+    work()
+    taken = []
+    for _ in range(runs):
+        before = time.perf_counter()
+        work()
+        taken.append(time.perf_counter() - before)
+    return taken
+
+
+def start() -> float:
+    command = [sys.executable, "-c", START]
+    return float(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+
+
+def main() -> None:
+    estimator = gennape.Estimator()
+    stripped = (ROOT / "data/examples/resnet50.onnx").read_bytes()
+    whole = with_weights(ROOT / "data/examples/resnet50.onnx")
+    cells = gennape.Space("nasbench201")
+    cell = "|nor_conv_3x3~0|+|nor_conv_1x1~0|nor_conv_3x3~1|+|skip_connect~0|avg_pool_3x3~1|nor_conv_3x3~2|"
+    many = cells.sample(2000, rng=0)
+    rows = []
+
+    def row(what: str, unit: str, aim: float, values: list[float]) -> None:
+        quartiles = statistics.quantiles(values, n=4)
+        rows.append(
+            {"what": what, "unit": unit, "aim": aim, "median": quartiles[1], "quartiles": quartiles[::2], "runs": len(values)}
+        )
+        print(f"{what}: {quartiles[1]:.3g} {unit} (aim {aim:g})")
+
+    def milliseconds(work, runs: int = 51) -> list[float]:
+        return [1e3 * t for t in seconds(work, runs)]
+
+    size = f"{len(whole) / 1e6:.0f} MB"
+    row("ResNet-50 without weights, from bytes", "ms", 1.0, milliseconds(lambda: estimator.predict(stripped)))
+    row(f"ResNet-50 with {size} of weights, from bytes", "ms", 3.0, milliseconds(lambda: estimator.predict(whole)))
+    row("one NAS-Bench-201 cell, from its text", "ms", 0.25, milliseconds(lambda: estimator.predict((cells, [cell])), 201))
+    rates = [len(many) / t for t in seconds(lambda: estimator.predict((cells, many)), 7)]
+    row("2,000 NAS-Bench-201 cells", "a second and core", 4000, rates)
+    row("import gennape and Estimator(), beside numpy", "ms", 5.0, [1e3 * start() for _ in range(15)])
+    report = {"schema": 1, "version": gennape.__version__, "python": sys.version.split()[0], "rows": rows}
+    (ROOT / "benches/python.json").write_text(json.dumps(report, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()
