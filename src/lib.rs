@@ -39,6 +39,8 @@ pub mod fine_tuning;
 pub mod fitting;
 pub mod graph;
 mod hint;
+#[cfg(feature = "train")]
+pub mod images;
 pub mod latency;
 pub mod lower;
 pub mod metrics;
