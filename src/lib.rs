@@ -32,6 +32,8 @@ pub mod clustering;
 pub mod encoder;
 pub mod estimator;
 pub mod evaluation;
+#[cfg(feature = "train")]
+pub mod execute;
 mod fault;
 mod files;
 pub mod fine_tuning;

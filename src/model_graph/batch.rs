@@ -65,6 +65,24 @@ impl Batch {
         )
     }
 
+    /// The batch of a network, also where it is one input: the first of the usual axes that every
+    /// operator carries along. For one input it can't be told from other axes of one element, so that
+    /// nothing depends on it but running the network for more. `None` where none is carried along.
+    pub fn followed(graph: &ModelGraph) -> Option<Self> {
+        if graph.batch.size > 1 {
+            return Some(graph.batch.clone());
+        }
+        let needed = needed(graph);
+        let inputs: Vec<&Value> = graph.inputs.iter().map(|&id| graph.value(id)).collect();
+        let says = |i: &usize| !inputs[*i].shape.is_empty() && needed[graph.inputs[*i].index()];
+        let ranked: Vec<usize> = (0..inputs.len()).filter(says).collect();
+        let found = |choice: Choice| {
+            let places = follow(graph, &needed, &choice, true)?;
+            Some(Self { size: choice.size, places, doubt: false })
+        };
+        choices(&inputs, &ranked).into_iter().filter(|choice| choice.size == 1).find_map(found)
+    }
+
     /// Finds the batch of a finished network.
     pub(super) fn find(graph: &ModelGraph) -> Self {
         let one = Self::default();
@@ -80,7 +98,7 @@ impl Batch {
         let mut found: Option<Self> = None;
         let mut several = false;
         for choice in choices(&inputs, &ranked) {
-            let Some(places) = follow(graph, &needed, &choice) else { continue };
+            let Some(places) = follow(graph, &needed, &choice, false) else { continue };
             if choice.size == 1 {
                 // Costs are those of one input.
                 return one;
@@ -163,15 +181,20 @@ fn needed(graph: &ModelGraph) -> Vec<bool> {
 }
 
 /// Where the batch lies in every value under a guess; `None` where something mixes its elements or
-/// an output does not have it.
-fn follow(graph: &ModelGraph, needed: &[bool], choice: &Choice) -> Option<Vec<Option<Place>>> {
+/// an output does not have it. `merged` says whether a batch of one may share an axis with others.
+fn follow(
+    graph: &ModelGraph,
+    needed: &[bool],
+    choice: &Choice,
+    merged: bool,
+) -> Option<Vec<Option<Place>>> {
     let mut places = vec![None; graph.values.len()];
     for (&id, axis) in graph.inputs.iter().zip(&choice.axes) {
         places[id.index()] = axis.map(Place::whole);
     }
     for node in &graph.nodes {
         let plain = node.plain();
-        let follower = Follower { graph, node: &plain, size: choice.size, places: &places };
+        let follower = Follower { graph, node: &plain, size: choice.size, places: &places, merged };
         let touched = (0..plain.inputs.len()).any(|i| follower.at(i).is_some());
         // Arithmetic on shapes reads none of the elements.
         let mut outputs = node.outputs.iter().flatten();
@@ -209,6 +232,7 @@ struct Follower<'a> {
     node: &'a Node,
     size: usize,
     places: &'a [Option<Place>],
+    merged: bool,
 }
 
 /// The batch of each output, `None` where it has none; the last stands for those that follow.
@@ -436,18 +460,20 @@ impl<'a> Follower<'a> {
         let period = self.size.checked_mul(place.inner)?;
         let outer = product(&from[..place.axis])?.checked_mul(from[place.axis] / period)?;
         let inner = product(&from[place.axis + 1..])?.checked_mul(place.inner)?;
-        (0..to.len()).find_map(|axis| {
+        let at = |axis: usize, merged: bool| {
             let (before, after) = (product(&to[..axis])?, product(&to[axis + 1..])?);
             if before == 0 || after == 0 || outer % before != 0 || inner % after != 0 {
                 return None;
             }
             // A batch of one could lie between any two elements; only an axis of its own is one.
-            if self.size == 1 && (outer != before || inner != after) {
+            if self.size == 1 && !merged && (outer != before || inner != after) {
                 return None;
             }
             let extent = (outer / before).checked_mul(self.size)?.checked_mul(inner / after)?;
             (extent == to[axis]).then_some(Place { axis, inner: inner / after })
-        })
+        };
+        let own = (0..to.len()).find_map(|axis| at(axis, false));
+        own.or_else(|| (0..to.len()).filter(|_| self.merged).find_map(|axis| at(axis, true)))
     }
 
     /// Tensors joined along the batch's axis each have all of the batch.

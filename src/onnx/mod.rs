@@ -64,6 +64,8 @@ pub use error::{ErrorKind, ReadError, WriteError};
 pub use rope::DataFile;
 pub(crate) use rope::{Cut, cut_data, cut_shape};
 pub use stored::Original;
+#[cfg(feature = "train")]
+pub(crate) use write::InitialElements;
 pub(crate) use write::MAX_MESSAGE;
 pub use write::{Weights, write};
 

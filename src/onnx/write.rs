@@ -306,14 +306,9 @@ enum Fill<'a> {
     Normal(f64),
 }
 
-/// The literals, for Constant nodes, and the stored tensors, for initialisers.
-fn tensors<'a>(
-    graph: &'a ModelGraph,
-    names: &[String],
-    weights: Weights,
-) -> Result<(Vec<Tensor<'a>>, Vec<Tensor<'a>>), WriteError> {
-    // The first place where each value is used.
-    let mut uses: Vec<Option<(&Node, usize)>> = vec![None; graph.values().len()];
+/// The first place where each value is used.
+fn uses(graph: &ModelGraph) -> Vec<Option<(&Node, usize)>> {
+    let mut uses = vec![None; graph.values().len()];
     for node in graph.nodes() {
         for (position, id) in node.inputs.iter().enumerate() {
             if let Some(slot) = id.and_then(|id| uses.get_mut(id.index())) {
@@ -321,6 +316,42 @@ fn tensors<'a>(
             }
         }
     }
+    uses
+}
+
+/// The weights that a network starts with; see [`Weights::Random`].
+#[cfg(feature = "train")]
+pub(crate) struct InitialElements<'a> {
+    graph: &'a ModelGraph,
+    uses: Vec<Option<(&'a Node, usize)>>,
+}
+
+#[cfg(feature = "train")]
+impl<'a> InitialElements<'a> {
+    pub fn new(graph: &'a ModelGraph) -> Self {
+        Self { uses: uses(graph), graph }
+    }
+
+    /// The elements of one.
+    pub fn draw(&self, id: ValueId, rng: &mut StdRng) -> Vec<f64> {
+        let value = self.graph.value(id);
+        let user = self.uses.get(id.index()).copied().flatten();
+        let elements = 0..value.elements();
+        match initial(value, user) {
+            Fill::Normal(deviation) => elements.map(|_| deviation * normal(rng)).collect(),
+            Fill::Constant(x) => elements.map(|_| x).collect(),
+            Fill::Known(data) => elements.filter_map(|i| data.get_f64(i as usize)).collect(),
+        }
+    }
+}
+
+/// The literals, for Constant nodes, and the stored tensors, for initialisers.
+fn tensors<'a>(
+    graph: &'a ModelGraph,
+    names: &[String],
+    weights: Weights,
+) -> Result<(Vec<Tensor<'a>>, Vec<Tensor<'a>>), WriteError> {
+    let uses = uses(graph);
     let deciding = deciding(graph);
     let (mut literals, mut initialisers) = (Vec::new(), Vec::new());
     for (i, ((value, name), user)) in graph.values().iter().zip(names).zip(uses).enumerate() {
