@@ -51,6 +51,8 @@ pub mod onnx;
 mod plot;
 pub mod predictor;
 pub mod proxies;
+#[cfg(feature = "train")]
+pub mod pruning;
 #[cfg(feature = "python")]
 mod python;
 pub mod search;

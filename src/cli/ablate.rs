@@ -124,7 +124,7 @@ fn read(path: &Path) -> Result<Report, Error> {
 #[cfg(not(feature = "train"))]
 fn measure(arguments: &Arguments) -> Result<Report, Error> {
     let _ = &arguments.rest;
-    Err(super::without_training())
+    Err(super::without_training("ablate"))
 }
 
 #[cfg(feature = "train")]

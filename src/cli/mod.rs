@@ -22,6 +22,8 @@ mod output;
 mod predict;
 pub(crate) mod profile;
 mod progress;
+#[cfg(feature = "train")]
+mod prune;
 pub(crate) mod search;
 mod shrink;
 pub(crate) mod space;
@@ -54,6 +56,15 @@ enum Command {
     Export(export::Arguments),
     Space(space::Arguments),
     Shrink(shrink::Arguments),
+    #[cfg(feature = "train")]
+    Prune(prune::Arguments),
+    /// Train a network and cut it while it trains (not in this build: it needs libtorch).
+    #[cfg(not(feature = "train"))]
+    #[command(disable_help_flag = true)]
+    Prune {
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true, hide = true)]
+        rest: Vec<std::ffi::OsString>,
+    },
     Evaluate(evaluate::Arguments),
     Finetune(finetune::Arguments),
     Fit(fit::Arguments),
@@ -81,6 +92,8 @@ impl Command {
             Self::Export(arguments) => export::run(&arguments),
             Self::Space(arguments) => space::run(&arguments),
             Self::Shrink(arguments) => shrink::run(&arguments),
+            #[cfg(feature = "train")]
+            Self::Prune(arguments) => prune::run(&arguments),
             Self::Evaluate(arguments) => evaluate::run(&arguments),
             Self::Finetune(arguments) => finetune::run(&arguments),
             Self::Fit(arguments) => fit::run(&arguments),
@@ -90,18 +103,20 @@ impl Command {
             Self::Train(arguments) => train::run(&arguments),
             Self::Ablate(arguments) => ablate::run(&arguments),
             #[cfg(not(feature = "train"))]
-            Self::Train { .. } => Err(without_training()),
+            Self::Train { .. } => Err(without_training("train")),
+            #[cfg(not(feature = "train"))]
+            Self::Prune { .. } => Err(without_training("prune")),
         }
     }
 }
 
 /// Why a command that trains can't.
 #[cfg(not(feature = "train"))]
-fn without_training() -> Error {
-    Error::user("this gennape was built without training").hint(
+fn without_training(command: &str) -> Error {
+    Error::user("this gennape was built without training").hint(format!(
         "python3 scripts/setup_libtorch.py, then \
-         cargo run --release --features train -- train …",
-    )
+         cargo run --release --features train -- {command} …",
+    ))
 }
 
 /// How `predict` and its like print their answer.

@@ -46,7 +46,7 @@ impl<'a> Original<'a> {
     /// # Errors
     /// See [`ErrorKind`](super::ErrorKind).
     pub fn from_bytes(
-        bytes: &'a [u8],
+        bytes: impl Into<Cow<'a, [u8]>>,
         name: &str,
         options: &ReadOptions,
     ) -> Result<(ModelGraph, Self), ReadError> {
@@ -84,6 +84,13 @@ impl<'a> Original<'a> {
     /// See above.
     pub fn complete(&self) -> Result<(), ReadError> {
         self.external.complete()
+    }
+
+    /// Whether the file has a place for the elements of a stored tensor: not so where it lists its
+    /// weights as inputs.
+    #[cfg(feature = "train")]
+    pub(crate) fn holds(&self, id: ValueId) -> bool {
+        self.origins.stored.contains_key(&id)
     }
 
     /// Whether `graph` is the network in this file.

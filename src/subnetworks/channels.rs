@@ -27,7 +27,7 @@ pub struct Group {
 
 impl Group {
     /// Numbers of its units among those of all groups.
-    pub(super) fn range(&self) -> Range<usize> {
+    pub fn range(&self) -> Range<usize> {
         self.first..self.first + self.units
     }
 }

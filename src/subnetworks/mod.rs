@@ -45,7 +45,7 @@ pub use branches::Branch;
 pub use channels::Group;
 pub use layers::Layer;
 pub use operations::{Activation, ActivationSite, Kernel};
-pub use shrink::{CutTensor, ShrinkError, Shrunk};
+pub use shrink::{CutTensor, CutWeight, Cutout, ShrinkError, Shrunk};
 
 use crate::model_graph::{BuildError, ModelGraph, ValueId};
 use channels::Channels;
@@ -178,6 +178,14 @@ impl SuperNetwork {
         groups.sort_unstable();
         groups.dedup();
         groups
+    }
+
+    /// The unit that each position along an axis of a tensor belongs to, numbered through all groups;
+    /// `None` where no position can go.
+    pub fn units_along(&self, tensor: ValueId, axis: usize) -> Option<Vec<Option<usize>>> {
+        let axis = *self.channels.of.get(tensor.index())?.get(axis)?;
+        let units = self.channels.axes.get(axis as usize).filter(|units| !units.is_empty())?;
+        Some(units.iter().map(|&u| (u != channels::NO_UNIT).then_some(u as usize)).collect())
     }
 
     /// Branches that can go, in the order of the network; `b` and their position name them.

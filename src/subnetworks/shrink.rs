@@ -1,7 +1,7 @@
 //! Sub-networks with the weights of the whole network.
 
 use super::channels::NO_UNIT;
-use super::plan::{self, Built};
+use super::plan::{self, Built, Plan, Source};
 use super::{SubNetwork, SuperNetwork, edits};
 use crate::model_graph::{BuildError, ModelGraph, Node, OpType, TensorData, ValueId, infer};
 use crate::onnx::{self, DataFile, Original, ReadError, WriteError};
@@ -36,6 +36,26 @@ pub struct Shrunk {
     pub cuts: Vec<CutTensor>,
     /// What else is not as it was in the file, a sentence each.
     pub notes: Vec<String>,
+}
+
+/// What is left of a network, in memory.
+#[derive(Debug, Clone)]
+pub struct Cutout {
+    /// The network, without the elements of large weights.
+    pub graph: ModelGraph,
+    /// Its stored tensors that are what is left of others.
+    pub weights: Vec<CutWeight>,
+}
+
+/// A stored tensor, and what it is cut from.
+#[derive(Debug, Clone)]
+pub struct CutWeight {
+    /// The tensor in the smaller network,
+    pub tensor: ValueId,
+    /// that in the whole one,
+    pub from: ValueId,
+    /// and the positions that are kept along each axis, `None` for all.
+    pub kept: Vec<Option<Vec<usize>>>,
 }
 
 /// The positions that are left of a tensor.
@@ -74,15 +94,67 @@ impl SuperNetwork {
         out: impl Write,
         data: Option<DataFile>,
     ) -> Result<Shrunk, ShrinkError> {
-        if !original.matches(&self.graph) {
-            return Err(ShrinkError::Changed);
-        }
+        self.check(original)?;
         let weights = self.has_weights(original)?;
         let importance = if weights { Some(self.importance(original)?) } else { None };
         let options = self.own_options(sub);
         let (plan, units) = (self.plan(&options), self.units(&options, importance.as_deref()));
-        let built = plan::build(self, &plan, &units)?;
-        let edits = edits::edits(self, &plan, &units, &built);
+        self.write(&plan, &units, weights, original, out, data)
+    }
+
+    /// [`shrink`](Self::shrink) to the units in `kept`, one entry for each unit of each group in
+    /// their order.
+    ///
+    /// # Errors
+    /// As [`shrink`](Self::shrink).
+    pub fn shrink_to(
+        &self,
+        kept: &[bool],
+        original: &mut Original,
+        out: impl Write,
+        data: Option<DataFile>,
+    ) -> Result<Shrunk, ShrinkError> {
+        self.check(original)?;
+        let weights = self.has_weights(original)?;
+        self.write(&Plan::default(), &self.mask(kept), weights, original, out, data)
+    }
+
+    /// What is left of the network without the units that are not in `kept`, which is as for
+    /// [`shrink_to`](Self::shrink_to).
+    ///
+    /// # Errors
+    /// When an operator cannot take what is left of its inputs, which would be a fault of this module.
+    pub fn cut(&self, kept: &[bool]) -> Result<Cutout, BuildError> {
+        let Built { graph, sources, .. } = plan::build(self, &Plan::default(), &self.mask(kept))?;
+        let tensor = |(new, Source { value, cut }): (ValueId, Source)| CutWeight {
+            tensor: new,
+            from: value,
+            kept: cut.into_iter().map(|kept| kept.map(|kept| kept.to_vec())).collect(),
+        };
+        Ok(Cutout { graph, weights: sources.into_iter().map(tensor).collect() })
+    }
+
+    /// `kept` for as many units as there are.
+    fn mask(&self, kept: &[bool]) -> Vec<bool> {
+        let units = self.groups().iter().map(|g| g.units).sum();
+        (0..units).map(|unit| kept.get(unit).copied().unwrap_or(true)).collect()
+    }
+
+    fn check(&self, original: &Original) -> Result<(), ShrinkError> {
+        if original.matches(&self.graph) { Ok(()) } else { Err(ShrinkError::Changed) }
+    }
+
+    fn write(
+        &self,
+        plan: &Plan,
+        units: &[bool],
+        weights: bool,
+        original: &mut Original,
+        out: impl Write,
+        data: Option<DataFile>,
+    ) -> Result<Shrunk, ShrinkError> {
+        let built = plan::build(self, plan, units)?;
+        let edits = edits::edits(self, plan, units, &built);
         let limit = onnx::MAX_MESSAGE - 1;
         let notes = onnx::write_edited(original, &self.graph, &edits, limit, out, data)?;
         let Built { graph, cuts, .. } = built;

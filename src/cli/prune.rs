@@ -1,0 +1,323 @@
+//! `gennape prune`: trains a network and cuts it while it trains.
+
+use super::error::{Error, note, report};
+use super::input::ReadArguments;
+use super::output::{Target, distinct};
+use super::progress::Progress;
+use super::space::Format;
+use super::stdout::{Text, print_json};
+use super::table::{Table, si};
+use crate::execute;
+use crate::images::{Augmentation, ImageError, ImageSet};
+use crate::onnx::Original;
+use crate::pruning::{self, Budget, Event, Options, PruneError, Pruned};
+use crate::text::quoted;
+use serde::Serialize;
+use std::ffi::OsString;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+/// Train a network on images and cut it while it trains.
+///
+/// The network trains as usual while the channels that seem least needed are driven to zero, as many as the budget
+/// asks for; then they are cut, which changes nothing of what the network computes, and the smaller network is
+/// written with its weights. Networks may come with weights, which are trained further, or without.
+/// Progress goes to standard error, the outcome to standard output.
+///
+/// DIR holds IDX files (MNIST, Fashion-MNIST), CIFAR's binary files, or a folder of PNG and JPEG files for each
+/// class, also under train and test; an NPZ file will do. Images are scaled to the network's input.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Example:\n  \
+    gennape prune resnet20.onnx --images /usr/share/datasets/fashion-mnist --keep-macs 0.5 \
+    --what channels -o small.onnx")]
+pub(crate) struct Arguments {
+    /// The ONNX file.
+    #[arg(value_name = "FILE")]
+    path: PathBuf,
+
+    #[command(flatten)]
+    read: ReadArguments,
+
+    /// The images to train on.
+    #[arg(long, value_name = "DIR|FILE")]
+    images: PathBuf,
+
+    #[command(flatten)]
+    budget: BudgetArguments,
+
+    /// What may go.
+    #[arg(long, value_enum)]
+    what: What,
+
+    /// Passes over the training images.
+    #[arg(long, default_value_t = 20, value_parser = count)]
+    epochs: usize,
+
+    /// Images in a batch.
+    #[arg(long, default_value_t = 64, value_parser = count)]
+    batch: usize,
+
+    /// Largest step size [default: 0.1; 0.01 if the file has weights or no batch normalisation].
+    #[arg(long, value_name = "RATE", value_parser = number)]
+    learning_rate: Option<f64>,
+
+    /// How training images are varied.
+    #[arg(long, value_enum, default_value_t = Augment::CropFlip)]
+    augment: Augment,
+
+    /// Where to compute: cpu, cuda:0.
+    #[arg(long, default_value = "cpu")]
+    device: String,
+
+    /// Seed of missing weights, of the images held out and of their order.
+    #[arg(long, default_value_t = 0)]
+    seed: u64,
+
+    /// Go on from the last epoch of a run that was stopped, from OUTPUT.checkpoint.
+    #[arg(long)]
+    resume: bool,
+
+    /// Where to write the smaller network.
+    #[arg(short, long, value_name = "FILE")]
+    output: PathBuf,
+
+    /// Write a page about the run.
+    #[arg(long, value_name = "HTML")]
+    report: Option<PathBuf>,
+
+    /// How to print the outcome.
+    #[arg(long, value_enum, default_value_t = Format::Table)]
+    format: Format,
+}
+
+/// What must be left at most.
+#[derive(Debug, clap::Args)]
+#[group(required = true, multiple = false)]
+struct BudgetArguments {
+    /// Share of the multiply-accumulates that may be left.
+    #[arg(long, value_name = "SHARE", value_parser = share)]
+    keep_macs: Option<f64>,
+
+    /// Share of the parameters that may be left.
+    #[arg(long, value_name = "SHARE", value_parser = share)]
+    keep_parameters: Option<f64>,
+}
+
+/// What may go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum What {
+    /// Channels, and what makes them.
+    Channels,
+}
+
+/// How training images are varied.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum Augment {
+    /// Padded by an eighth and cut to size at random, and every other one mirrored.
+    CropFlip,
+    /// Padded and cut: for digits and the like, which mirroring changes.
+    Crop,
+    /// Not at all.
+    None,
+}
+
+fn number(text: &str) -> Result<f64, String> {
+    let number = text.parse().ok().filter(|x: &f64| x.is_finite() && *x > 0.0);
+    number.ok_or_else(|| "a positive number is expected".into())
+}
+
+fn share(text: &str) -> Result<f64, String> {
+    number(text)
+        .ok()
+        .filter(|x| *x < 1.0)
+        .ok_or_else(|| "a number between 0 and 1 is expected".into())
+}
+
+fn count(text: &str) -> Result<usize, String> {
+    let number = text.parse().ok().filter(|n| (1..=1 << 20).contains(n));
+    number.ok_or_else(|| "a whole number from 1 is expected".into())
+}
+
+impl From<ImageError> for Error {
+    fn from(error: ImageError) -> Self {
+        let failure = Self::user(error.to_string());
+        match error.hint() {
+            Some(hint) => failure.hint(hint),
+            None => failure,
+        }
+    }
+}
+
+/// A path with an end added.
+fn with(path: &Path, end: &str) -> PathBuf {
+    let mut name = OsString::from(path);
+    name.push(end);
+    name.into()
+}
+
+pub(crate) fn run(arguments: &Arguments) -> Result<(), Error> {
+    let Arguments { path, output, .. } = arguments;
+    let read = arguments.read.options();
+    let device = execute::device(&arguments.device).map_err(Error::user)?;
+    let about = |e: PruneError| failure(e, arguments);
+    let size = pruning::image_size(path, &read).map_err(about)?;
+    let images = ImageSet::open(&arguments.images, Some(size))?;
+    let (_, original) = super::input::open(path, &read)?;
+    let mut inputs = original.files().map_err(|e| about(e.into()))?;
+    drop::<Original>(original);
+    inputs.push(path.clone());
+    let checkpoint = with(output, ".checkpoint");
+    distinct(&checkpoint, &inputs)?;
+    let mut page = match &arguments.report {
+        Some(page) => {
+            let mut inputs = inputs.clone();
+            inputs.push(output.clone());
+            Some(Target::new(page, &inputs)?)
+        }
+        None => None,
+    };
+    let mut out = Target::new(output, &inputs)?;
+    let budget = match (arguments.budget.keep_macs, arguments.budget.keep_parameters) {
+        (Some(share), _) => Budget::Macs(share),
+        (None, share) => Budget::Parameters(share.unwrap_or(1.0)),
+    };
+    let What::Channels = arguments.what;
+    let options = Options {
+        budget,
+        epochs: arguments.epochs,
+        batch: arguments.batch,
+        rate: arguments.learning_rate,
+        seed: arguments.seed,
+        augmentation: match arguments.augment {
+            Augment::CropFlip => Augmentation::CropFlip,
+            Augment::Crop => Augmentation::Crop,
+            Augment::None => Augmentation::None,
+        },
+        device,
+        checkpoint: checkpoint.clone(),
+        resume: arguments.resume,
+    };
+    let interrupted = interrupts()?;
+    let bar = Progress::new("training", arguments.epochs);
+    let mut observe = |event: Event| {
+        match event {
+            Event::Note(text) => note(&text),
+            Event::Step(done, all) => bar.reach(steps(done, all, arguments.epochs)),
+            Event::Epoch(epoch, left) => report(&format!(
+                "epoch {}/{}: loss {:.4}, {:.2} % of held-out images right, {} of {} chosen units zero, {} left",
+                epoch.epoch,
+                arguments.epochs,
+                epoch.loss,
+                100.0 * epoch.accuracy,
+                epoch.zero,
+                epoch.chosen,
+                duration(left)
+            )),
+        }
+        !interrupted.load(Ordering::Relaxed)
+    };
+    let pruned = pruning::prune(path, &read, &images, &options, &mut out, &mut observe);
+    drop(bar);
+    let pruned = pruned.map_err(about)?;
+    out.finish()?;
+    if let Some(page) = &mut page {
+        let title = format!("Pruning of {}", path.display());
+        page.write_all(pruning::html(&title, &pruned).as_bytes())?;
+    }
+    page.map_or(Ok(()), Target::finish)?;
+    // It is of no use any more.
+    let _ = std::fs::remove_file(&checkpoint);
+    report(&format!("wrote {}", output.display()));
+    print(arguments.format, &pruned)
+}
+
+/// Epochs that are over after so many steps.
+fn steps(done: usize, all: usize, epochs: usize) -> u64 {
+    (done.saturating_mul(epochs) / all.max(1)) as u64
+}
+
+fn duration(seconds: f64) -> String {
+    let seconds = Duration::try_from_secs_f64(seconds).unwrap_or_default().as_secs();
+    match (seconds / 3600, seconds / 60 % 60, seconds % 60) {
+        (0, 0, s) => format!("{s} s"),
+        (0, m, s) => format!("{m} min {s} s"),
+        (h, m, _) => format!("{h} h {m} min"),
+    }
+}
+
+/// The error with what to do about it.
+fn failure(error: PruneError, arguments: &Arguments) -> Error {
+    let hint: Option<String> = match &error {
+        PruneError::Read(error) | PruneError::Execute(execute::ExecuteError::Read(error)) => {
+            error.hint().map(|hint| hint.to_string())
+        }
+        PruneError::Stopped(epochs) if *epochs > 0 => {
+            Some("the same command with --resume goes on after the last epoch".into())
+        }
+        PruneError::Diverged(_) => Some("--learning-rate with a tenth of the step size".into()),
+        PruneError::Checkpoint { .. } => Some("without --resume it begins anew".into()),
+        PruneError::Nothing(_) => Some(format!("gennape space {}", quoted(&arguments.path))),
+        _ => None,
+    };
+    let told = Error::user(error.to_string()).about(&arguments.path.display().to_string());
+    match hint {
+        Some(hint) => told.hint(hint),
+        None => told,
+    }
+}
+
+/// Whether Ctrl-C was pressed. Pressed once more, it ends the program.
+fn interrupts() -> Result<Arc<AtomicBool>, Error> {
+    let interrupted = Arc::new(AtomicBool::new(false));
+    let flag = interrupted.clone();
+    let handler = move || {
+        if flag.swap(true, Ordering::Relaxed) {
+            process::exit(130);
+        }
+    };
+    ctrlc::set_handler(handler).map_err(|e| Error::user(format!("no handler of Ctrl-C: {e}")))?;
+    Ok(interrupted)
+}
+
+#[derive(Serialize)]
+struct Answer<'a> {
+    schema: u32,
+    #[serde(flatten)]
+    pruned: &'a Pruned,
+}
+
+fn print(format: Format, pruned: &Pruned) -> Result<(), Error> {
+    if format == Format::Json {
+        return print_json(&Answer { schema: 1, pruned });
+    }
+    let Pruned { whole, small, accuracy_before, accuracy, .. } = pruned;
+    let percent = |share: f64| format!("{:.2} %", 100.0 * share);
+    let on = format!("right ({}, {} images)", pruned.measured_on, pruned.images);
+    let mut table = Table::new(&["network", "parameters", "MACs", &on]);
+    let before = accuracy_before.map_or_else(|| "no weights".into(), percent);
+    table.row(["before".into(), si(whole.parameters), si(whole.macs), before]);
+    table.row(["after".into(), si(small.parameters), si(small.macs), percent(*accuracy)]);
+    let mut out = Text::stdout();
+    table.print(&mut out)?;
+    out.flush()?;
+    let list = |list: &[f32]| list.iter().map(|x| format!("{x:.4}")).collect::<Vec<_>>().join(", ");
+    note(&format!(
+        "pixels from 0 to 1 are normalised by mean {} and standard deviation {}",
+        list(&pruned.normalisation.mean),
+        list(&pruned.normalisation.deviation)
+    ));
+    if !pruned.met {
+        note("the budget is not kept");
+    }
+    if pruned.disagreements > 0 {
+        note(&format!(
+            "the smaller network tells {} of {} images otherwise than the larger one with zeros",
+            pruned.disagreements, pruned.images
+        ));
+    }
+    Ok(())
+}

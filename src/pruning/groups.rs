@@ -1,0 +1,68 @@
+//! Which variables make up a channel: those that are zero when the channel is.
+
+use super::projection::{Slice, Units};
+use crate::execute::Network;
+use crate::model_graph::infer::layout;
+use crate::model_graph::{ModelGraph, Node, OpType, ValueId};
+use crate::subnetworks::SuperNetwork;
+use hashbrown::HashMap;
+use tch::{TchError, Tensor};
+
+/// The axes of a stored tensor along which the channels lie that it makes, where it is input `input`
+/// of `node`; `None` for all axes. The others are those of channels that it reads.
+fn made(graph: &ModelGraph, readers: &Readers, node: &Node, input: usize) -> Option<usize> {
+    let rank = |i: usize| Some(graph.value((*node.inputs.get(i)?)?).shape.len());
+    match (&node.op, input) {
+        (OpType::Conv, 1) => Some(0),
+        (OpType::ConvTranspose, 1) if node.attributes.int("group", 1) == 1 => Some(1),
+        (OpType::Gemm, 1) => Some(if node.attributes.int("transB", 0) == 0 { 1 } else { 0 }),
+        (OpType::MatMul, 1) => rank(1)?.checked_sub(1),
+        // On its way to one of those.
+        (OpType::Transpose, 0) => {
+            let from = node.context(graph, layout::permutation).ok()?;
+            let output = node.outputs.first().copied().flatten()?;
+            let [(reader, input)] = readers.get(&output)?.as_slice() else { return None };
+            let axis = made(graph, readers, &graph.nodes()[*reader], *input)?;
+            from.get(axis).copied()
+        }
+        _ => None,
+    }
+}
+
+type Readers = HashMap<ValueId, Vec<(usize, usize)>>;
+
+/// Where each unit's variables lie in the network's parameters.
+pub(super) fn units(space: &SuperNetwork, network: &Network) -> Result<Units, TchError> {
+    let graph = network.graph();
+    let mut readers = Readers::new();
+    for (index, node) in graph.nodes().iter().enumerate() {
+        for (input, id) in node.inputs.iter().enumerate() {
+            if let Some(id) = id {
+                readers.entry(*id).or_default().push((index, input));
+            }
+        }
+    }
+    let count = space.groups().iter().map(|g| g.units).sum::<usize>();
+    let mut slices = Vec::new();
+    for (tensor, (id, parameter)) in network.parameters().enumerate() {
+        let uses = readers.get(&id).map(Vec::as_slice).unwrap_or_default();
+        let axes: Vec<Option<usize>> =
+            uses.iter().map(|&(node, i)| made(graph, &readers, &graph.nodes()[node], i)).collect();
+        for axis in 0..parameter.dim() {
+            // A tensor that several read makes channels in all of them.
+            if !axes.iter().all(|made| made.is_none_or(|made| made == axis)) {
+                continue;
+            }
+            let Some(units) = space.units_along(id, axis) else { continue };
+            let units: Vec<i64> = units.iter().map(|u| u.unwrap_or(count) as i64).collect();
+            let units = Tensor::f_from_slice(&units)?.f_to(network.device())?;
+            slices.push(Slice { tensor, axis: axis as i64, units });
+        }
+    }
+    let groups: Vec<i64> = (0i64..)
+        .zip(space.groups())
+        .flat_map(|(number, group)| vec![number; group.units])
+        .collect();
+    let groups = Tensor::f_from_slice(&groups)?.f_to(network.device())?;
+    Ok(Units { count: count as i64, groups, slices })
+}

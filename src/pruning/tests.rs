@@ -1,0 +1,270 @@
+use super::projection::{Slice, Units};
+use super::*;
+use crate::onnx::{self, Weights};
+use crate::spaces::Space;
+use proptest::prelude::*;
+use rand::Rng;
+use std::fs;
+
+const FIXTURES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures");
+
+#[derive(serde::Deserialize)]
+struct Case {
+    tensors: [Vec<f32>; 2],
+    directions: [Vec<f32>; 2],
+    chosen: Vec<bool>,
+    rate: f64,
+    left: f64,
+    zero: Vec<bool>,
+    after: [Vec<f32>; 2],
+}
+
+/// Three units: filters of four elements, and the middle of a vector of five.
+fn three() -> Units {
+    let slice = |tensor, units: &[i64]| Slice { tensor, axis: 0, units: Tensor::from_slice(units) };
+    Units {
+        count: 3,
+        groups: Tensor::from_slice(&[0i64, 0, 0]),
+        slices: vec![slice(0, &[0, 1, 2]), slice(1, &[3, 0, 1, 2, 3])],
+    }
+}
+
+fn pair([filters, vector]: &[Vec<f32>; 2]) -> Vec<Tensor> {
+    vec![Tensor::from_slice(filters).reshape([3, 2, 2]), Tensor::from_slice(vector)]
+}
+
+/// See `scripts/pruning_fixtures.py`.
+#[test]
+fn a_step_is_numpys() {
+    let path = Path::new(FIXTURES).join("pruning.json");
+    let cases: Vec<Case> = serde_json::from_slice(&fs::read(path).unwrap()).unwrap();
+    for case in cases {
+        let tensors = pair(&case.tensors);
+        let chosen = Tensor::from_slice(&case.chosen);
+        let mut zero = chosen.zeros_like();
+        three()
+            .step(&tensors, &pair(&case.directions), &chosen, &mut zero, case.rate, case.left)
+            .unwrap();
+        assert_eq!(Vec::<bool>::try_from(&zero).unwrap(), case.zero);
+        for (found, expected) in tensors.iter().zip(&case.after) {
+            for (found, expected) in crate::execute::list(found).unwrap().iter().zip(expected) {
+                assert!((found - expected).abs() < 1e-5, "{found} instead of {expected}");
+            }
+        }
+    }
+}
+
+fn list() -> impl Strategy<Value = [Vec<f32>; 2]> {
+    let number = -3.0f32..3.0;
+    (prop::collection::vec(number.clone(), 12), prop::collection::vec(number, 5))
+        .prop_map(|(a, b)| [a, b])
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    /// Chosen units shrink, whatever the loss wants, and stay zero once they are; with the deadline's step they
+    /// are zero; others move as plain descent moves them.
+    #[test]
+    fn chosen_units_go_and_others_descend(
+        x in list(), d in list(), chosen in prop::collection::vec(any::<bool>(), 3), rate in 0.001f64..0.2,
+    ) {
+        let (tensors, directions) = (pair(&x), pair(&d));
+        let chosen_units = Tensor::from_slice(&chosen);
+        let mut zero = chosen_units.zeros_like();
+        let units = three();
+        let steps = 6;
+        for i in 0..steps {
+            let before: Vec<Tensor> = tensors.iter().map(Tensor::copy).collect();
+            let was_zero = zero.copy();
+            let left = rate * f64::from(steps - i);
+            units.step(&tensors, &directions, &chosen_units, &mut zero, rate, left).unwrap();
+            let along = units.product(&tensors, &before).unwrap();
+            let squares = units.product(&before, &before).unwrap();
+            let now = units.product(&tensors, &tensors).unwrap();
+            for unit in 0..3i64 {
+                let get = |t: &Tensor| t.double_value(&[unit]);
+                if chosen[unit as usize] {
+                    // λ is above its lower bound: less is left along x.
+                    prop_assert!(get(&along) < get(&squares) + 1e-6);
+                    prop_assert!(get(&was_zero) == 0.0 || get(&now) == 0.0);
+                    prop_assert_eq!(get(&zero) == 1.0, get(&now) == 0.0);
+                }
+            }
+        }
+        let expected: Vec<Tensor> = pair(&x).iter().zip(&directions)
+            .map(|(x, d)| x - d * (rate * f64::from(steps))).collect();
+        let squares = units.product(&tensors, &tensors).unwrap();
+        for (unit, &chosen) in (0i64..).zip(&chosen) {
+            if chosen {
+                prop_assert_eq!(squares.double_value(&[unit]), 0.0);
+            } else {
+                let difference = (tensors[0].get(unit) - expected[0].get(unit)).abs().max();
+                prop_assert!(difference.double_value(&[]) < 1e-4);
+            }
+        }
+        let ends = (tensors[1].get(0) - expected[1].get(0)).abs().double_value(&[]);
+        prop_assert!(ends < 1e-4);
+    }
+}
+
+/// The choice meets the budget with no unit more than it takes, or says that it can't, and the network that is
+/// left is whole: it can be built, and its output depends on its input.
+#[test]
+fn choices_keep_the_budget_and_the_network_connected() {
+    let mut rng = ChaCha8Rng::seed_from_u64(3);
+    for (i, &space) in Space::ALL.iter().enumerate() {
+        let network = SuperNetwork::new(space.build(&space.sample(&mut rng)).unwrap());
+        let count: usize = network.groups().iter().map(|g| g.units).sum();
+        let scores: Vec<f64> = (0..count).map(|_| rng.r#gen()).collect();
+        let open: Vec<bool> = network.groups().iter().map(|g| g.exact).collect();
+        let whole = Cost::of(network.graph()).unwrap();
+        for share in [0.02, 0.5, 0.9] {
+            let budget = if i % 2 == 0 { Budget::Macs(share) } else { Budget::Parameters(share) };
+            let (mut kept, cost) = choice::choose(&network, &scores, &open, budget).unwrap();
+            let cut = network.cut(&kept).unwrap();
+            assert_eq!(Cost::of(&cut.graph).unwrap(), cost);
+            assert!(crate::lower::lower(&cut.graph).unwrap().depends_on_input());
+            for group in network.groups() {
+                assert!(kept[group.range()].iter().any(|kept| *kept));
+                assert!(group.exact || kept[group.range()].iter().all(|kept| *kept));
+            }
+            if budget.holds(cost, whole) && kept.contains(&false) {
+                // The least redundant of those that go is needed for it.
+                let goes = (0..count).filter(|&u| !kept[u]);
+                let last = goes.min_by(|&a, &b| scores[a].total_cmp(&scores[b])).unwrap();
+                kept[last] = true;
+                let more = Cost::of(&network.cut(&kept).unwrap().graph).unwrap();
+                assert!(!budget.holds(more, whole), "{} {share}", space.name());
+            } else if share < 0.9 && !open.is_empty() {
+                // All that may go has gone.
+                for group in network.groups().iter().filter(|g| g.exact) {
+                    let left = kept[group.range()].iter().filter(|kept| **kept).count();
+                    assert!(budget.holds(cost, whole) || left == group.units.div_ceil(10).max(1));
+                }
+            }
+        }
+    }
+}
+
+fn options(folder: &Path, budget: Budget) -> Options {
+    Options {
+        budget,
+        epochs: 6,
+        batch: 16,
+        rate: None,
+        seed: 1,
+        augmentation: Augmentation::None,
+        device: Device::Cpu,
+        checkpoint: folder.join("checkpoint"),
+        resume: false,
+    }
+}
+
+/// A few images of three classes.
+fn few() -> ImageSet {
+    let all = ImageSet::open(&Path::new(FIXTURES).join("images/fashion-mnist"), None).unwrap();
+    let of = |images: &Images, most: usize| {
+        let mut left = [most; 3];
+        let wanted = |i: &usize| {
+            let Some(left) = left.get_mut(images.labels()[*i] as usize) else { return false };
+            let some = *left > 0;
+            *left = left.saturating_sub(1);
+            some
+        };
+        images.subset(&(0..images.len()).filter(wanted).collect::<Vec<_>>())
+    };
+    ImageSet {
+        training: of(&all.training, 80),
+        test: all.test.map(|test| of(&test, 20)),
+        classes: all.classes[..3].to_vec(),
+    }
+}
+
+/// From a file without weights to a smaller one with them, that computes what the larger one does with zeros,
+/// tells classes apart, and is the same when training was stopped and resumed.
+#[test]
+fn a_network_is_pruned_end_to_end() {
+    let _seeded = crate::train::seeded();
+    let folder = tempfile::tempdir().unwrap();
+    let network = Path::new(FIXTURES).join("images/resnet8.onnx");
+    let (read, images) = (ReadOptions::default(), few());
+    let mut options = options(folder.path(), Budget::Macs(0.5));
+    let mut whole = Vec::new();
+    let mut epochs = 0;
+    let pruned = prune(&network, &read, &images, &options, &mut whole, &mut |event| {
+        epochs += usize::from(matches!(event, Event::Epoch(..)));
+        true
+    })
+    .unwrap();
+    assert_eq!((epochs, pruned.images, pruned.accuracy_before), (6, 60, None));
+    assert!(pruned.met && pruned.small.macs * 2 <= pruned.whole.macs, "{:?}", pruned.small);
+    assert!(pruned.small.macs * 10 > pruned.whole.macs * 4, "{:?}", pruned.small);
+    assert!(pruned.difference < 1e-5 && pruned.disagreements == 0, "{}", pruned.difference);
+    // A third would be chance.
+    assert!(pruned.accuracy > 0.6, "{}", pruned.accuracy);
+    let last = pruned.history.last().unwrap();
+    assert!(last.zero > 0 && last.zero == last.chosen && last.phase == Phase::Training);
+    let page = html("A & B", &pruned);
+    assert!(page.contains("A &amp; B") && page.matches("<svg").count() == 3);
+
+    let mut out = Vec::new();
+    let mut stop = |event: Event| !matches!(event, Event::Epoch(epoch, _) if epoch.epoch == 1);
+    let error = prune(&network, &read, &images, &options, &mut out, &mut stop).unwrap_err();
+    assert!(matches!(error, PruneError::Stopped(1)), "{error}");
+    options.resume = true;
+    prune(&network, &read, &images, &options, &mut out, &mut |_| true).unwrap();
+    assert_eq!(blake3::hash(&out), blake3::hash(&whole));
+    options.seed = 2;
+    let error = prune(&network, &read, &images, &options, &mut out, &mut |_| true).unwrap_err();
+    assert!(matches!(error, PruneError::Checkpoint { .. }), "{error}");
+
+    // The file that came out can be pruned again, from its weights.
+    (options.seed, options.resume) = (1, false);
+    let again = folder.path().join("again.onnx");
+    fs::write(&again, &whole).unwrap();
+    options.epochs = 1;
+    options.budget = Budget::Parameters(0.001);
+    let mut notes = Vec::new();
+    let smaller = prune(&again, &read, &images, &options, &mut Vec::new(), &mut |event| {
+        if let Event::Note(note) = event {
+            notes.push(note);
+        }
+        true
+    })
+    .unwrap();
+    assert_eq!(smaller.accuracy_before, Some(pruned.accuracy));
+    assert!(!smaller.met && notes.iter().any(|n| n.contains("can't be met")), "{notes:?}");
+}
+
+/// Where zeros are no zeros for what follows, or change what is computed over them, nothing is cut.
+#[test]
+fn groups_that_are_not_zero_invariant_stay_whole() {
+    let mut builder = crate::model_graph::Builder::new("sigmoid", 17);
+    use crate::model_graph::{Attributes, DataType, OpType, ints};
+    let x = builder.input("x", DataType::Float, &[1, 1, 8, 8]);
+    let conv = |b: &mut crate::model_graph::Builder, x, shape: &[usize]| {
+        let w = b.weight(shape);
+        b.node(OpType::Conv, Attributes::new().with("kernel_shape", ints(&[1, 1])), &[x, w])
+            .unwrap()
+    };
+    let a = conv(&mut builder, x, &[4, 1, 1, 1]);
+    let gate = builder.node(OpType::Sigmoid, Attributes::new(), &[a]).unwrap();
+    let b = conv(&mut builder, gate, &[6, 4, 1, 1]);
+    let b = builder.node(OpType::Relu, Attributes::new(), &[b]).unwrap();
+    let c = conv(&mut builder, b, &[3, 6, 1, 1]);
+    let mean = builder.node(OpType::GlobalAveragePool, Attributes::new(), &[c]).unwrap();
+    let flat = builder.node(OpType::Flatten, Attributes::new(), &[mean]).unwrap();
+    builder.output(flat);
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("net.onnx");
+    let out = fs::File::create(&path).unwrap();
+    onnx::write(&builder.finish(), out, Weights::Random { seed: 1 }).unwrap();
+    let (mut prepared, _) = prepare::trainable(&path, &ReadOptions::default(), 0).unwrap();
+    let network = open(prepared.graph.clone(), &mut prepared.original, Device::Cpu).unwrap();
+    let space = SuperNetwork::new(prepared.graph.clone());
+    let units = groups::units(&space, &network).unwrap();
+    let probes = Tensor::from_slice(&[1f32; 128]).reshape([2, 1, 8, 8]);
+    let closed = closed(&space, &network, &units, &probes).unwrap();
+    assert_eq!(closed.iter().map(Option::is_some).collect::<Vec<_>>(), [true, false]);
+}
