@@ -23,10 +23,12 @@ pub(super) fn edits(space: &SuperNetwork, plan: &Plan, units: &[bool], built: &B
     let mut keeping = Keeping::new(&space.channels, units);
     let mut edits = Edits::default();
     for (id, value) in (0u32..).map(ValueId).zip(graph.values()) {
-        if !needed.values[id.index()] {
+        // A node's other outputs are cut with those that something needs.
+        let made = value.producer.is_some_and(|node| needed.nodes[node.index()]);
+        if !(made || needed.values[id.index()]) {
             continue;
         }
-        if plan.instead.contains_key(&id) {
+        if needed.values[id.index()] && plan.instead.contains_key(&id) {
             edits.instead.push((id, plan.resolve(id)));
         }
         let cut = keeping.of(id);

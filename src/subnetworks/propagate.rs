@@ -336,6 +336,33 @@ impl<'g> Labels<'g> {
         {
             return None;
         }
+        // What is read as numbers, such as a list of axes, is used up as it is, even where others read
+        // it as a weight.
+        if matches!(
+            node.op,
+            Reshape
+                | Squeeze
+                | Unsqueeze
+                | Expand
+                | Resize
+                | Upsample
+                | Split
+                | Slice
+                | Pad
+                | Tile
+                | ReduceL1
+                | ReduceL2
+                | ReduceLogSum
+                | ReduceLogSumExp
+                | ReduceMax
+                | ReduceMean
+                | ReduceMin
+                | ReduceProd
+                | ReduceSum
+                | ReduceSumSquare
+        ) {
+            node.inputs.iter().skip(1).flatten().for_each(|&id| self.fix_all(id));
+        }
         let one = |axes: Axes| Some(smallvec![axes]);
         let along = |name: &str, default: i64| {
             infer::axis(node.attributes.int(name, default), x.len()).ok()

@@ -396,6 +396,59 @@ fn what_is_no_number_is_left_as_it_is() {
     assert_eq!(operators, [&OpType::MatMul, &OpType::Sqrt, &OpType::Mul, &OpType::MatMul]);
 }
 
+/// A layer that nothing uses, after a part of a Split that nothing else uses.
+#[test]
+fn what_nothing_uses_is_not_left_behind_with_cut_operands() {
+    let mut net = Net::new();
+    let x = net.input(&[1, 3, 8, 8]);
+    let y = net.conv(x, 16, 3, 1);
+    let axis = Attributes::new().with("axis", Attribute::Int(1));
+    let halves = [Some(""), Some("")];
+    let inputs = [Some(y)].into_iter().collect();
+    let halves = net.0.named_node("", OpType::Split, axis, inputs, &halves, &[]).unwrap();
+    let (used, idle) = (halves[0].unwrap(), halves[1].unwrap());
+    net.conv(idle, 8, 1, 1);
+    let last = net.conv(used, 4, 1, 1);
+    net.0.output(last);
+    let folder = tempfile::tempdir().unwrap();
+    let (whole, small) = (folder.path().join("whole.onnx"), folder.path().join("small.onnx"));
+    let file = std::fs::File::create(&whole).unwrap();
+    onnx::write(&net.0.finish(), file, onnx::Weights::Random { seed: 4 }).unwrap();
+    let (graph, mut file) = Original::open(&whole, &onnx::ReadOptions::default()).unwrap();
+    assert_eq!(graph.nodes().len(), 4);
+    let space = SuperNetwork::new(graph);
+    let sub = space.smallest();
+    let out = std::fs::File::create(&small).unwrap();
+    space.shrink(&sub, &mut file, out, None).unwrap();
+    let read = onnx::read(&small, &onnx::ReadOptions::default()).unwrap();
+    let built = space.build(&sub).unwrap();
+    assert_ne!(lower(&built).unwrap().parameters(), lower(space.graph()).unwrap().parameters());
+    assert_eq!(lower(&read).unwrap().fingerprint(), lower(&built).unwrap().fingerprint());
+}
+
+/// A table that rows are picked from, and whose numbers are read as axes too.
+#[test]
+fn what_is_read_as_numbers_is_not_cut() {
+    let mut net = Net::new();
+    let ids = net.0.input("ids", DataType::Int64, &[1, 5]);
+    let data = TensorData::Ints((0..72).map(|i| i64::from(i == 71) * 2).collect());
+    let table = net.0.constant("table", DataType::Int8, &[2, 36], Some(data));
+    let rows = net.plain(OpType::Gather, &[table, ids]);
+    let axes = net.transpose(table, &[1, 0]);
+    let keep = Attributes::new().with("keepdims", Attribute::Int(0));
+    let y = net.0.named_node(
+        "",
+        OpType::ReduceSum,
+        keep,
+        [Some(rows), Some(axes)].into_iter().collect(),
+        &[Some("")],
+        &[],
+    );
+    let y = y.unwrap()[0].unwrap();
+    let space = net.space(y);
+    assert!(space.build(&space.smallest()).is_ok());
+}
+
 /// Two convolutions of which the second has more weights than an import keeps.
 #[test]
 fn the_strongest_channels_keep_their_weights() {
