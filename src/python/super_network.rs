@@ -38,7 +38,7 @@ fn with_original<T>(
             then(graph, &mut original)
         }
         Source::Bytes(bytes) => {
-            let opened = Original::from_bytes(bytes, "network", options);
+            let opened = Original::from_bytes(&bytes[..], "network", options);
             let (graph, mut original) = opened.map_err(|e| Failure::of(&e))?;
             then(graph, &mut original)
         }
