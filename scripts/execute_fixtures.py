@@ -36,6 +36,13 @@ SPACES = (
 EXPORTS = (
     "dynamo_20.onnx", "torchscript_17.onnx", "torchscript_17_batch4.onnx", "torchscript_17_unfolded.onnx",
 )  # fmt: skip
+# Refused, since no batch can be followed through them: in ConvNeXt the exporter wrote a view of a map as
+# indices into all of its numbers; in Swin, windows of a batch of one can't be told from the batch.
+REFUSED = tuple(
+    f"{folder}{name}"
+    for name in ("convnext_tiny", "swin_t")
+    for folder, name in (("data/examples/", f"{name}.onnx"), ("tests/fixtures/exports/", f"{name}/dynamo_20.onnx"))
+)
 LARGE = 0.1  # seconds in ONNX Runtime, or
 MANY = 4_000_000  # parameters
 KEPT = 24  # outputs that are compared
@@ -112,6 +119,8 @@ def forwards() -> list[dict]:
             files += [folder / name for name in EXPORTS if (folder / name).exists()]
     for path in files:
         name = str(path.relative_to(ROOT))
+        if name in REFUSED:
+            continue
         try:
             row = forward(onnx.load(path))
         except Exception as error:  # What ONNX Runtime itself can't run is no oracle.

@@ -245,6 +245,31 @@ impl Network {
     }
 }
 
+impl Network {
+    /// An error unless two inputs have the outputs together that each has alone: for a file that was
+    /// exported for one input, where the batch lies is a guess.
+    ///
+    /// # Errors
+    /// See above, and as [`forward`](Self::forward).
+    pub fn check_batch(&self) -> Result<(), ExecuteError> {
+        let _guard = tch::no_grad_guard();
+        let [input, output] = [self.input, self.output].map(|id| self.batch.place(id));
+        let (Some(input), Some(output)) = (input, output) else { return Err(ExecuteError::Batch) };
+        let shape = sizes(&self.graph.value(self.input).shape);
+        let one = || Tensor::f_randn(&shape, (Kind::Float, self.device));
+        let (a, b) = (one()?, one()?);
+        let together = self.forward(&Tensor::f_cat(&[&a, &b], input.axis as i64)?, false)?;
+        let alone = [self.forward(&a, false)?, self.forward(&b, false)?];
+        let alone = Tensor::f_cat(&alone, output.axis as i64)?;
+        if together.size() != alone.size() {
+            return Err(ExecuteError::Batch);
+        }
+        let largest = alone.f_abs()?.f_max()?.f_double_value(&[])?;
+        let difference = together.f_sub(&alone)?.f_abs()?.f_max()?.f_double_value(&[])?;
+        if difference <= 1e-3 * largest { Ok(()) } else { Err(ExecuteError::Batch) }
+    }
+}
+
 /// The elements of a tensor, in row-major order.
 pub(crate) fn list(tensor: &Tensor) -> Result<Vec<f32>, TchError> {
     let flat = tensor.f_detach()?.f_to(Device::Cpu)?.f_to_kind(Kind::Float)?.f_reshape([-1])?;

@@ -210,6 +210,14 @@ fn operator(op: &OpType) -> Option<Operator> {
             let extent = c.x(0)?.size()[axis as usize];
             Ok(c.x(0)?.f_gather(axis, &c.x(1)?.f_remainder(extent)?, false)?)
         },
+        ScatterND => |c| {
+            if c.node.attributes.str("reduction").is_some_and(|r| r != "none") {
+                return fail("a reduction is not implemented");
+            }
+            let at = c.x(1)?.f_to_kind(Kind::Int64)?.f_unbind(-1)?;
+            let at: Vec<Option<Tensor>> = at.into_iter().map(Some).collect();
+            Ok(c.x(0)?.f_index_put(&at, c.x(2)?, false)?)
+        },
         Tile => |c| match c.ints(1) {
             Some(repeats) => Ok(c.x(0)?.f_repeat(repeats)?),
             None => fail("how often it repeats is not known"),

@@ -200,6 +200,14 @@ fn missing_weights_start_by_the_fields_rules() {
     assert!((deviation / (2.0 / fan_in).sqrt() - 1.0).abs() < 0.05, "{deviation}");
 }
 
+/// An exporter wrote a view of one map as indices into all of its numbers.
+#[test]
+fn what_mixes_the_inputs_of_a_batch_is_refused() {
+    let path = Path::new(ROOT).join("data/examples/convnext_tiny.onnx");
+    let (graph, _) = Original::open(&path, &ReadOptions::default()).unwrap();
+    assert_eq!(Batch::followed(&graph), None);
+}
+
 #[test]
 fn operators_that_are_not_implemented_are_listed() {
     let path = Path::new(ROOT).join("tests/fixtures/exports/recurrent/torchscript_17.onnx");

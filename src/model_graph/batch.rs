@@ -473,7 +473,13 @@ impl<'a> Follower<'a> {
             (extent == to[axis]).then_some(Place { axis, inner: inner / after })
         };
         let own = (0..to.len()).find_map(|axis| at(axis, false));
-        own.or_else(|| (0..to.len()).filter(|_| self.merged).find_map(|axis| at(axis, true)))
+        // It rather shares an axis with what comes after it, such as heads or windows, but not the
+        // last one, which is that of features.
+        let before = |axis: &usize| product(&to[..*axis]) == Some(outer);
+        let inside = |axis: &usize| axis + 1 < to.len() && before(axis);
+        let merged = || (0..to.len()).filter(|_| self.merged);
+        own.or_else(|| merged().filter(inside).find_map(|axis| at(axis, true)))
+            .or_else(|| merged().find_map(|axis| at(axis, true)))
     }
 
     /// Tensors joined along the batch's axis each have all of the batch.

@@ -331,6 +331,7 @@ pub fn prune(
     let device = options.device;
     let (mut prepared, missing) = prepare::trainable(path, read, options.seed)?;
     let network = open(prepared.graph.clone(), &mut prepared.original, device)?;
+    network.check_batch()?;
     let mut notes = Vec::new();
     let channels = check(&network, images, &mut notes)?;
     if missing > 0 {
