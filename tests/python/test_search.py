@@ -95,9 +95,17 @@ def test_an_exception_comes_out():
         gennape.search(SPACE, [lambda architectures: [1.0]], budget=10)
 
 
+@pytest.fixture
+def heeded_interrupts():
+    """Shells let what they start in the background ignore Ctrl-C."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 @pytest.mark.skipif(os.name != "posix", reason="signals are not sent here")
 @pytest.mark.parametrize("slow", [True, False])
-def test_ctrl_c_keeps_what_was_found(slow):
+def test_ctrl_c_keeps_what_was_found(slow, heeded_interrupts):
     main = threading.get_ident()
 
     def measure(architectures):
