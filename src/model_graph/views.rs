@@ -22,7 +22,7 @@ impl Views {
         for node in graph.nodes() {
             for &id in node.outputs.iter().flatten() {
                 // Most nodes are no views: what is known of their outputs need not be fetched.
-                if let Some((from, tied)) = viewed(node, id, &tables)
+                if let Some((from, tied)) = views.viewed(node, id, &tables)
                     && graph.value(id).is_constant()
                 {
                     views.elements[id.index()] = views.elements_of(from);
@@ -44,19 +44,24 @@ impl Views {
     pub fn elements_of(&self, id: ValueId) -> ValueId {
         self.elements[id.index()]
     }
-}
 
-/// What the output `id` of a node is a view of, and whether the two are one and the same weight.
-fn viewed(node: &Node, id: ValueId, tables: &HashSet<ValueId>) -> Option<(ValueId, bool)> {
-    use OpType::*;
-    let node = node.plain();
-    let from = (*node.inputs.first()?)?;
-    match node.op {
-        Cast | CastLike | Dropout | Reshape | Flatten | Squeeze | Unsqueeze | Transpose | Split
-        | Slice | Gather | QuantizeLinear | DequantizeLinear => Some((from, true)),
-        // PyTorch lets tensors of equal elements be one behind an Identity: those that are still
-        // ones or zeros, which count each, and tied ones, which are embeddings.
-        Identity => Some((from, tables.contains(&id) || tables.contains(&from))),
-        _ => None,
+    /// What the output `id` of a node is a view of, and whether the two are one and the same weight.
+    fn viewed(
+        &self,
+        node: &Node,
+        id: ValueId,
+        tables: &HashSet<ValueId>,
+    ) -> Option<(ValueId, bool)> {
+        use OpType::*;
+        let node = node.plain();
+        let from = (*node.inputs.first()?)?;
+        match node.op {
+            Cast | CastLike | Dropout | Reshape | Flatten | Squeeze | Unsqueeze | Transpose
+            | Split | Slice | Gather | QuantizeLinear | DequantizeLinear => Some((from, true)),
+            // PyTorch lets tensors of equal elements be one behind an Identity: those that are still
+            // ones or zeros, which count each, and tied ones, which are embeddings.
+            Identity => Some((from, tables.contains(&id) || tables.contains(&self.stored(from)))),
+            _ => None,
+        }
     }
 }
