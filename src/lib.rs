@@ -63,6 +63,8 @@ pub mod subnetworks;
 mod text;
 #[cfg(feature = "train")]
 pub mod train;
+#[cfg(feature = "train")]
+pub mod training;
 
 pub use hint::Hint;
 

@@ -31,6 +31,8 @@ mod stdout;
 mod table;
 #[cfg(feature = "train")]
 mod train;
+#[cfg(feature = "train")]
+mod training;
 
 use crate::fault;
 use clap::{Parser, Subcommand, ValueEnum};

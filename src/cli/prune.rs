@@ -7,19 +7,15 @@ use super::progress::Progress;
 use super::space::Format;
 use super::stdout::{Text, print_json};
 use super::table::{Table, si};
-use crate::execute;
-use crate::images::{Augmentation, ImageError, ImageSet};
+use super::training::{TrainingArguments, duration, failure, interrupts, number, steps, with};
+use crate::images::ImageSet;
 use crate::onnx::Original;
-use crate::pruning::{self, Budget, Event, Options, PruneError, Pruned};
-use crate::text::quoted;
+use crate::pruning::{self, Budget, Event, Options, Pruned};
+use crate::training::{TrainingError, image_size};
 use serde::Serialize;
-use std::ffi::OsString;
 use std::io::Write;
-use std::path::{Path, PathBuf};
-use std::process;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::path::PathBuf;
+use std::sync::atomic::Ordering;
 
 /// Train a network on images and cut it while it trains.
 ///
@@ -42,10 +38,6 @@ pub(crate) struct Arguments {
     #[command(flatten)]
     read: ReadArguments,
 
-    /// The images to train on.
-    #[arg(long, value_name = "DIR|FILE")]
-    images: PathBuf,
-
     #[command(flatten)]
     budget: BudgetArguments,
 
@@ -53,33 +45,12 @@ pub(crate) struct Arguments {
     #[arg(long, value_enum)]
     what: What,
 
-    /// Passes over the training images.
-    #[arg(long, default_value_t = 20, value_parser = count)]
-    epochs: usize,
-
-    /// Images in a batch.
-    #[arg(long, default_value_t = 64, value_parser = count)]
-    batch: usize,
-
-    /// Largest step size [default: 0.1; 0.01 if the file has weights or no batch normalisation].
-    #[arg(long, value_name = "RATE", value_parser = number)]
-    learning_rate: Option<f64>,
-
-    /// How training images are varied.
-    #[arg(long, value_enum, default_value_t = Augment::CropFlip)]
-    augment: Augment,
-
-    /// Where to compute: cpu, cuda:0.
-    #[arg(long, default_value = "cpu")]
-    device: String,
+    #[command(flatten)]
+    training: TrainingArguments,
 
     /// Seed of missing weights, of the images held out and of their order.
     #[arg(long, default_value_t = 0)]
     seed: u64,
-
-    /// Go on from the last epoch of a run that was stopped, from OUTPUT.checkpoint.
-    #[arg(long)]
-    resume: bool,
 
     /// Where to write the smaller network.
     #[arg(short, long, value_name = "FILE")]
@@ -114,22 +85,6 @@ enum What {
     Channels,
 }
 
-/// How training images are varied.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-enum Augment {
-    /// Padded by an eighth and cut to size at random, and every other one mirrored.
-    CropFlip,
-    /// Padded and cut: for digits and the like, which mirroring changes.
-    Crop,
-    /// Not at all.
-    None,
-}
-
-fn number(text: &str) -> Result<f64, String> {
-    let number = text.parse().ok().filter(|x: &f64| x.is_finite() && *x > 0.0);
-    number.ok_or_else(|| "a positive number is expected".into())
-}
-
 fn share(text: &str) -> Result<f64, String> {
     number(text)
         .ok()
@@ -137,35 +92,14 @@ fn share(text: &str) -> Result<f64, String> {
         .ok_or_else(|| "a number between 0 and 1 is expected".into())
 }
 
-fn count(text: &str) -> Result<usize, String> {
-    let number = text.parse().ok().filter(|n| (1..=1 << 20).contains(n));
-    number.ok_or_else(|| "a whole number from 1 is expected".into())
-}
-
-impl From<ImageError> for Error {
-    fn from(error: ImageError) -> Self {
-        let failure = Self::user(error.to_string());
-        match error.hint() {
-            Some(hint) => failure.hint(hint),
-            None => failure,
-        }
-    }
-}
-
-/// A path with an end added.
-fn with(path: &Path, end: &str) -> PathBuf {
-    let mut name = OsString::from(path);
-    name.push(end);
-    name.into()
-}
-
 pub(crate) fn run(arguments: &Arguments) -> Result<(), Error> {
     let Arguments { path, output, .. } = arguments;
     let read = arguments.read.options();
-    let device = execute::device(&arguments.device).map_err(Error::user)?;
-    let about = |e: PruneError| failure(e, arguments);
-    let size = pruning::image_size(path, &read).map_err(about)?;
-    let images = ImageSet::open(&arguments.images, Some(size))?;
+    let training = &arguments.training;
+    let device = training.device()?;
+    let about = |e: TrainingError| failure(e, path);
+    let size = image_size(path, &read).map_err(about)?;
+    let images = ImageSet::open(&training.images, Some(size))?;
     let (_, original) = super::input::open(path, &read)?;
     let mut inputs = original.files().map_err(|e| about(e.into()))?;
     drop::<Original>(original);
@@ -188,29 +122,25 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Error> {
     let What::Channels = arguments.what;
     let options = Options {
         budget,
-        epochs: arguments.epochs,
-        batch: arguments.batch,
-        rate: arguments.learning_rate,
+        epochs: training.epochs,
+        batch: training.batch,
+        rate: training.learning_rate,
         seed: arguments.seed,
-        augmentation: match arguments.augment {
-            Augment::CropFlip => Augmentation::CropFlip,
-            Augment::Crop => Augmentation::Crop,
-            Augment::None => Augmentation::None,
-        },
+        augmentation: training.augmentation(),
         device,
         checkpoint: checkpoint.clone(),
-        resume: arguments.resume,
+        resume: training.resume,
     };
     let interrupted = interrupts()?;
-    let bar = Progress::new("training", arguments.epochs);
+    let bar = Progress::new("training", training.epochs);
     let mut observe = |event: Event| {
         match event {
             Event::Note(text) => note(&text),
-            Event::Step(done, all) => bar.reach(steps(done, all, arguments.epochs)),
+            Event::Step(done, all) => bar.reach(steps(done, all, training.epochs)),
             Event::Epoch(epoch, left) => report(&format!(
                 "epoch {}/{}: loss {:.4}, {:.2} % of held-out images right, {} of {} chosen units zero, {} left",
                 epoch.epoch,
-                arguments.epochs,
+                training.epochs,
                 epoch.loss,
                 100.0 * epoch.accuracy,
                 epoch.zero,
@@ -233,54 +163,6 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Error> {
     let _ = std::fs::remove_file(&checkpoint);
     report(&format!("wrote {}", output.display()));
     print(arguments.format, &pruned)
-}
-
-/// Epochs that are over after so many steps.
-fn steps(done: usize, all: usize, epochs: usize) -> u64 {
-    (done.saturating_mul(epochs) / all.max(1)) as u64
-}
-
-fn duration(seconds: f64) -> String {
-    let seconds = Duration::try_from_secs_f64(seconds).unwrap_or_default().as_secs();
-    match (seconds / 3600, seconds / 60 % 60, seconds % 60) {
-        (0, 0, s) => format!("{s} s"),
-        (0, m, s) => format!("{m} min {s} s"),
-        (h, m, _) => format!("{h} h {m} min"),
-    }
-}
-
-/// The error with what to do about it.
-fn failure(error: PruneError, arguments: &Arguments) -> Error {
-    let hint: Option<String> = match &error {
-        PruneError::Read(error) | PruneError::Execute(execute::ExecuteError::Read(error)) => {
-            error.hint().map(|hint| hint.to_string())
-        }
-        PruneError::Stopped(epochs) if *epochs > 0 => {
-            Some("the same command with --resume goes on after the last epoch".into())
-        }
-        PruneError::Diverged(_) => Some("--learning-rate with a tenth of the step size".into()),
-        PruneError::Checkpoint { .. } => Some("without --resume it begins anew".into()),
-        PruneError::Nothing(_) => Some(format!("gennape space {}", quoted(&arguments.path))),
-        _ => None,
-    };
-    let told = Error::user(error.to_string()).about(&arguments.path.display().to_string());
-    match hint {
-        Some(hint) => told.hint(hint),
-        None => told,
-    }
-}
-
-/// Whether Ctrl-C was pressed. Pressed once more, it ends the program.
-fn interrupts() -> Result<Arc<AtomicBool>, Error> {
-    let interrupted = Arc::new(AtomicBool::new(false));
-    let flag = interrupted.clone();
-    let handler = move || {
-        if flag.swap(true, Ordering::Relaxed) {
-            process::exit(130);
-        }
-    };
-    ctrlc::set_handler(handler).map_err(|e| Error::user(format!("no handler of Ctrl-C: {e}")))?;
-    Ok(interrupted)
 }
 
 #[derive(Serialize)]

@@ -1,9 +1,7 @@
 //! Which units go.
 
-use super::PruneError;
-use crate::lower::lower;
-use crate::model_graph::ModelGraph;
 use crate::subnetworks::SuperNetwork;
+use crate::training::{Cost, TrainingError};
 
 /// What must be left of a network at most.
 #[derive(Debug, Clone, Copy, PartialEq, serde::Serialize, serde::Deserialize)]
@@ -13,26 +11,6 @@ pub enum Budget {
     Macs(f64),
     /// A share of its parameters.
     Parameters(f64),
-}
-
-/// Parameters and multiply-accumulates.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-pub struct Cost {
-    /// Trainable parameters.
-    pub parameters: u64,
-    /// Multiply-accumulates for one input.
-    pub macs: u64,
-}
-
-impl Cost {
-    /// That of a network.
-    ///
-    /// # Errors
-    /// When the network can't be lowered.
-    pub fn of(graph: &ModelGraph) -> Result<Self, PruneError> {
-        let graph = lower(graph)?;
-        Ok(Self { parameters: graph.parameters(), macs: graph.macs() })
-    }
 }
 
 impl Budget {
@@ -61,7 +39,7 @@ pub(super) fn choose(
     redundancy: &[f64],
     open: &[bool],
     budget: Budget,
-) -> Result<(Vec<bool>, Cost), PruneError> {
+) -> Result<(Vec<bool>, Cost), TrainingError> {
     let mut group_of = Vec::new();
     let mut left = Vec::new();
     for (number, group) in space.groups().iter().enumerate() {

@@ -19,25 +19,24 @@
 
 mod choice;
 mod groups;
-mod prepare;
 mod projection;
 mod report;
-mod resume;
 #[cfg(test)]
 mod tests;
 
-pub use choice::{Budget, Cost};
+pub use choice::Budget;
 pub use report::html;
 
-use crate::execute::{ExecuteError, Network};
-use crate::images::{Augmentation, ImageSet, Images, Normalisation};
-use crate::lower::LowerError;
-use crate::model_graph::{BuildError, ModelGraph, ValueId};
-use crate::onnx::{Original, ReadError, ReadOptions, WriteError};
-use crate::subnetworks::{ShrinkError, SuperNetwork};
+use crate::execute::Network;
+use crate::images::{Augmentation, ImageSet, Normalisation};
+use crate::model_graph::{ModelGraph, ValueId};
+use crate::onnx::ReadOptions;
+use crate::subnetworks::SuperNetwork;
+use crate::training::{
+    self, Checkpoint, Cost, Data, HELD_OUT, MOMENTUM, Prepared, TrainingError, WEIGHT_DECAY,
+    logits, share_right, step_size, trainable, trained, usual_step_size,
+};
 use hashbrown::HashMap;
-
-use prepare::Prepared;
 use projection::Units;
 use rand::SeedableRng;
 use rand::seq::SliceRandom;
@@ -46,59 +45,6 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 use tch::{Device, Kind, TchError, Tensor};
-
-/// Why a network could not be pruned.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum PruneError {
-    /// The file can't be read.
-    #[error(transparent)]
-    Read(#[from] ReadError),
-    /// The network can't be run.
-    #[error(transparent)]
-    Execute(#[from] ExecuteError),
-    /// What is left can't be built.
-    #[error(transparent)]
-    Build(#[from] BuildError),
-    /// Its cost can't be told.
-    #[error(transparent)]
-    Lower(#[from] LowerError),
-    /// It can't be cut.
-    #[error(transparent)]
-    Shrink(#[from] ShrinkError),
-    /// The new file can't be written.
-    #[error(transparent)]
-    Write(#[from] WriteError),
-    /// A file can't be written or read.
-    #[error(transparent)]
-    Io(#[from] io::Error),
-    /// The images and the network don't fit each other.
-    #[error("{0}")]
-    Images(String),
-    /// There is nothing that can be cut.
-    #[error("nothing can be cut from this network: {0}")]
-    Nothing(String),
-    /// Training led nowhere.
-    #[error("the loss is no number after {0} steps")]
-    Diverged(usize),
-    /// The checkpoint does not fit.
-    #[error("{}: {problem}", path.display())]
-    Checkpoint {
-        /// The file,
-        path: PathBuf,
-        /// and why.
-        problem: String,
-    },
-    /// It was told to stop.
-    #[error("stopped after {0} epochs")]
-    Stopped(usize),
-}
-
-impl From<TchError> for PruneError {
-    fn from(error: TchError) -> Self {
-        Self::Execute(error.into())
-    }
-}
 
 /// How to prune.
 #[derive(Debug, Clone)]
@@ -220,106 +166,16 @@ pub struct Pruned {
 /// Shares of all steps: warm-up, and the end of projection.
 const WARM_UP: f64 = 0.2;
 const DEADLINE: f64 = 0.6;
-/// Share of the steps in which the step size rises.
-const RISE: f64 = 0.05;
-/// Share of training images that are held out.
-const HELD_OUT: f64 = 0.1;
-const MOMENTUM: f64 = 0.9;
-/// On all that is no vector.
-const WEIGHT_DECAY: f64 = 5e-4;
 /// Longest gradient.
 const CLIP: f64 = 5.0;
 /// Weight of the past in running scores.
 const MEMORY: f64 = 0.9;
 /// Outputs that may differ where zeros and nothing are the same, as a share of the largest.
 const SAME: f64 = 1e-4;
-/// Images that are looked at together when nothing is trained.
-const TOGETHER: usize = 250;
-
-/// Images with what is done to them.
-struct Data<'a> {
-    images: &'a Images,
-    channels: usize,
-    normalisation: &'a Normalisation,
-}
-
-impl Data<'_> {
-    fn batch(
-        &self,
-        indices: &[usize],
-        augmentation: Augmentation,
-        rng: &mut ChaCha8Rng,
-        device: Device,
-    ) -> Result<(Tensor, Tensor), TchError> {
-        let batch =
-            self.images.batch(indices, self.channels, self.normalisation, augmentation, rng);
-        let shape = batch.shape.map(|d| d as i64);
-        let pixels = Tensor::f_from_slice(&batch.pixels)?.f_reshape(shape)?.f_to(device)?;
-        Ok((pixels, Tensor::f_from_slice(&batch.labels)?.f_to(device)?))
-    }
-
-    /// The outputs for all images at `indices`, with the labels.
-    fn outputs(
-        &self,
-        network: &Network,
-        indices: &[usize],
-    ) -> Result<(Tensor, Tensor), PruneError> {
-        let _guard = tch::no_grad_guard();
-        let mut rng = ChaCha8Rng::seed_from_u64(0);
-        let (mut all, mut labels) = (Vec::new(), Vec::new());
-        for chunk in indices.chunks(TOGETHER) {
-            let (x, y) = self.batch(chunk, Augmentation::None, &mut rng, network.device())?;
-            all.push(logits(&network.forward(&x, false)?, chunk.len())?);
-            labels.push(y);
-        }
-        Ok((Tensor::f_cat(&all, 0)?, Tensor::f_cat(&labels, 0)?))
-    }
-
-    /// Share of the images at `indices` that are told right.
-    fn accuracy(&self, network: &Network, indices: &[usize]) -> Result<f64, PruneError> {
-        let (outputs, labels) = self.outputs(network, indices)?;
-        share_right(&outputs, &labels)
-    }
-}
-
-/// An output as a row for each image.
-fn logits(output: &Tensor, count: usize) -> Result<Tensor, TchError> {
-    output.f_reshape([count as i64, -1])
-}
-
-fn share_right(outputs: &Tensor, labels: &Tensor) -> Result<f64, PruneError> {
-    let right = outputs.f_argmax(1, false)?.f_eq_tensor(labels)?.f_to_kind(Kind::Float)?;
-    Ok(right.f_mean(Kind::Float)?.f_double_value(&[])?)
-}
-
-/// The network in a file with its weights.
-fn open(graph: ModelGraph, original: &mut Original, device: Device) -> Result<Network, PruneError> {
-    let stored = |id: ValueId, value: &crate::model_graph::Value| {
-        original.numbers(id, value.dtype, value.elements())
-    };
-    Ok(Network::new(graph, stored, 0, device)?)
-}
-
-/// Height and width of the images that the network at `path` takes.
-///
-/// # Errors
-/// When it can't be read, or takes no images.
-pub fn image_size(path: &Path, read: &ReadOptions) -> Result<[usize; 2], PruneError> {
-    let graph = crate::onnx::read(path, read)?;
-    let shape = graph.inputs().first().map(|&id| graph.value(id).shape.clone()).unwrap_or_default();
-    match *shape.as_slice() {
-        [_, _, height, width] => Ok([height, width]),
-        _ => Err(PruneError::Images(format!(
-            "its input has {} axes; images have 4: batch, channels, height, width",
-            shape.len()
-        ))),
-    }
-}
-
 /// Trains the network at `path` on `images`, and writes what is left of it to `out`.
 ///
 /// # Errors
-/// See [`PruneError`]; [`PruneError::Stopped`] when `observe` returns false.
+/// See [`TrainingError`]; [`TrainingError::Stopped`] when `observe` returns false.
 pub fn prune(
     path: &Path,
     read: &ReadOptions,
@@ -327,13 +183,13 @@ pub fn prune(
     options: &Options,
     out: &mut dyn io::Write,
     observe: &mut dyn FnMut(Event) -> bool,
-) -> Result<Pruned, PruneError> {
+) -> Result<Pruned, TrainingError> {
     let device = options.device;
-    let (mut prepared, missing) = prepare::trainable(path, read, options.seed)?;
-    let network = open(prepared.graph.clone(), &mut prepared.original, device)?;
+    let (mut prepared, missing) = trainable(path, read, options.seed)?;
+    let network = training::open(prepared.graph.clone(), &mut prepared.original, device)?;
     network.check_batch()?;
     let mut notes = Vec::new();
-    let channels = check(&network, images, &mut notes)?;
+    let channels = training::check(&network, images, &mut notes)?;
     if missing > 0 {
         notes.push(format!("{missing} stored tensors have no elements and start at random"));
     }
@@ -368,7 +224,7 @@ pub fn prune(
     if least == whole {
         let reason = closed.iter().flatten().next().cloned();
         let reason = reason.unwrap_or_else(|| "it has no group of channels".into());
-        return Err(PruneError::Nothing(reason));
+        return Err(TrainingError::Nothing(reason));
     }
     if !options.budget.holds(least, whole) {
         notes.push(format!(
@@ -378,8 +234,9 @@ pub fn prune(
     }
     notes.iter().for_each(|note| _ = observe(Event::Note(note.clone())));
 
-    let normalised = network.statistics().next().is_some();
-    let default = if missing > 0 && normalised { 0.1 } else { 0.01 };
+    let default = usual_step_size(&network, missing);
+    let Options { budget, epochs, batch, rate, seed, augmentation, .. } = options;
+    let settings = format!("{budget:?} {epochs} {batch} {rate:?} {seed} {augmentation:?}");
     let run = Run {
         network: &network,
         space: &space,
@@ -390,11 +247,14 @@ pub fn prune(
         training: &training,
         held: &held,
         data: &data,
-        digest: digest(path, options, images)?,
+        checkpoint: Checkpoint {
+            path: options.checkpoint.clone(),
+            digest: training::digest(path, &settings, &images.training)?,
+        },
     };
     let state = run.train(observe)?;
 
-    let mut trained = prepare::trained(&mut prepared, read, &network)?;
+    let mut trained = trained(&mut prepared, read, &network)?;
     let trained_space = SuperNetwork::new(trained.graph.clone());
     let mut small_file = Vec::new();
     let shrunk =
@@ -405,7 +265,7 @@ pub fn prune(
         Ok(())
     })?;
     let small_graph = small.graph.clone();
-    let small_network = open(small.graph, &mut small.original, device)?;
+    let small_network = training::open(small.graph, &mut small.original, device)?;
     let (large_outputs, labels) = measured.outputs(&network, &everything)?;
     let (small_outputs, _) = measured.outputs(&small_network, &everything)?;
     let largest = large_outputs.f_abs()?.f_max()?.f_double_value(&[])?.max(f64::MIN_POSITIVE);
@@ -441,48 +301,13 @@ pub fn prune(
     })
 }
 
-/// Whether the images fit the network; the channels that it reads.
-fn check(
-    network: &Network,
-    images: &ImageSet,
-    notes: &mut Vec<String>,
-) -> Result<usize, PruneError> {
-    let graph = network.graph();
-    let shape =
-        |ids: &[ValueId]| ids.first().map(|&id| graph.value(id).shape.clone()).unwrap_or_default();
-    let (input, output) = (shape(graph.inputs()), shape(graph.outputs()));
-    let &[batch, channels, height, width] = input.as_slice() else {
-        return Err(PruneError::Images("its input is no batch of images".into()));
-    };
-    let [own, h, w] = images.training.size();
-    if (own != 1 && own != channels) || [h, w] != [height, width] {
-        return Err(PruneError::Images(format!(
-            "the network takes images of {channels}x{height}x{width}, and these are {own}x{h}x{w}"
-        )));
-    }
-    let outputs = output.iter().product::<usize>() / batch.max(1);
-    let classes = images.classes.len();
-    if outputs < classes {
-        return Err(PruneError::Images(format!(
-            "the network tells {outputs} classes apart, and the images have {classes}"
-        )));
-    }
-    if outputs > classes {
-        notes.push(format!(
-            "{} of the network's {outputs} outputs stand for no class",
-            outputs - classes
-        ));
-    }
-    Ok(channels)
-}
-
 /// Of each group, why its units can't go, if so.
 fn closed(
     space: &SuperNetwork,
     network: &Network,
     units: &Units,
     probes: &Tensor,
-) -> Result<Vec<Option<String>>, PruneError> {
+) -> Result<Vec<Option<String>>, TrainingError> {
     let _guard = tch::no_grad_guard();
     let tensors: Vec<Tensor> =
         network.parameters().map(|(_, t)| t.f_detach()).collect::<Result<_, _>>()?;
@@ -515,7 +340,7 @@ fn closed(
 }
 
 /// The network without the units that are not kept, with its present weights.
-fn cut(space: &SuperNetwork, network: &Network, kept: &[bool]) -> Result<Network, PruneError> {
+fn cut(space: &SuperNetwork, network: &Network, kept: &[bool]) -> Result<Network, TrainingError> {
     let cutout = space.cut(kept)?;
     let mut elements: HashMap<ValueId, Vec<f64>> = HashMap::new();
     for weight in &cutout.weights {
@@ -535,17 +360,6 @@ fn cut(space: &SuperNetwork, network: &Network, kept: &[bool]) -> Result<Network
     Ok(Network::new(cutout.graph, stored, 0, network.device())?)
 }
 
-/// What a checkpoint must agree in.
-fn digest(path: &Path, options: &Options, images: &ImageSet) -> Result<String, PruneError> {
-    let mut hasher = blake3::Hasher::new();
-    io::copy(&mut std::fs::File::open(path)?, &mut hasher)?;
-    let Options { budget, epochs, batch, rate, seed, augmentation, .. } = options;
-    let settings = format!("{budget:?} {epochs} {batch} {rate:?} {seed} {augmentation:?}");
-    hasher.update(settings.as_bytes());
-    hasher.update(format!("{:?} {}", images.training.size(), images.training.len()).as_bytes());
-    Ok(hasher.finalize().to_hex().to_string())
-}
-
 /// All that training needs and doesn't change, but for the network's weights.
 struct Run<'a> {
     network: &'a Network,
@@ -557,7 +371,7 @@ struct Run<'a> {
     training: &'a [usize],
     held: &'a [usize],
     data: &'a Data<'a>,
-    digest: String,
+    checkpoint: Checkpoint,
 }
 
 /// What training changes besides weights.
@@ -567,6 +381,13 @@ struct State {
     /// Units that are to go, and those that have gone.
     chosen: Tensor,
     zero: Tensor,
+    kept: Vec<bool>,
+    history: Vec<Epoch>,
+}
+
+/// What a checkpoint holds besides tensors.
+#[derive(serde::Serialize, serde::Deserialize)]
+struct Record {
     kept: Vec<bool>,
     history: Vec<Epoch>,
 }
@@ -584,16 +405,37 @@ impl Run<'_> {
         [first, ((DEADLINE * all) as usize).max(first + 1)]
     }
 
-    /// The step size at a step: it rises, then falls along a cosine.
+    /// The step size at a step.
     fn rate(&self, step: usize) -> f64 {
-        let share = step as f64 / (self.steps() * self.options.epochs) as f64;
-        self.rate
-            * (share / RISE).clamp(0.05, 1.0)
-            * 0.5
-            * (1.0 + (std::f64::consts::PI * share).cos())
+        step_size(self.rate, step as f64 / (self.steps() * self.options.epochs) as f64)
     }
 
-    fn train(&self, observe: &mut dyn FnMut(Event) -> bool) -> Result<State, PruneError> {
+    /// The tensors of the state, by name.
+    fn named(&self, state: &State) -> Vec<(String, Tensor)> {
+        let mut all = Checkpoint::stored(self.network);
+        let velocity = state.velocity.iter().enumerate();
+        all.extend(velocity.map(|(i, t)| (format!("velocity.{i}"), t.shallow_clone())));
+        all.push(("redundancy".into(), state.redundancy.shallow_clone()));
+        all.push(("zero".into(), state.zero.shallow_clone()));
+        all
+    }
+
+    fn save(&self, state: &State) -> Result<(), TrainingError> {
+        let record = Record { kept: state.kept.clone(), history: state.history.clone() };
+        self.checkpoint.save(&record, &self.named(state))
+    }
+
+    /// Takes up the state that was written.
+    fn resume(&self, state: &mut State) -> Result<(), TrainingError> {
+        let Record { kept, history } = self.checkpoint.load(&self.named(state))?;
+        if kept.len() != state.kept.len() {
+            return Err(self.checkpoint.problem("it has another number of units".into()));
+        }
+        state.history = history;
+        self.set_kept(state, kept)
+    }
+
+    fn train(&self, observe: &mut dyn FnMut(Event) -> bool) -> Result<State, TrainingError> {
         let tensors: Vec<Tensor> =
             self.network.parameters().map(|(_, tensor)| tensor.shallow_clone()).collect();
         let device = self.network.device();
@@ -630,10 +472,10 @@ impl Run<'_> {
                 }
                 loss += self.step(step, indices, &tensors, &mut state, &mut rng)?;
                 if !loss.is_finite() {
-                    return Err(PruneError::Diverged(step + 1));
+                    return Err(TrainingError::Diverged(step + 1));
                 }
                 if !observe(Event::Step(step + 1, all)) {
-                    return Err(PruneError::Stopped(epoch));
+                    return Err(TrainingError::Stopped(epoch));
                 }
             }
             let end = (epoch + 1) * steps;
@@ -659,21 +501,21 @@ impl Run<'_> {
             let go_on =
                 state.history.last().is_none_or(|record| observe(Event::Epoch(record, left)));
             if !go_on && epoch + 1 < self.options.epochs {
-                return Err(PruneError::Stopped(epoch + 1));
+                return Err(TrainingError::Stopped(epoch + 1));
             }
         }
         Ok(state)
     }
 
     /// Chooses the units that go.
-    fn choose(&self, state: &mut State) -> Result<(), PruneError> {
+    fn choose(&self, state: &mut State) -> Result<(), TrainingError> {
         let scores = crate::execute::list(&state.redundancy)?;
         let scores: Vec<f64> = scores.into_iter().map(f64::from).collect();
         let (kept, _) = choice::choose(self.space, &scores, self.open, self.options.budget)?;
         self.set_kept(state, kept)
     }
 
-    fn set_kept(&self, state: &mut State, kept: Vec<bool>) -> Result<(), PruneError> {
+    fn set_kept(&self, state: &mut State, kept: Vec<bool>) -> Result<(), TrainingError> {
         let chosen: Vec<bool> = kept.iter().map(|kept| !kept).collect();
         state.chosen = Tensor::f_from_slice(&chosen)?.f_to(self.network.device())?;
         state.kept = kept;
@@ -688,7 +530,7 @@ impl Run<'_> {
         tensors: &[Tensor],
         state: &mut State,
         rng: &mut ChaCha8Rng,
-    ) -> Result<f64, PruneError> {
+    ) -> Result<f64, TrainingError> {
         let augmentation = self.options.augmentation;
         let (x, labels) = self.data.batch(indices, augmentation, rng, self.network.device())?;
         let output = logits(&self.network.forward(&x, true)?, indices.len())?;

@@ -1,5 +1,6 @@
 use super::projection::{Slice, Units};
 use super::*;
+use crate::images::Images;
 use crate::onnx::{self, Weights};
 use crate::spaces::Space;
 use proptest::prelude::*;
@@ -211,13 +212,13 @@ fn a_network_is_pruned_end_to_end() {
     let mut out = Vec::new();
     let mut stop = |event: Event| !matches!(event, Event::Epoch(epoch, _) if epoch.epoch == 1);
     let error = prune(&network, &read, &images, &options, &mut out, &mut stop).unwrap_err();
-    assert!(matches!(error, PruneError::Stopped(1)), "{error}");
+    assert!(matches!(error, TrainingError::Stopped(1)), "{error}");
     options.resume = true;
     prune(&network, &read, &images, &options, &mut out, &mut |_| true).unwrap();
     assert_eq!(blake3::hash(&out), blake3::hash(&whole));
     options.seed = 2;
     let error = prune(&network, &read, &images, &options, &mut out, &mut |_| true).unwrap_err();
-    assert!(matches!(error, PruneError::Checkpoint { .. }), "{error}");
+    assert!(matches!(error, TrainingError::Checkpoint { .. }), "{error}");
 
     // The file that came out can be pruned again, from its weights.
     (options.seed, options.resume) = (1, false);
@@ -260,8 +261,9 @@ fn groups_that_are_not_zero_invariant_stay_whole() {
     let path = folder.path().join("net.onnx");
     let out = fs::File::create(&path).unwrap();
     onnx::write(&builder.finish(), out, Weights::Random { seed: 1 }).unwrap();
-    let (mut prepared, _) = prepare::trainable(&path, &ReadOptions::default(), 0).unwrap();
-    let network = open(prepared.graph.clone(), &mut prepared.original, Device::Cpu).unwrap();
+    let (mut prepared, _) = trainable(&path, &ReadOptions::default(), 0).unwrap();
+    let network =
+        training::open(prepared.graph.clone(), &mut prepared.original, Device::Cpu).unwrap();
     let space = SuperNetwork::new(prepared.graph.clone());
     let units = groups::units(&space, &network).unwrap();
     let probes = Tensor::from_slice(&[1f32; 128]).reshape([2, 1, 8, 8]);

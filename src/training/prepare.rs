@@ -1,6 +1,6 @@
 //! Files that can be trained, and files with what was trained.
 
-use super::PruneError;
+use super::TrainingError;
 use crate::execute::Network;
 use crate::model_graph::{ModelGraph, Node, OpType, Origin, TensorData, Value, ValueId};
 use crate::onnx::{
@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 /// A network with its file, which is in memory alone.
-pub(super) struct Prepared {
+pub(crate) struct Prepared {
     pub graph: ModelGraph,
     pub original: Original<'static>,
 }
@@ -21,8 +21,8 @@ impl Prepared {
     /// What `write` writes, read with `options`.
     pub fn new(
         options: &ReadOptions,
-        write: impl FnOnce(&mut Vec<u8>) -> Result<(), PruneError>,
-    ) -> Result<Self, PruneError> {
+        write: impl FnOnce(&mut Vec<u8>) -> Result<(), TrainingError>,
+    ) -> Result<Self, TrainingError> {
         let mut file = Vec::new();
         write(&mut file)?;
         let (graph, original) = Original::from_bytes(file, "network", options)?;
@@ -64,11 +64,11 @@ fn shares(node: &Node, input: usize) -> bool {
 /// The network in a form that can be trained: all weights are there, and every normalisation and bias
 /// has vectors of its own, which exporters share where they are equal. Also how many stored tensors had
 /// no elements, and started at random.
-pub(super) fn trainable(
+pub(crate) fn trainable(
     path: &Path,
     options: &ReadOptions,
     seed: u64,
-) -> Result<(Prepared, usize), PruneError> {
+) -> Result<(Prepared, usize), TrainingError> {
     let (graph, mut original) = Original::open(path, options)?;
     let starts = InitialElements::new(&graph);
     let mut rng = StdRng::seed_from_u64(seed);
@@ -123,11 +123,11 @@ pub(super) fn trainable(
 }
 
 /// The file that `network` was read from with its present weights.
-pub(super) fn trained(
+pub(crate) fn trained(
     prepared: &mut Prepared,
     options: &ReadOptions,
     network: &Network,
-) -> Result<Prepared, PruneError> {
+) -> Result<Prepared, TrainingError> {
     let mut edits = Edits::default();
     for (id, list) in network.elements()? {
         let value = prepared.graph.value(id);

@@ -1,0 +1,146 @@
+//! What commands that train networks on images share.
+
+use super::error::Error;
+use crate::execute::{self, ExecuteError};
+use crate::images::{Augmentation, ImageError};
+use crate::text::quoted;
+use crate::training::TrainingError;
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::process;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+use tch::Device;
+
+/// How to train on images.
+#[derive(Debug, clap::Args)]
+pub(super) struct TrainingArguments {
+    /// The images to train on.
+    #[arg(long, value_name = "DIR|FILE")]
+    pub images: PathBuf,
+
+    /// Passes over the training images.
+    #[arg(long, default_value_t = 20, value_parser = count)]
+    pub epochs: usize,
+
+    /// Images in a batch.
+    #[arg(long, default_value_t = 64, value_parser = count)]
+    pub batch: usize,
+
+    /// Largest step size [default: 0.1; 0.01 if the file has weights or no batch normalisation].
+    #[arg(long, value_name = "RATE", value_parser = number)]
+    pub learning_rate: Option<f64>,
+
+    /// How training images are varied.
+    #[arg(long, value_enum, default_value_t = Augment::CropFlip)]
+    augment: Augment,
+
+    /// Where to compute: cpu, cuda:0.
+    #[arg(long, default_value = "cpu")]
+    device: String,
+
+    /// Go on from the last epoch of a run that was stopped, from OUTPUT.checkpoint.
+    #[arg(long)]
+    pub resume: bool,
+}
+
+impl TrainingArguments {
+    pub fn device(&self) -> Result<Device, Error> {
+        execute::device(&self.device).map_err(Error::user)
+    }
+
+    pub fn augmentation(&self) -> Augmentation {
+        match self.augment {
+            Augment::CropFlip => Augmentation::CropFlip,
+            Augment::Crop => Augmentation::Crop,
+            Augment::None => Augmentation::None,
+        }
+    }
+}
+
+/// How training images are varied.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum Augment {
+    /// Padded by an eighth and cut to size at random, and every other one mirrored.
+    CropFlip,
+    /// Padded and cut: for digits and the like, which mirroring changes.
+    Crop,
+    /// Not at all.
+    None,
+}
+
+pub(super) fn number(text: &str) -> Result<f64, String> {
+    let number = text.parse().ok().filter(|x: &f64| x.is_finite() && *x > 0.0);
+    number.ok_or_else(|| "a positive number is expected".into())
+}
+
+fn count(text: &str) -> Result<usize, String> {
+    let number = text.parse().ok().filter(|n| (1..=1 << 20).contains(n));
+    number.ok_or_else(|| "a whole number from 1 is expected".into())
+}
+
+impl From<ImageError> for Error {
+    fn from(error: ImageError) -> Self {
+        let failure = Self::user(error.to_string());
+        match error.hint() {
+            Some(hint) => failure.hint(hint),
+            None => failure,
+        }
+    }
+}
+
+/// A path with an end added.
+pub(super) fn with(path: &Path, end: &str) -> PathBuf {
+    let mut name = OsString::from(path);
+    name.push(end);
+    name.into()
+}
+
+/// Epochs that are over after so many steps.
+pub(super) fn steps(done: usize, all: usize, epochs: usize) -> u64 {
+    (done.saturating_mul(epochs) / all.max(1)) as u64
+}
+
+pub(super) fn duration(seconds: f64) -> String {
+    let seconds = Duration::try_from_secs_f64(seconds).unwrap_or_default().as_secs();
+    match (seconds / 3600, seconds / 60 % 60, seconds % 60) {
+        (0, 0, s) => format!("{s} s"),
+        (0, m, s) => format!("{m} min {s} s"),
+        (h, m, _) => format!("{h} h {m} min"),
+    }
+}
+
+/// The error about the network at `path` with what to do about it.
+pub(super) fn failure(error: TrainingError, path: &Path) -> Error {
+    let hint: Option<String> = match &error {
+        TrainingError::Read(error) | TrainingError::Execute(ExecuteError::Read(error)) => {
+            error.hint().map(|hint| hint.to_string())
+        }
+        TrainingError::Stopped(epochs) if *epochs > 0 => {
+            Some("the same command with --resume goes on after the last epoch".into())
+        }
+        TrainingError::Diverged(_) => Some("--learning-rate with a tenth of the step size".into()),
+        TrainingError::Checkpoint { .. } => Some("without --resume it begins anew".into()),
+        TrainingError::Nothing(_) => Some(format!("gennape space {}", quoted(path))),
+        _ => None,
+    };
+    let told = Error::user(error.to_string()).about(&path.display().to_string());
+    match hint {
+        Some(hint) => told.hint(hint),
+        None => told,
+    }
+}
+
+/// Whether Ctrl-C was pressed. Pressed once more, it ends the program.
+pub(super) fn interrupts() -> Result<Arc<AtomicBool>, Error> {
+    let interrupted = Arc::new(AtomicBool::new(false));
+    let flag = interrupted.clone();
+    let handler = move || {
+        if flag.swap(true, Ordering::Relaxed) {
+            process::exit(130);
+        }
+    };
+    ctrlc::set_handler(handler).map_err(|e| Error::user(format!("no handler of Ctrl-C: {e}")))?;
+    Ok(interrupted)
+}

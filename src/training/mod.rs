@@ -1,0 +1,187 @@
+//! What all training of networks on images shares: files that can be trained, images beside a network,
+//! the size of steps, the state on disk.
+
+mod checkpoint;
+mod data;
+mod prepare;
+
+pub(crate) use checkpoint::Checkpoint;
+pub(crate) use data::{Data, logits, share_right};
+pub(crate) use prepare::{Prepared, trainable, trained};
+
+use crate::execute::{ExecuteError, Network};
+use crate::images::{ImageSet, Images};
+use crate::lower::{LowerError, lower};
+use crate::model_graph::{BuildError, ModelGraph, Value, ValueId};
+use crate::onnx::{Original, ReadError, ReadOptions, WriteError};
+use crate::subnetworks::ShrinkError;
+use std::io;
+use std::path::{Path, PathBuf};
+use tch::{Device, TchError};
+
+/// Why a network could not be trained.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum TrainingError {
+    /// The file can't be read.
+    #[error(transparent)]
+    Read(#[from] ReadError),
+    /// The network can't be run.
+    #[error(transparent)]
+    Execute(#[from] ExecuteError),
+    /// A smaller network can't be built.
+    #[error(transparent)]
+    Build(#[from] BuildError),
+    /// Its cost can't be told.
+    #[error(transparent)]
+    Lower(#[from] LowerError),
+    /// It can't be cut.
+    #[error(transparent)]
+    Shrink(#[from] ShrinkError),
+    /// The new file can't be written.
+    #[error(transparent)]
+    Write(#[from] WriteError),
+    /// A file can't be written or read.
+    #[error(transparent)]
+    Io(#[from] io::Error),
+    /// The images and the network don't fit each other.
+    #[error("{0}")]
+    Images(String),
+    /// There is nothing that can be cut.
+    #[error("nothing can be cut from this network: {0}")]
+    Nothing(String),
+    /// Training led nowhere.
+    #[error("the loss is no number after {0} steps")]
+    Diverged(usize),
+    /// The checkpoint does not fit.
+    #[error("{}: {problem}", path.display())]
+    Checkpoint {
+        /// The file,
+        path: PathBuf,
+        /// and why.
+        problem: String,
+    },
+    /// It was told to stop.
+    #[error("stopped after {0} epochs")]
+    Stopped(usize),
+}
+
+impl From<TchError> for TrainingError {
+    fn from(error: TchError) -> Self {
+        Self::Execute(error.into())
+    }
+}
+
+/// Parameters and multiply-accumulates.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Cost {
+    /// Trainable parameters.
+    pub parameters: u64,
+    /// Multiply-accumulates for one input.
+    pub macs: u64,
+}
+
+impl Cost {
+    /// That of a network.
+    ///
+    /// # Errors
+    /// When the network can't be lowered.
+    pub fn of(graph: &ModelGraph) -> Result<Self, TrainingError> {
+        let graph = lower(graph)?;
+        Ok(Self { parameters: graph.parameters(), macs: graph.macs() })
+    }
+}
+
+/// Share of training images that are held out.
+pub(crate) const HELD_OUT: f64 = 0.1;
+/// Weight of the past in the direction of a step.
+pub(crate) const MOMENTUM: f64 = 0.9;
+/// On all that is no vector.
+pub(crate) const WEIGHT_DECAY: f64 = 5e-4;
+/// Share of the steps in which the step size rises.
+const RISE: f64 = 0.05;
+
+/// The step size when `share` of all steps are done: it rises to `largest`, then falls along a cosine.
+pub(crate) fn step_size(largest: f64, share: f64) -> f64 {
+    largest * (share / RISE).clamp(0.05, 1.0) * 0.5 * (1.0 + (std::f64::consts::PI * share).cos())
+}
+
+/// The largest step size of a network, of which so many stored tensors start at random.
+pub(crate) fn usual_step_size(network: &Network, missing: usize) -> f64 {
+    let normalised = network.statistics().next().is_some();
+    if missing > 0 && normalised { 0.1 } else { 0.01 }
+}
+
+/// The network in a file with its weights.
+pub(crate) fn open(
+    graph: ModelGraph,
+    original: &mut Original,
+    device: Device,
+) -> Result<Network, TrainingError> {
+    let stored = |id: ValueId, value: &Value| original.numbers(id, value.dtype, value.elements());
+    Ok(Network::new(graph, stored, 0, device)?)
+}
+
+/// Height and width of the images that the network at `path` takes.
+///
+/// # Errors
+/// When it can't be read, or takes no images.
+pub fn image_size(path: &Path, read: &ReadOptions) -> Result<[usize; 2], TrainingError> {
+    let graph = crate::onnx::read(path, read)?;
+    let shape = graph.inputs().first().map(|&id| graph.value(id).shape.clone()).unwrap_or_default();
+    match *shape.as_slice() {
+        [_, _, height, width] => Ok([height, width]),
+        _ => Err(TrainingError::Images(format!(
+            "its input has {} axes; images have 4: batch, channels, height, width",
+            shape.len()
+        ))),
+    }
+}
+
+/// Whether the images fit the network; the channels that it reads.
+pub(crate) fn check(
+    network: &Network,
+    images: &ImageSet,
+    notes: &mut Vec<String>,
+) -> Result<usize, TrainingError> {
+    let graph = network.graph();
+    let shape =
+        |ids: &[ValueId]| ids.first().map(|&id| graph.value(id).shape.clone()).unwrap_or_default();
+    let (input, output) = (shape(graph.inputs()), shape(graph.outputs()));
+    let &[batch, channels, height, width] = input.as_slice() else {
+        return Err(TrainingError::Images("its input is no batch of images".into()));
+    };
+    let [own, h, w] = images.training.size();
+    if (own != 1 && own != channels) || [h, w] != [height, width] {
+        return Err(TrainingError::Images(format!(
+            "the network takes images of {channels}x{height}x{width}, and these are {own}x{h}x{w}"
+        )));
+    }
+    let outputs = output.iter().product::<usize>() / batch.max(1);
+    let classes = images.classes.len();
+    if outputs < classes {
+        return Err(TrainingError::Images(format!(
+            "the network tells {outputs} classes apart, and the images have {classes}"
+        )));
+    }
+    if outputs > classes {
+        notes.push(format!(
+            "{} of the network's {outputs} outputs stand for no class",
+            outputs - classes
+        ));
+    }
+    Ok(channels)
+}
+
+/// What a checkpoint must agree in: the file, the images, and `settings`.
+pub(crate) fn digest(
+    path: &Path,
+    settings: &str,
+    images: &Images,
+) -> Result<String, TrainingError> {
+    let mut hasher = blake3::Hasher::new();
+    io::copy(&mut std::fs::File::open(path)?, &mut hasher)?;
+    hasher.update(settings.as_bytes());
+    hasher.update(format!("{:?} {}", images.size(), images.len()).as_bytes());
+    Ok(hasher.finalize().to_hex().to_string())
+}
