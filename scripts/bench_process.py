@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Measure what the README's speed table says, and write it to benches/results.json.
+"""Measure what the speed table of benches/README.md says, and write it to benches/results.json.
 
     python3 -m venv .venv && .venv/bin/pip install -r scripts/requirements.txt
     GENNAPE_DATA=… .venv/bin/python scripts/bench_process.py

@@ -1,12 +1,14 @@
 #!/usr/bin/env python3
-"""Fill the generated sections of README.md, models/README.md and src/security.md, or check with
---check that they are current. With --figures only those that need no program to run.
+"""Fill the generated sections of the README, its pages (src/guide, models, benches, data) and
+src/security.md, or check with --check that they are current. With --figures only those that need no
+program to run; --program FILE runs that one instead of building a release.
 
 A section stands between <!-- begin:NAME --> and <!-- end:NAME -->. What programs print comes from
 running them, figures come from models/*.json, models/*/manifest.json, benches/*.json and
 tests/fuzz/figures.json.
 """
 
+import argparse
 import json
 import re
 import subprocess
@@ -15,12 +17,13 @@ import tempfile
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-PROGRAM = "cargo run --release --"
+SHOWN = "cargo run --release --"
+PROGRAM = "target/release/gennape"
 
 
 def output(arguments: str) -> list[str]:
     """What the program prints; `arguments` are the shell's."""
-    command = f"target/release/gennape {arguments}"
+    command = f"{PROGRAM} {arguments}"
     result = subprocess.run(command, shell=True, cwd=ROOT, check=True, capture_output=True, text=True)
     return result.stdout.splitlines()
 
@@ -31,7 +34,7 @@ def console(command: str, lines: list[str]) -> str:
 
 def predict() -> str:
     arguments = "predict data/examples/*.onnx"
-    return console(f"{PROGRAM} {arguments}", output(arguments))
+    return console(f"{SHOWN} {arguments}", output(arguments))
 
 
 def profile() -> str:
@@ -50,7 +53,7 @@ def shrink() -> str:
     """A sub-network of an example, and what it takes."""
     arguments = "shrink data/examples/resnet18.onnx --keep c0=1/2,-b4,k0=5"
     with tempfile.TemporaryDirectory() as folder:
-        command = f"target/release/gennape {arguments} -o {folder}/small.onnx"
+        command = f"{PROGRAM} {arguments} -o {folder}/small.onnx"
         result = subprocess.run(command, shell=True, cwd=ROOT, check=True, capture_output=True, text=True)
     told = [line for line in result.stderr.splitlines() if line.startswith("wrote")]
     return console(f"gennape {arguments} -o small.onnx", [line.replace(f"{folder}/", "") for line in told])
@@ -132,10 +135,6 @@ def real(only: tuple[str, ...], chosen: tuple[str, ...]) -> str:
             ]
             rows.append(f"| {' | '.join(row)} |")
     return "\n".join(rows)
-
-
-def real_short() -> str:
-    return real(("families",), ("heads", "parameters", "MACs"))
 
 
 def real_all() -> str:
@@ -325,24 +324,21 @@ def search_benchmark() -> str:
     seeds = {section["seeds"] for name, section in report.items() if name != "schema"}
     rows = report["queries"]["rows"]
     algorithms = list(dict.fromkeys(row["algorithm"] for row in rows))
-    cited = {"WeakNAS": "WeakNAS", "regularised evolution": "evolution"}
     lines = [
         f"Queries of true labels until the best network is found: median (quartiles) of "
         f"{max(seeds)} runs.",
         "",
-        f"| what is queried | {' | '.join(algorithms)} | published |",
-        "| --- |" + " --- |" * (len(algorithms) + 1),
+        f"| what is queried | {' | '.join(algorithms)} |",
+        "| --- |" + " --- |" * len(algorithms),
     ]
     for space, queried in dict.fromkeys((row["space"], row["queried"]) for row in rows):
         found = {r["algorithm"]: r for r in rows if (r["space"], r["queried"]) == (space, queried)}
         cells = [summary(found[a]["queries"], cap=found[a]["cap"]) for a in algorithms]
-        references = {k: v for r in found.values() for k, v in r["cited"].items()}
-        published = ", ".join(f"{cited[k]} {references[k]:.0f}" for k in cited if k in references)
-        lines.append(f"| {space}, {queried} | {' | '.join(cells)} | {published} |")
+        lines.append(f"| {space}, {queried} | {' | '.join(cells)} |")
     lines += [
         "",
-        "Published figures are cited from memory. They count architectures; here those with one "
-        "computation graph count once, and the label is that of the one proposed first. Two cells "
+        "Architectures with one computation graph count once, and the label is that of the one proposed "
+        "first. Two cells "
         "share the highest CIFAR-10 accuracy, and either counts. The optimum is the network with "
         "the best accuracy after full training, whatever is queried. The kernel and the "
         "training-free score were chosen with these spaces in view.",
@@ -358,8 +354,7 @@ def search_benchmark() -> str:
     lines += [
         "",
         "What is queried there is the mean test accuracy, which papers keep for the end: they query "
-        "validation accuracies, which the file has not. WeakNAS is cited with 195 queries to the "
-        "optimum on average.",
+        "validation accuracies, which the file has not.",
         "",
         "| no label at all | by | rank of the best estimate | its accuracy | best of the ten best "
         "estimates: rank | accuracy | highest there is |",
@@ -479,29 +474,89 @@ def python() -> str:
     return "\n".join(lines)
 
 
+def front() -> str:
+    """One table of accuracy: the ranking, and its top."""
+    rows = [
+        "| networks | labels of theirs | Spearman | parameters | MACs | first: ours, parameters', MACs' "
+        "| of the best: ours, parameters', MACs' |",
+        "| --- | --- | --- | --- | --- | --- | --- |",
+    ]
+
+    def row(what: str, labels: str, spearmans: list[str], firsts: list[str], best: list[str]) -> None:
+        cells = [what, labels, *spearmans, ", ".join(firsts), ", ".join(best)]
+        rows.append(f"| {' | '.join(cells)} |")
+
+    for _, part in parts(("families",)):
+        by = {r["ranked_by"]: r for r in part["rankings"]}
+        three = [by[name] for name in ("heads", "parameters", "MACs")]
+        row(
+            f"{TARGETS[part['target']]}, {part['networks']} networks of {part['groups']} families",
+            "none",
+            [f"{r['spearman'][0]:.3f}" for r in three],
+            [f"{r['rank_of_best']:,}" for r in three],
+            [f"{r['precision_at_tenth']:.2f}" for r in three],
+        )
+    report = json.loads((ROOT / "models/evaluation.json").read_text())
+    names = {
+        "nasbench201": "NAS-Bench-201, CIFAR-10",
+        "nasbench_macro": "NAS-Bench-Macro, CIFAR-10",
+        "accel_nasbench": "Accel-NASBench, ImageNet",
+        "nasbench101": "NAS-Bench-101, CIFAR-10, held out",
+    }
+    for family in names:
+        found = next(f for f in report["families"] if f["family"] == family)
+        of = {(r["ranked_by"], r["labels"]): r["measures"] for r in found["rankings"]}
+        baselines = [of["parameters", 0], of["MACs", 0]]
+        for (by, labels), measures in of.items():
+            if not by.startswith(report["model"]) or (labels and family == "nasbench101"):
+                continue
+            values = [{m["measure"]: m["value"] for m in m} for m in (measures, *baselines)]
+            row(
+                f"{names[family]}, {found['networks']:,} cells",
+                "40,000" if family == "nasbench101" else str(labels or "none"),
+                [f"{v['spearman']:.3f}" for v in values],
+                [f"{v['rank_of_first']:,.0f}" for v in values],
+                [f"{v['top50_overlap']:.2f}" for v in values],
+            )
+    return "\n".join(rows)
+
+
+def data() -> str:
+    """Labelled sets, as the program lists them."""
+    with tempfile.TemporaryDirectory() as folder:
+        command = f"{PROGRAM} data list --data {folder} --format json"
+        listed = json.loads(subprocess.run(command, shell=True, cwd=ROOT, check=True, capture_output=True).stdout)
+    lines = ["| name | what | licence | from | preparation |", "| --- | --- | --- | --- | --- |"]
+    for one in listed["sets"]:
+        cells = [f"`{one['name']}`", *(one[key] for key in ("description", "licence", "url", "preparation"))]
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
 # Sections by file: those that a program prints, and those of figures.
 PRINTED = {
-    "README.md": {
-        "predict": predict,
-        "compare": compare,
-        "profile": profile,
-        "search": search,
-        "shrink": shrink,
-        "evaluation": evaluation,
-        "ablation": ablation,
-    }
+    "README.md": {"predict": predict},
+    "src/guide/rank.md": {"compare": compare, "profile": profile},
+    "src/guide/search.md": {"search": search},
+    "src/guide/shrink.md": {"shrink": shrink},
+    "models/README.md": {"evaluation": evaluation, "ablation": ablation},
+    "data/README.md": {"data": data},
 }
 FIGURES = {
-    "README.md": {
-        "real": real_short,
+    "README.md": {"front": front},
+    "models/README.md": {
+        "real": real_all,
+        "real-each": real_each,
+        "latency": latency,
         "accuracy": accuracy,
         "settings": settings,
+    },
+    "benches/README.md": {
         "search-benchmark": search_benchmark,
         "speed": speed,
         "growth": growth,
         "python": python,
     },
-    "models/README.md": {"real": real_all, "real-each": real_each, "latency": latency},
     "src/security.md": {"fuzzing": fuzzing},
 }
 
@@ -526,16 +581,22 @@ def fill(path: Path, sections: dict, check: bool) -> None:
 
 
 def main() -> None:
-    options = set(sys.argv[1:])
-    if options - {"--check", "--figures"}:
-        sys.exit(__doc__)
+    global PROGRAM
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--check", action="store_true")
+    parser.add_argument("--figures", action="store_true")
+    parser.add_argument("--program", metavar="FILE")
+    options = parser.parse_args()
     kinds = [FIGURES]
-    if "--figures" not in options:
-        subprocess.run(["cargo", "build", "--release", "--quiet"], cwd=ROOT, check=True)
+    if not options.figures:
         kinds.append(PRINTED)
+        if options.program:
+            PROGRAM = options.program
+        else:
+            subprocess.run(["cargo", "build", "--release", "--quiet"], cwd=ROOT, check=True)
     for files in kinds:
         for name, sections in files.items():
-            fill(ROOT / name, sections, "--check" in options)
+            fill(ROOT / name, sections, options.check)
 
 
 if __name__ == "__main__":

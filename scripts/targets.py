@@ -1,4 +1,4 @@
-"""Trains and evaluates what the README's table of settings needs besides models/evaluation.json:
+"""Trains and evaluates what the table of settings in models/README.md needs besides models/evaluation.json:
 each family ranked by a model of all the others, and NAS-Bench-101 learned from few labels.
 
 Needs the labelled sets in $GENNAPE_DATA and libtorch (scripts/setup_libtorch.py), and takes about an

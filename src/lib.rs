@@ -40,6 +40,7 @@ pub mod fine_tuning;
 #[cfg(feature = "clustering")]
 pub mod fitting;
 pub mod graph;
+pub mod guide;
 mod hint;
 #[cfg(feature = "train")]
 pub mod images;

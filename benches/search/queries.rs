@@ -42,8 +42,6 @@ struct Row {
     best_after_150: Summary,
     /// Share of runs in which it is at least 94.22 %.
     reached_aim: f64,
-    /// What publications report for the same search; from memory.
-    cited: HashMap<&'static str, f64>,
 }
 
 /// Until when a run goes on, and what it finds.
@@ -124,7 +122,6 @@ fn row<'a, A: Architecture>(
     queried: (&'static str, &HashMap<String, f64>),
     searcher: Searcher,
     cap: usize,
-    cited: HashMap<&'static str, f64>,
 ) -> Row {
     let run = |seed| trace(family, queried.1, searcher, Limits { budget: cap, seed });
     let traces: Vec<Trace> = (0..context.seeds).into_par_iter().map(run).collect();
@@ -137,15 +134,12 @@ fn row<'a, A: Architecture>(
         cap,
         best_after_150: Summary::of(traces.iter().map(|t| t.best)),
         reached_aim: aim / traces.len() as f64,
-        cited,
     };
     eprintln!("{}", texts(&row).join("  "));
     row
 }
 
 fn texts(row: &Row) -> Vec<String> {
-    let mut cited: Vec<String> = row.cited.iter().map(|(by, n)| format!("{by} {n}")).collect();
-    cited.sort();
     vec![
         row.space.into(),
         row.queried.into(),
@@ -154,7 +148,6 @@ fn texts(row: &Row) -> Vec<String> {
         row.queries.mean_text(0),
         format!("{:.0} %", 100.0 * row.queries.reached),
         row.best_after_150.text(2, None),
-        cited.join(", "),
     ]
 }
 
@@ -162,16 +155,10 @@ fn texts(row: &Row) -> Vec<String> {
 pub fn small(context: &Context) -> Result<serde_json::Value, BenchmarkError> {
     let estimators = || vec![&context.nb101];
     let mut rows = Vec::new();
-    for (dataset, name, early, wea, evolution) in [
-        (Dataset::Cifar10, "CIFAR-10", "cifar10_valid_accuracy_12ep", 182.0, 563.0),
-        (Dataset::Cifar100, "CIFAR-100", "cifar100_valid_accuracy_12ep", 78.0, 438.0),
-        (
-            Dataset::ImageNet16_120,
-            "ImageNet16-120",
-            "imagenet16_120_valid_accuracy_12ep",
-            268.0,
-            715.0,
-        ),
+    for (dataset, name, early) in [
+        (Dataset::Cifar10, "CIFAR-10", "cifar10_valid_accuracy_12ep"),
+        (Dataset::Cifar100, "CIFAR-100", "cifar100_valid_accuracy_12ep"),
+        (Dataset::ImageNet16_120, "ImageNet16-120", "imagenet16_120_valid_accuracy_12ep"),
     ] {
         let family = families::nasbench201(&context.data, dataset, estimators())?;
         let early = families::twelve_epochs(&context.data, early)?;
@@ -182,19 +169,14 @@ pub fn small(context: &Context) -> Result<serde_json::Value, BenchmarkError> {
         };
         for queried in [(at_12, &early), (at_200, &family.labels)] {
             for searcher in Searcher::ALL {
-                let cited = match searcher {
-                    Searcher::Guided(_) => HashMap::from([("WeakNAS", wea)]),
-                    Searcher::Evolution => HashMap::from([("regularised evolution", evolution)]),
-                    _ => HashMap::new(),
-                };
-                rows.push(row(context, &family, queried, searcher, CAP, cited));
+                rows.push(row(context, &family, queried, searcher, CAP));
             }
         }
     }
     let family = families::nasbench_macro(&context.data, estimators())?;
     for searcher in Searcher::ALL {
         let queried = ("CIFAR-10, 50 epochs", &family.labels);
-        rows.push(row(context, &family, queried, searcher, CAP, HashMap::new()));
+        rows.push(row(context, &family, queried, searcher, CAP));
     }
     Ok(finish("Queries of true labels to the best network", &rows))
 }
@@ -204,19 +186,14 @@ pub fn large(context: &Context) -> Result<serde_json::Value, BenchmarkError> {
     let family = families::nasbench101(&context.data, Vec::new())?;
     let mut rows = Vec::new();
     for searcher in Searcher::ALL.into_iter().skip(1) {
-        let cited = match searcher {
-            Searcher::Guided(_) => HashMap::from([("WeakNAS", 195.0)]),
-            _ => HashMap::new(),
-        };
         let queried = ("test accuracy", &family.labels);
-        rows.push(row(context, &family, queried, searcher, CAP_101, cited));
+        rows.push(row(context, &family, queried, searcher, CAP_101));
     }
     Ok(finish("NAS-Bench-101: queries of the mean test accuracy to the best network", &rows))
 }
 
 fn finish(title: &str, rows: &[Row]) -> serde_json::Value {
-    let header =
-        ["space", "queried", "algorithm", "queries", "mean", "found", "best after 150", "cited"];
+    let header = ["space", "queried", "algorithm", "queries", "mean", "found", "best after 150"];
     print(title, &header, &rows.iter().map(texts).collect::<Vec<_>>());
     serde_json::to_value(rows).expect("rows are JSON")
 }

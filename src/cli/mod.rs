@@ -164,4 +164,56 @@ mod tests {
     fn the_argument_definitions_are_consistent() {
         Cli::command().debug_assert();
     }
+
+    /// The words of a command line that quotes with ' alone.
+    fn words(line: &str) -> Vec<String> {
+        let mut words = vec![String::new()];
+        for (i, part) in line.split('\'').enumerate() {
+            if i % 2 == 1 {
+                words.last_mut().unwrap().push_str(part);
+                continue;
+            }
+            for (j, word) in part.split(' ').enumerate() {
+                if j > 0 {
+                    words.push(String::new());
+                }
+                words.last_mut().unwrap().push_str(word);
+            }
+        }
+        words.retain(|word| !word.is_empty());
+        words
+    }
+
+    #[test]
+    fn commands_in_the_documentation_are_understood() {
+        let pages = [
+            include_str!("../../README.md"),
+            include_str!("../guide/adapt.md"),
+            include_str!("../guide/evaluate.md"),
+            include_str!("../guide/rank.md"),
+            include_str!("../guide/search.md"),
+            include_str!("../guide/shrink.md"),
+            include_str!("../guide/train.md"),
+        ];
+        let (mut found, mut wrong) = (0, String::new());
+        for page in pages {
+            let page = page.replace("\\\n", " ");
+            let shown = page.lines().filter_map(|line| line.strip_prefix("$ gennape "));
+            let inline = page.split('`').filter_map(|code| code.strip_prefix("gennape "));
+            for line in shown.chain(inline) {
+                let line = line.replace('\n', " ");
+                let words = words(&line);
+                // A command's name alone stands for the command.
+                if words.len() > 1 && words.iter().all(|word| word != "COMMAND") {
+                    let arguments = [&["gennape".to_string()], &words[..]].concat();
+                    if let Err(error) = Cli::try_parse_from(arguments) {
+                        wrong += &format!("{line}: {error}\n");
+                    }
+                    found += 1;
+                }
+            }
+        }
+        assert!(wrong.is_empty(), "{wrong}");
+        assert!(found > 30, "{found}");
+    }
 }

@@ -1,4 +1,4 @@
-//! `gennape evaluate` on labels of the user's own, and the tables in the README.
+//! `gennape evaluate` on labels of the user's own.
 
 use super::cli::{folder, gennape};
 use flate2::Compression;
@@ -165,21 +165,4 @@ fn what_can_not_be_evaluated_is_told() {
         let outcome = gennape(arguments);
         assert!(outcome.stderr.contains(message), "{arguments:?}: {}", outcome.stderr);
     }
-}
-
-/// The measured table stands in the README as the committed report says.
-#[test]
-fn the_readme_shows_the_committed_report() {
-    let table =
-        gennape(&["evaluate", "--report", "models/evaluation.json", "--format", "markdown"]);
-    let readme = include_str!("../../README.md");
-    let section = readme
-        .split_once("<!-- begin:evaluation -->\n")
-        .and_then(|(_, rest)| rest.split_once("\n<!-- end:evaluation -->"))
-        .map(|(section, _)| section);
-    assert_eq!(
-        section,
-        Some(table.succeeds().stdout.trim_end()),
-        "hint: python3 scripts/readme.py"
-    );
 }
