@@ -19,8 +19,8 @@ use std::sync::atomic::Ordering;
 
 /// Train a network on images and cut it while it trains.
 ///
-/// The network trains as usual while the channels that seem least needed are driven to zero, as many as the budget
-/// asks for; then they are cut, which changes nothing of what the network computes, and the smaller network is
+/// The network trains as usual while the channels and branches that seem least needed are driven to zero, as many as
+/// the budget asks for; then they are cut, which changes nothing of what the network computes, and the smaller network is
 /// written with its weights. Networks may come with weights, which are trained further, or without.
 /// Progress goes to standard error, the outcome to standard output.
 ///
@@ -83,6 +83,10 @@ struct BudgetArguments {
 enum What {
     /// Channels, and what makes them.
     Channels,
+    /// Branches with weights: what is added to or concatenated with others.
+    Branches,
+    /// Both.
+    Both,
 }
 
 fn share(text: &str) -> Result<f64, String> {
@@ -119,8 +123,12 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Error> {
         (Some(share), _) => Budget::Macs(share),
         (None, share) => Budget::Parameters(share.unwrap_or(1.0)),
     };
-    let What::Channels = arguments.what;
     let options = Options {
+        what: match arguments.what {
+            What::Channels => pruning::What::Channels,
+            What::Branches => pruning::What::Branches,
+            What::Both => pruning::What::Both,
+        },
         budget,
         epochs: training.epochs,
         batch: training.batch,
@@ -138,7 +146,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Error> {
             Event::Note(text) => note(&text),
             Event::Step(done, all) => bar.reach(steps(done, all, training.epochs)),
             Event::Epoch(epoch, left) => report(&format!(
-                "epoch {}/{}: loss {:.4}, {:.2} % of held-out images right, {} of {} chosen units zero, {} left",
+                "epoch {}/{}: loss {:.4}, {:.2} % of held-out images right, {} of {} chosen parts zero, {} left",
                 epoch.epoch,
                 training.epochs,
                 epoch.loss,

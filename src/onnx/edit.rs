@@ -52,7 +52,9 @@ pub(crate) struct Edits {
 pub(crate) struct NodeEdit {
     /// Attributes with another value; without one, they go.
     pub attributes: Vec<(String, Option<Attribute>)>,
-    /// Inputs, by position.
+    /// Positions of inputs that go, in ascending order.
+    pub dropped: Vec<usize>,
+    /// Inputs, by position among those that stay.
     pub inputs: Vec<(usize, Operand)>,
     /// Another operator.
     pub operator: Option<Replacement>,
@@ -517,6 +519,14 @@ impl<'a> Editor<'a> {
             let at = at.ok_or_else(|| unrepresentable("a node that is in no graph"))?;
             self.make_editable(at)?;
             let mut first = Vec::new();
+            let inputs = &mut self.items[at].inputs;
+            // The operands of a ConcatFromSequence stand elsewhere.
+            if !edit.dropped.is_empty() && inputs.len() != self.graph.nodes()[node].inputs.len() {
+                return Err(unrepresentable("an operand that is none in the file"));
+            }
+            for &input in edit.dropped.iter().rev() {
+                inputs.remove(input);
+            }
             for (input, operand) in &edit.inputs {
                 let name = match operand {
                     Operand::More(number) => match more.get(*number).copied().flatten() {

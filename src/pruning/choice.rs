@@ -1,4 +1,4 @@
-//! Which units go.
+//! What goes.
 
 use crate::subnetworks::SuperNetwork;
 use crate::training::{Cost, TrainingError};
@@ -24,13 +24,12 @@ impl Budget {
     }
 }
 
-/// Of each group, one unit in so many stays, and one at least, so that input and output stay connected
-/// and no layer collapses.
+/// Of each group, one unit in so many stays, and one at least, so that no layer collapses.
 const LEAST: usize = 10;
 
-/// The units that stay (`true`) and the cost of what is left: those with the highest `redundancy` go, as few as
-/// the budget allows. A unit goes only if enough of its group stay, and if its group is among the `open`
-/// ones. Where the budget can't be met, as many go as may.
+/// Whether each unit and segment stays, and the cost of what is left: those with the highest `redundancy` go, as
+/// few as the budget allows. One goes only if it is among the `open` ones, enough of its group stay, and what is
+/// left connects input and output. Where the budget can't be met, as many go as may.
 ///
 /// # Errors
 /// When what is left can't be built.
@@ -40,24 +39,12 @@ pub(super) fn choose(
     open: &[bool],
     budget: Budget,
 ) -> Result<(Vec<bool>, Cost), TrainingError> {
-    let mut group_of = Vec::new();
-    let mut left = Vec::new();
-    for (number, group) in space.groups().iter().enumerate() {
-        group_of.resize(group_of.len() + group.units, number);
-        left.push(group.units - group.units.div_ceil(LEAST).max(1));
-    }
-    let mut order: Vec<usize> = (0..group_of.len()).filter(|&u| open[group_of[u]]).collect();
-    order.sort_by(|&a, &b| redundancy[b].total_cmp(&redundancy[a]));
-    // Down the scores, each where enough of its group stay.
-    order.retain(|&unit| {
-        let left = &mut left[group_of[unit]];
-        let goes = *left > 0;
-        *left = left.saturating_sub(1);
-        goes
-    });
+    let mut candidates: Vec<usize> = (0..open.len()).filter(|&i| open[i]).collect();
+    candidates.sort_by(|&a, &b| redundancy[b].total_cmp(&redundancy[a]));
+    let order = possible(space, candidates, open.len());
     let kept = |count: usize| {
-        let mut kept = vec![true; group_of.len()];
-        order.iter().take(count).for_each(|&unit| kept[unit] = false);
+        let mut kept = vec![true; open.len()];
+        order.iter().take(count).for_each(|&i| kept[i] = false);
         kept
     };
     let cost = |count: usize| Cost::of(&space.cut(&kept(count))?.graph);
@@ -72,4 +59,61 @@ pub(super) fn choose(
         }
     }
     Ok((kept(low), cost(low)?))
+}
+
+/// Down the scores, each of the candidates that may go after those before it. A segment that others
+/// depend on is looked at again when they are gone.
+fn possible(space: &SuperNetwork, mut candidates: Vec<usize>, count: usize) -> Vec<usize> {
+    let units = space.units_in_all();
+    let mut group_of = Vec::with_capacity(units);
+    for (number, group) in space.groups().iter().enumerate() {
+        group_of.resize(group.range().end, number);
+    }
+    let most = |units: usize| units - units.div_ceil(LEAST).max(1);
+    let mut left: Vec<usize> = space.groups().iter().map(|group| most(group.units)).collect();
+    let mut kept = vec![true; count];
+    // Without what goes together with segments.
+    let mut stays = vec![true; units];
+    let mut order = Vec::new();
+    loop {
+        let before = order.len();
+        candidates.retain(|&i| {
+            let goes = match group_of.get(i) {
+                Some(&group) => {
+                    let goes = stays[i] && left[group] > 0;
+                    if goes {
+                        left[group] -= 1;
+                        stays[i] = false;
+                    }
+                    goes
+                }
+                None => {
+                    kept[i] = false;
+                    let removal = space.removal(&kept);
+                    kept[i] = removal.is_none();
+                    if let Some(removal) = &removal {
+                        for (unit, (now, stays)) in
+                            removal.units().iter().zip(&mut stays).enumerate()
+                        {
+                            if *stays && !now {
+                                *stays = false;
+                                let left = &mut left[group_of[unit]];
+                                *left = left.saturating_sub(1);
+                            }
+                        }
+                    }
+                    removal.is_some()
+                }
+            };
+            if goes {
+                kept[i] = false;
+                order.push(i);
+            }
+            // A unit that stays now will always.
+            !goes && i >= units
+        });
+        if order.len() == before {
+            return order;
+        }
+    }
 }

@@ -3,11 +3,14 @@
 //! After OTOv3 and its predecessors (Chen et al. 2023, arXiv 2305.18030): the channels that can only be
 //! cut together are a *unit*; what makes a unit's channels (filters, biases, scales and shifts of
 //! normalisations) is its variables. With all of them zero, so are the channels, and to cut them changes
-//! nothing. Training goes through three phases:
+//! nothing. The same holds for a [segment](crate::subnetworks::Segment), a branch that is added to or
+//! concatenated with others, and all of its weights; as far as variables are concerned it is a unit too.
+//! Training goes through three phases:
 //!
 //! 1. *warm-up*: plain training, in which every unit gets a running score of how redundant it seems;
-//! 2. *projection*: down the scores, units are chosen to go until what is left keeps the budget; one at
-//!    least stays of each group, so that input and output stay connected. Half-space projected gradient
+//! 2. *projection*: down the scores, units are chosen to go until what is left keeps the budget, each only
+//!    if input and output stay connected without it; of a group of channels one at least stays.
+//!    Half-space projected gradient
 //!    (`projection`) drives their variables to exactly zero while the others train on;
 //! 3. *training* of what is left.
 //!
@@ -15,7 +18,8 @@
 //!
 //! Groups whose channels are not zero when their variables are, or where zeros and nothing differ (a mean
 //! over channels), are not touched: [`SuperNetwork`] knows most of them, and every other group is tried
-//! with half of its units zero and half of them cut.
+//! with half of its units zero and half of them cut, and every segment zero and cut. Factors of products, which
+//! zeros would not leave out, and layers that are skipped are no segments.
 
 mod choice;
 mod groups;
@@ -28,10 +32,10 @@ pub use choice::Budget;
 pub use report::html;
 
 use crate::execute::Network;
-use crate::images::{Augmentation, ImageSet, Normalisation};
+use crate::images::{Augmentation, ImageSet, Images, Normalisation};
 use crate::model_graph::{ModelGraph, ValueId};
 use crate::onnx::ReadOptions;
-use crate::subnetworks::SuperNetwork;
+use crate::subnetworks::{Group, Removal, Segment, SuperNetwork};
 use crate::training::{
     self, Checkpoint, Cost, Data, HELD_OUT, MOMENTUM, Prepared, TrainingError, WEIGHT_DECAY,
     logits, share_right, step_size, trainable, trained, usual_step_size,
@@ -42,13 +46,38 @@ use rand::SeedableRng;
 use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
 use std::io;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 use tch::{Device, Kind, TchError, Tensor};
 
+/// What may go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum What {
+    /// Channels.
+    Channels,
+    /// Segments: what is added to or concatenated with others.
+    Branches,
+    /// Both.
+    Both,
+}
+
+impl What {
+    fn channels(self) -> bool {
+        self != Self::Branches
+    }
+
+    fn branches(self) -> bool {
+        self != Self::Channels
+    }
+}
+
 /// How to prune.
 #[derive(Debug, Clone)]
 pub struct Options {
+    /// What may go.
+    pub what: What,
     /// What must be left at most.
     pub budget: Budget,
     /// Passes over the training images in all.
@@ -93,9 +122,9 @@ pub struct Epoch {
     pub loss: f64,
     /// Share of held-out training images that are told right.
     pub accuracy: f64,
-    /// Units that are zero.
+    /// Units and segments that are zero.
     pub zero: usize,
-    /// Units that are to go.
+    /// Those that are to go.
     pub chosen: usize,
 }
 
@@ -120,6 +149,19 @@ pub struct GroupReport {
     /// and after.
     pub kept: usize,
     /// Why none could be cut.
+    pub closed: Option<String>,
+}
+
+/// A segment, and what became of it.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct BranchReport {
+    /// The tensor that it ends in.
+    pub tensor: String,
+    /// Number of its nodes.
+    pub nodes: usize,
+    /// Whether it stays.
+    pub kept: bool,
+    /// Why it could not go.
     pub closed: Option<String>,
 }
 
@@ -153,6 +195,8 @@ pub struct Pruned {
     pub history: Vec<Epoch>,
     /// Every group.
     pub groups: Vec<GroupReport>,
+    /// Every segment.
+    pub branches: Vec<BranchReport>,
     /// What else is to be known.
     pub notes: Vec<String>,
     /// The whole network,
@@ -161,6 +205,9 @@ pub struct Pruned {
     /// and the smaller one.
     #[serde(skip)]
     pub small_graph: ModelGraph,
+    /// Whether each unit and segment stays, as for [`SuperNetwork::cut`].
+    #[serde(skip)]
+    pub kept: Vec<bool>,
 }
 
 /// Shares of all steps: warm-up, and the end of projection.
@@ -170,8 +217,44 @@ const DEADLINE: f64 = 0.6;
 const CLIP: f64 = 5.0;
 /// Weight of the past in running scores.
 const MEMORY: f64 = 0.9;
+/// How far variables move when zeros are tried.
+const NOISE: f64 = 0.1;
 /// Outputs that may differ where zeros and nothing are the same, as a share of the largest.
 const SAME: f64 = 1e-4;
+
+/// The images, and which of them are for what.
+struct Parts<'a> {
+    images: &'a ImageSet,
+    channels: usize,
+    training: Vec<usize>,
+    held: Vec<usize>,
+    normalisation: Normalisation,
+}
+
+impl<'a> Parts<'a> {
+    fn new(images: &'a ImageSet, channels: usize, seed: u64) -> Self {
+        let [training, held] = images.training.split(HELD_OUT, seed);
+        let normalisation = Normalisation::of(&images.training, &training);
+        Self { images, channels, training, held, normalisation }
+    }
+
+    fn of(&self, images: &'a Images) -> Data<'_> {
+        Data { images, channels: self.channels, normalisation: &self.normalisation }
+    }
+
+    fn data(&self) -> Data<'_> {
+        self.of(&self.images.training)
+    }
+
+    /// What accuracies are measured on: the test, or the images held out.
+    fn measured(&self) -> (Data<'_>, Vec<usize>) {
+        match &self.images.test {
+            Some(test) => (self.of(test), (0..test.len()).collect()),
+            None => (self.data(), self.held.clone()),
+        }
+    }
+}
+
 /// Trains the network at `path` on `images`, and writes what is left of it to `out`.
 ///
 /// # Errors
@@ -193,39 +276,34 @@ pub fn prune(
     if missing > 0 {
         notes.push(format!("{missing} stored tensors have no elements and start at random"));
     }
-    let [training, held] = images.training.split(HELD_OUT, options.seed);
-    let normalisation = Normalisation::of(&images.training, &training);
-    let data = Data { images: &images.training, channels, normalisation: &normalisation };
-    let (measured, everything): (Data, Vec<usize>) = match &images.test {
-        Some(test) => (
-            Data { images: test, channels, normalisation: &normalisation },
-            (0..test.len()).collect(),
-        ),
-        None => (
-            Data { images: &images.training, channels, normalisation: &normalisation },
-            held.clone(),
-        ),
-    };
+    let parts = Parts::new(images, channels, options.seed);
+    let (data, (measured, everything)) = (parts.data(), parts.measured());
     let before = if missing == 0 { Some(measured.accuracy(&network, &everything)?) } else { None };
 
     let space = SuperNetwork::new(prepared.graph.clone());
-    let units = groups::units(&space, &network)?;
+    let units = groups::units(&space, &network, options.what)?;
     let probes = data.batch(
-        &training[..training.len().min(4)],
+        &parts.training[..parts.training.len().min(4)],
         Augmentation::None,
         &mut ChaCha8Rng::seed_from_u64(0),
         device,
     )?;
-    let closed = closed(&space, &network, &units, &probes.0)?;
-    let open_groups: Vec<bool> = closed.iter().map(Option::is_none).collect();
+    let closed = closed(&space, &network, &units, options.what, &probes.0)?;
+    let open_units = closed.open(&space, options.what);
     let whole = Cost::of(&prepared.graph)?;
     let zeros = vec![0.0; units.count as usize];
-    let (_, least) = choice::choose(&space, &zeros, &open_groups, options.budget)?;
+    let (left, least) = choice::choose(&space, &zeros, &open_units, options.budget)?;
     if least == whole {
-        let reason = closed.iter().flatten().next().cloned();
-        let reason = reason.unwrap_or_else(|| "it has no group of channels".into());
-        return Err(TrainingError::Nothing(reason));
+        let reason = closed.groups.iter().chain(&closed.branches).flatten().next().cloned();
+        let nothing = match options.what {
+            What::Channels => "it has no group of channels",
+            What::Branches => "it has no branches with weights",
+            What::Both => "it has neither groups of channels nor branches with weights",
+        };
+        return Err(TrainingError::Nothing(reason.unwrap_or_else(|| nothing.into())));
     }
+    // What can't be written shows before the training.
+    space.shrink_to(&left, &mut prepared.original, io::sink(), None)?;
     if !options.budget.holds(least, whole) {
         notes.push(format!(
             "the budget can't be met: all that may go leaves {} of {} parameters and {} of {} MACs",
@@ -235,24 +313,23 @@ pub fn prune(
     notes.iter().for_each(|note| _ = observe(Event::Note(note.clone())));
 
     let default = usual_step_size(&network, missing);
-    let Options { budget, epochs, batch, rate, seed, augmentation, .. } = options;
-    let settings = format!("{budget:?} {epochs} {batch} {rate:?} {seed} {augmentation:?}");
+    let Options { what, budget, epochs, batch, rate, seed, augmentation, .. } = options;
+    let settings = format!("{what:?} {budget:?} {epochs} {batch} {rate:?} {seed} {augmentation:?}");
     let run = Run {
         network: &network,
         space: &space,
         units: &units,
-        open: &open_groups,
+        open: &open_units,
+        budget: options.budget,
         options,
         rate: options.rate.unwrap_or(default),
-        training: &training,
-        held: &held,
-        data: &data,
-        checkpoint: Checkpoint {
+        parts: &parts,
+        checkpoint: Some(Checkpoint {
             path: options.checkpoint.clone(),
             digest: training::digest(path, &settings, &images.training)?,
-        },
+        }),
     };
-    let state = run.train(observe)?;
+    let state = run.train(0..options.epochs, observe)?;
 
     let mut trained = trained(&mut prepared, read, &network)?;
     let trained_space = SuperNetwork::new(trained.graph.clone());
@@ -275,10 +352,20 @@ pub fn prune(
     out.write_all(&small_file)?;
 
     let small_cost = Cost::of(&small_graph)?;
-    let group = |(group, closed): (&crate::subnetworks::Group, Option<String>)| GroupReport {
-        tensor: prepared.graph.value(group.tensor).name.to_string(),
+    let removal = space.removal(&state.kept);
+    let kept_units = removal.as_ref().map_or(&state.kept[..], Removal::units);
+    let kept_segments = state.kept.iter().skip(space.units_in_all()).copied();
+    let name = |id: ValueId| prepared.graph.value(id).name.to_string();
+    let group = |(group, closed): (&Group, Option<String>)| GroupReport {
+        tensor: name(group.tensor),
         units: group.units,
-        kept: state.kept[group.range()].iter().filter(|kept| **kept).count(),
+        kept: kept_units[group.range()].iter().filter(|kept| **kept).count(),
+        closed,
+    };
+    let branch = |((segment, closed), kept): ((&Segment, Option<String>), bool)| BranchReport {
+        tensor: name(segment.tensor),
+        nodes: segment.nodes,
+        kept,
         closed,
     };
     Ok(Pruned {
@@ -292,51 +379,101 @@ pub fn prune(
         accuracy: share_right(&small_outputs, &labels)?,
         difference: difference / largest,
         disagreements: ((1.0 - alike) * count as f64).round() as usize,
-        groups: space.groups().iter().zip(closed).map(group).collect(),
-        normalisation: normalisation.clone(),
+        groups: space.groups().iter().zip(closed.groups).map(group).collect(),
+        branches: space
+            .segments()
+            .iter()
+            .zip(closed.branches)
+            .zip(kept_segments)
+            .map(branch)
+            .collect(),
+        normalisation: parts.normalisation.clone(),
         history: state.history,
         notes,
         whole_graph: prepared.graph,
         small_graph,
+        kept: state.kept,
     })
 }
 
-/// Of each group, why its units can't go, if so.
+/// Why the units of groups, and segments, can't go, if so.
+struct Closed {
+    groups: Vec<Option<String>>,
+    branches: Vec<Option<String>>,
+}
+
+impl Closed {
+    /// Whether each unit, and each segment, may go.
+    fn open(&self, space: &SuperNetwork, what: What) -> Vec<bool> {
+        let groups = space.groups().iter().zip(&self.groups);
+        let units = groups
+            .flat_map(|(group, closed)| vec![what.channels() && closed.is_none(); group.units]);
+        units.chain(self.branches.iter().map(|c| what.branches() && c.is_none())).collect()
+    }
+}
+
+/// Tries what may go.
 fn closed(
     space: &SuperNetwork,
     network: &Network,
     units: &Units,
+    what: What,
     probes: &Tensor,
-) -> Result<Vec<Option<String>>, TrainingError> {
+) -> Result<Closed, TrainingError> {
     let _guard = tch::no_grad_guard();
     let tensors: Vec<Tensor> =
         network.parameters().map(|(_, t)| t.f_detach()).collect::<Result<_, _>>()?;
-    let mut all = Vec::new();
-    for group in space.groups() {
-        if !group.exact {
-            all.push(Some("zeros in its channels change what is computed over them".to_string()));
-            continue;
-        }
-        let mut kept = vec![true; units.count as usize];
-        kept[group.range()].iter_mut().skip(1).step_by(2).for_each(|kept| *kept = false);
+    let original: Vec<Tensor> =
+        tensors.iter().map(Tensor::f_detach_copy).collect::<Result<_, _>>()?;
+    // Shifts that start as zeros will not stay so.
+    for tensor in &tensors {
+        let noise = tensor.f_randn_like()?.f_mul_scalar(NOISE)?;
+        tensor.shallow_clone().f_copy_(&tensor.f_add(&noise)?)?;
+    }
+    let all = vec![true; units.count as usize];
+    let differs = |kept: &[bool]| -> Result<Option<String>, TrainingError> {
         let saved: Vec<Tensor> =
             tensors.iter().map(Tensor::f_detach_copy).collect::<Result<_, _>>()?;
         let mask: Vec<bool> = kept.iter().map(|kept| !kept).collect();
         let mask = Tensor::f_from_slice(&mask)?.f_to(network.device())?;
         units.clear(&tensors, &mask)?;
         let zeroed = network.forward(probes, false);
-        let cut = cut(space, network, &kept).and_then(|cut| Ok(cut.forward(probes, false)?));
+        let cut = cut(space, network, kept).and_then(|cut| Ok(cut.forward(probes, false)?));
         for (tensor, saved) in tensors.iter().zip(&saved) {
             tensor.shallow_clone().f_copy_(saved)?;
         }
         let (zeroed, cut) = (zeroed?, cut?);
         let largest = zeroed.f_abs()?.f_max()?.f_double_value(&[])?;
         let difference = zeroed.f_sub(&cut)?.f_abs()?.f_max()?.f_double_value(&[])?;
-        all.push((difference > SAME * largest || !difference.is_finite()).then(|| {
-            "with its variables zero, the network computes something else than without its channels".into()
-        }));
+        Ok((difference > SAME * largest || !difference.is_finite()).then(|| {
+            "with its variables zero, the network computes something else than without it".into()
+        }))
+    };
+    let mut groups = vec![None; space.groups().len()];
+    let channels = space.groups().iter().zip(&mut groups).filter(|_| what.channels());
+    for (group, closed) in channels {
+        if !group.exact {
+            *closed = Some("zeros in its channels change what is computed over them".to_string());
+            continue;
+        }
+        let mut kept = all.clone();
+        kept[group.range()].iter_mut().skip(1).step_by(2).for_each(|kept| *kept = false);
+        *closed = differs(&kept)?;
     }
-    Ok(all)
+    let mut branches = vec![None; space.segments().len()];
+    let segments = (space.units_in_all()..).zip(&mut branches).filter(|_| what.branches());
+    for (number, closed) in segments {
+        let mut kept = all.clone();
+        kept[number] = false;
+        // What others depend on may go together with them.
+        if space.removal(&kept).is_some() {
+            *closed = differs(&kept)?;
+        }
+    }
+    for (tensor, original) in tensors.iter().zip(&original) {
+        tensor.shallow_clone().f_copy_(original)?;
+    }
+    Ok(Closed { groups, branches })
 }
 
 /// The network without the units that are not kept, with its present weights.
@@ -366,12 +503,11 @@ struct Run<'a> {
     space: &'a SuperNetwork,
     units: &'a Units,
     open: &'a [bool],
+    budget: Budget,
     options: &'a Options,
     rate: f64,
-    training: &'a [usize],
-    held: &'a [usize],
-    data: &'a Data<'a>,
-    checkpoint: Checkpoint,
+    parts: &'a Parts<'a>,
+    checkpoint: Option<Checkpoint>,
 }
 
 /// What training changes besides weights.
@@ -395,7 +531,7 @@ struct Record {
 impl Run<'_> {
     /// Steps of an epoch.
     fn steps(&self) -> usize {
-        self.training.len().div_ceil(self.options.batch).max(1)
+        self.parts.training.len().div_ceil(self.options.batch).max(1)
     }
 
     /// First step of projection, and first after it.
@@ -422,20 +558,26 @@ impl Run<'_> {
 
     fn save(&self, state: &State) -> Result<(), TrainingError> {
         let record = Record { kept: state.kept.clone(), history: state.history.clone() };
-        self.checkpoint.save(&record, &self.named(state))
+        self.checkpoint.as_ref().map_or(Ok(()), |file| file.save(&record, &self.named(state)))
     }
 
     /// Takes up the state that was written.
     fn resume(&self, state: &mut State) -> Result<(), TrainingError> {
-        let Record { kept, history } = self.checkpoint.load(&self.named(state))?;
+        let Some(file) = &self.checkpoint else { return Ok(()) };
+        let Record { kept, history } = file.load(&self.named(state))?;
         if kept.len() != state.kept.len() {
-            return Err(self.checkpoint.problem("it has another number of units".into()));
+            return Err(file.problem("it has another number of units".into()));
         }
         state.history = history;
         self.set_kept(state, kept)
     }
 
-    fn train(&self, observe: &mut dyn FnMut(Event) -> bool) -> Result<State, TrainingError> {
+    /// Trains in these of all epochs.
+    fn train(
+        &self,
+        epochs: Range<usize>,
+        observe: &mut dyn FnMut(Event) -> bool,
+    ) -> Result<State, TrainingError> {
         let tensors: Vec<Tensor> =
             self.network.parameters().map(|(_, tensor)| tensor.shallow_clone()).collect();
         let device = self.network.device();
@@ -452,17 +594,17 @@ impl Run<'_> {
             self.resume(&mut state)?;
         }
         let started = Instant::now();
-        let resumed = state.history.len();
+        let resumed = epochs.start + state.history.len();
         let (steps, [first, deadline]) = (self.steps(), self.milestones());
         let all = steps * self.options.epochs;
-        for epoch in resumed..self.options.epochs {
+        for epoch in resumed..epochs.end {
             let mut rng = ChaCha8Rng::seed_from_u64(self.options.seed);
             rng.set_stream(epoch as u64 + 1);
             // For dropout.
             tch::manual_seed(
                 (self.options.seed as i64).wrapping_mul(1 << 20).wrapping_add(epoch as i64),
             );
-            let mut order = self.training.to_vec();
+            let mut order = self.parts.training.clone();
             order.shuffle(&mut rng);
             let mut loss = 0.0;
             for (i, indices) in order.chunks(self.options.batch).enumerate() {
@@ -490,7 +632,7 @@ impl Run<'_> {
                     _ => Phase::Training,
                 },
                 loss: loss / steps as f64,
-                accuracy: self.data.accuracy(self.network, self.held)?,
+                accuracy: self.parts.data().accuracy(self.network, &self.parts.held)?,
                 zero: count(&state.zero)?,
                 chosen: count(&state.chosen)?,
             };
@@ -511,7 +653,7 @@ impl Run<'_> {
     fn choose(&self, state: &mut State) -> Result<(), TrainingError> {
         let scores = crate::execute::list(&state.redundancy)?;
         let scores: Vec<f64> = scores.into_iter().map(f64::from).collect();
-        let (kept, _) = choice::choose(self.space, &scores, self.open, self.options.budget)?;
+        let (kept, _) = choice::choose(self.space, &scores, self.open, self.budget)?;
         self.set_kept(state, kept)
     }
 
@@ -532,7 +674,8 @@ impl Run<'_> {
         rng: &mut ChaCha8Rng,
     ) -> Result<f64, TrainingError> {
         let augmentation = self.options.augmentation;
-        let (x, labels) = self.data.batch(indices, augmentation, rng, self.network.device())?;
+        let (x, labels) =
+            self.parts.data().batch(indices, augmentation, rng, self.network.device())?;
         let output = logits(&self.network.forward(&x, true)?, indices.len())?;
         let loss = output.f_cross_entropy_loss(
             &labels,

@@ -1,6 +1,6 @@
 //! One step of half-space projected gradient descent.
 //!
-//! Variables are parted into *units*: all that makes up one channel, in however many tensors. With a
+//! Variables are parted into *units*: all that makes up one channel, or one segment, in however many tensors. With a
 //! step size α, a direction d (the gradient, or its running mean) and x_u the variables of unit u:
 //!
 //! - units that stay, and variables of no unit: x̃ = x − α d;
@@ -50,6 +50,13 @@ impl Units {
             sums = sums.f_index_add(0, &slice.units, &rows)?;
         }
         sums.f_narrow(0, 0, self.count)
+    }
+
+    /// How many elements each unit has; 1 where it has none.
+    fn elements(&self, tensors: &[Tensor]) -> Result<Tensor, TchError> {
+        let ones: Vec<Tensor> =
+            tensors.iter().map(Tensor::f_ones_like).collect::<Result<_, _>>()?;
+        self.product(&ones, &ones)?.f_clamp_min(1.0)
     }
 
     /// One number for each element of a tensor that lies in a slice: its unit's, or `other`.
@@ -126,19 +133,25 @@ impl Units {
         self.clear(tensors, zero)
     }
 
+    /// The root of the mean square of each unit's variables, relative to the mean of its group.
+    pub fn size(&self, tensors: &[Tensor]) -> Result<Tensor, TchError> {
+        let norms = self.product(tensors, tensors)?.f_sqrt()?;
+        let sums = |x: &Tensor| x.f_zeros_like()?.f_index_add(0, &self.groups, x);
+        let sizes = norms.f_div(&self.elements(tensors)?.f_sqrt()?)?;
+        let means = sums(&sizes)?.f_div(&sums(&sizes.f_ones_like()?)?.f_clamp_min(1.0)?)?;
+        sizes.f_div(&means.f_index_select(0, &self.groups)?.f_add_scalar(1e-12)?)
+    }
+
     /// How redundant each unit seems: half the cosine between x and the gradient, which says that descent
-    /// makes it smaller, and half the inverse of its size, each scaled to length 1 over all units. The size is
-    /// relative to the mean of its group. (OTOv3's predecessors take the mean size of its variables,
-    /// which differs between layers more than within them, so that some layers go first as a whole.)
+    /// makes it smaller, and half the inverse of its size, each scaled to length 1 over all units. (OTOv3's
+    /// predecessors take ‖x‖ over the number of variables as the size, which differs between layers more than
+    /// within them, so that some layers go first as a whole.)
     pub fn redundancy(&self, tensors: &[Tensor], gradients: &[Tensor]) -> Result<Tensor, TchError> {
         let norms = self.product(tensors, tensors)?.f_sqrt()?;
+        let size = self.size(tensors)?.f_add_scalar(1e-6)?.f_reciprocal()?;
         let slopes = self.product(gradients, gradients)?.f_sqrt()?;
         let products = self.product(tensors, gradients)?;
         let cosine = products.f_div(&norms.f_mul(&slopes)?.f_add_scalar(1e-12)?)?;
-        let sums = |x: &Tensor| x.f_zeros_like()?.f_index_add(0, &self.groups, x);
-        let means = sums(&norms)?.f_div(&sums(&norms.f_ones_like()?)?.f_clamp_min(1.0)?)?;
-        let relative = norms.f_div(&means.f_index_select(0, &self.groups)?.f_add_scalar(1e-12)?)?;
-        let size = relative.f_add_scalar(1e-6)?.f_reciprocal()?;
         let scaled = |x: Tensor| x.f_div(&x.f_norm()?.f_add_scalar(1e-12)?);
         scaled(cosine)?.f_add(&scaled(size)?)?.f_mul_scalar(0.5)
     }

@@ -44,6 +44,14 @@ pub fn html(title: &str, pruned: &Pruned) -> String {
         );
     }
     page.push_str("</table>\n");
+    if pruned.branches.iter().any(|branch| !branch.kept) {
+        page.push_str("<table><tr><th>nodes</th><th>branch that is left out</th></tr>\n");
+        for branch in pruned.branches.iter().filter(|branch| !branch.kept) {
+            let (nodes, name) = (branch.nodes, escape(&branch.tensor));
+            let _ = writeln!(page, "<tr><td>{nodes}</td><td>{name}</td></tr>");
+        }
+        page.push_str("</table>\n");
+    }
     for (name, graph) in [("before", &pruned.whole_graph), ("after", &pruned.small_graph)] {
         if let Ok(graph) = lower(graph) {
             let _ = writeln!(

@@ -118,7 +118,8 @@ fn choices_keep_the_budget_and_the_network_connected() {
         let network = SuperNetwork::new(space.build(&space.sample(&mut rng)).unwrap());
         let count: usize = network.groups().iter().map(|g| g.units).sum();
         let scores: Vec<f64> = (0..count).map(|_| rng.r#gen()).collect();
-        let open: Vec<bool> = network.groups().iter().map(|g| g.exact).collect();
+        let exact = network.groups().iter().map(|g| vec![g.exact; g.units]);
+        let open: Vec<bool> = exact.flatten().collect();
         let whole = Cost::of(network.graph()).unwrap();
         for share in [0.02, 0.5, 0.9] {
             let budget = if i % 2 == 0 { Budget::Macs(share) } else { Budget::Parameters(share) };
@@ -150,6 +151,7 @@ fn choices_keep_the_budget_and_the_network_connected() {
 
 fn options(folder: &Path, budget: Budget) -> Options {
     Options {
+        what: What::Channels,
         budget,
         epochs: 6,
         batch: 16,
@@ -238,6 +240,33 @@ fn a_network_is_pruned_end_to_end() {
     assert!(!smaller.met && notes.iter().any(|n| n.contains("can't be met")), "{notes:?}");
 }
 
+/// Whole branches go too, and the file that is left computes the same.
+#[test]
+fn branches_are_pruned_end_to_end() {
+    let _seeded = crate::train::seeded();
+    let folder = tempfile::tempdir().unwrap();
+    let network = Path::new(FIXTURES).join("images/resnet8.onnx");
+    let (read, images) = (ReadOptions::default(), few());
+    let mut options = options(folder.path(), Budget::Macs(0.7));
+    options.what = What::Branches;
+    let pruned = prune(&network, &read, &images, &options, &mut io::sink(), &mut |_| true).unwrap();
+    // Three blocks, two of which have a shortcut with weights.
+    assert_eq!(pruned.branches.len(), 5);
+    let gone = pruned.branches.iter().filter(|branch| !branch.kept).count();
+    assert!(pruned.met && (1..=3).contains(&gone), "{:?}", pruned.branches);
+    assert!(pruned.groups.iter().all(|group| group.kept == group.units || group.kept == 0));
+    assert!(pruned.difference < 1e-5 && pruned.disagreements == 0, "{}", pruned.difference);
+    assert!(pruned.accuracy > 0.5, "{}", pruned.accuracy);
+    let page = html("branches", &pruned);
+    assert!(page.contains("branch that is left out"));
+    // Of each block something must stay, so that a tenth can't be had.
+    options.budget = Budget::Macs(0.05);
+    options.epochs = 3;
+    let pruned = prune(&network, &read, &images, &options, &mut io::sink(), &mut |_| true).unwrap();
+    assert!(!pruned.met && pruned.difference < 1e-5, "{}", pruned.difference);
+    assert_eq!(pruned.branches.iter().filter(|branch| branch.kept).count(), 2);
+}
+
 /// Where zeros are no zeros for what follows, or change what is computed over them, nothing is cut.
 #[test]
 fn groups_that_are_not_zero_invariant_stay_whole() {
@@ -265,8 +294,164 @@ fn groups_that_are_not_zero_invariant_stay_whole() {
     let network =
         training::open(prepared.graph.clone(), &mut prepared.original, Device::Cpu).unwrap();
     let space = SuperNetwork::new(prepared.graph.clone());
-    let units = groups::units(&space, &network).unwrap();
+    let units = groups::units(&space, &network, What::Both).unwrap();
     let probes = Tensor::from_slice(&[1f32; 128]).reshape([2, 1, 8, 8]);
-    let closed = closed(&space, &network, &units, &probes).unwrap();
-    assert_eq!(closed.iter().map(Option::is_some).collect::<Vec<_>>(), [true, false]);
+    let closed = closed(&space, &network, &units, What::Both, &probes).unwrap();
+    assert_eq!(closed.groups.iter().map(Option::is_some).collect::<Vec<_>>(), [true, false]);
+}
+
+/// A network of convolutions, sums and concatenations at random.
+fn dag(rng: &mut ChaCha8Rng) -> ModelGraph {
+    use crate::model_graph::{Attribute, Attributes, Builder, DataType, OpType, ints};
+    let mut b = Builder::new("dag", 17);
+    let x = b.input("x", DataType::Float, &[1, 2, 6, 6]);
+    let plain =
+        |b: &mut Builder, op, inputs: &[ValueId]| b.node(op, Attributes::new(), inputs).unwrap();
+    let channel = || Attributes::new().with("axis", Attribute::Int(1));
+    let conv = |b: &mut Builder, rng: &mut ChaCha8Rng, x: ValueId| {
+        let (channels, filters) = (b.value(x).shape[1], [4, 6][rng.gen_range(0..2)]);
+        let side = rng.gen_range(0..2);
+        let kernel = 2 * side + 1;
+        let w = b.weight(&[filters, channels, kernel, kernel]);
+        let mut inputs = vec![x, w];
+        if rng.r#gen() {
+            inputs.push(b.weight(&[filters]));
+        }
+        let attributes = Attributes::new().with("pads", ints(&[side as i64; 4]));
+        let mut y = b.node(OpType::Conv, attributes, &inputs).unwrap();
+        if rng.r#gen() {
+            let vectors: Vec<ValueId> = (0..4).map(|_| b.weight(&[filters])).collect();
+            y = plain(b, OpType::BatchNormalization, &[&[y][..], &vectors].concat());
+        }
+        match rng.gen_range(0..3) {
+            0 => plain(b, OpType::Relu, &[y]),
+            1 => {
+                let gate = plain(b, OpType::Sigmoid, &[y]);
+                plain(b, OpType::Mul, &[y, gate])
+            }
+            _ => y,
+        }
+    };
+    let mut all = vec![conv(&mut b, rng, x)];
+    let mut read = vec![false];
+    for _ in 0..rng.gen_range(4..16) {
+        let at = rng.gen_range(0..all.len());
+        let count = rng.gen_range(2..5);
+        let mut some: Vec<usize> = (0..all.len()).collect();
+        some.shuffle(rng);
+        let (op, operands) = match rng.gen_range(0..6) {
+            0 => {
+                some.truncate(count);
+                (OpType::Concat, some)
+            }
+            1 | 2 => {
+                some.retain(|&i| b.value(all[i]).shape == b.value(all[at]).shape);
+                some.truncate(count);
+                (if some.len() == 2 { OpType::Add } else { OpType::Sum }, some)
+            }
+            _ => (OpType::Conv, vec![at]),
+        };
+        let ids: Vec<ValueId> = operands.iter().map(|&i| all[i]).collect();
+        let made = match op {
+            OpType::Conv => conv(&mut b, rng, ids[0]),
+            _ if ids.len() < 2 => continue,
+            OpType::Concat => {
+                let y = b.node(op, channel(), &ids).unwrap();
+                let channels = b.value(y).shape[1];
+                let vectors: Vec<ValueId> = (0..4).map(|_| b.weight(&[channels])).collect();
+                match rng.r#gen() {
+                    true => {
+                        plain(&mut b, OpType::BatchNormalization, &[&[y][..], &vectors].concat())
+                    }
+                    false => y,
+                }
+            }
+            op => plain(&mut b, op, &ids),
+        };
+        operands.iter().for_each(|&i| read[i] = true);
+        all.push(made);
+        read.push(false);
+    }
+    let ends: Vec<ValueId> =
+        all.iter().zip(&read).filter(|(_, read)| !**read).map(|(id, _)| *id).collect();
+    let y = b.node(OpType::Concat, channel(), &ends).unwrap();
+    let y = plain(&mut b, OpType::GlobalAveragePool, &[y]);
+    let y = plain(&mut b, OpType::Flatten, &[y]);
+    let w = b.weight(&[b.value(y).shape[1], 3]);
+    let y = plain(&mut b, OpType::MatMul, &[y, w]);
+    b.output(y);
+    b.finish()
+}
+
+/// Whatever the scores say, what is left of a network connects its input with its output, keeps the budget or
+/// is all that may stay, and computes what the network computes with zeros.
+#[test]
+fn branches_go_where_the_rest_stays_connected() {
+    let mut rng = ChaCha8Rng::seed_from_u64(5);
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("net.onnx");
+    let (mut gone, mut concatenated, mut added) = (0, 0, 0);
+    for case in 0..40 {
+        let out = fs::File::create(&path).unwrap();
+        onnx::write(&dag(&mut rng), out, Weights::Random { seed: case }).unwrap();
+        let (mut prepared, _) = trainable(&path, &ReadOptions::default(), 0).unwrap();
+        let network =
+            training::open(prepared.graph.clone(), &mut prepared.original, Device::Cpu).unwrap();
+        let tensors: Vec<Tensor> = network.parameters().map(|(_, t)| t.detach()).collect();
+        tch::manual_seed(case as i64);
+        for tensor in &tensors {
+            tensor.shallow_clone().copy_(&(tensor + tensor.randn_like() * 0.3));
+        }
+        let space = SuperNetwork::new(prepared.graph.clone());
+        let what = [What::Branches, What::Both][case as usize % 2];
+        let units = groups::units(&space, &network, what).unwrap();
+        let probes = Tensor::randn([3, 2, 6, 6], (Kind::Float, Device::Cpu));
+        let closed = closed(&space, &network, &units, what, &probes).unwrap();
+        // Every operand that is made by weights alone can be left out of sums and concatenations.
+        assert!(closed.branches.iter().all(Option::is_none), "{case}: {:?}", closed.branches);
+        let open = closed.open(&space, what);
+        let scores: Vec<f64> = open.iter().map(|_| rng.r#gen()).collect();
+        let whole = Cost::of(space.graph()).unwrap();
+        for share in [0.05, 0.5, 0.8] {
+            let budget = if rng.r#gen() { Budget::Macs(share) } else { Budget::Parameters(share) };
+            let (kept, cost) = choice::choose(&space, &scores, &open, budget).unwrap();
+            let small = space.cut(&kept).unwrap().graph;
+            assert_eq!(Cost::of(&small).unwrap(), cost);
+            assert!(crate::lower::lower(&small).unwrap().depends_on_input());
+            if !budget.holds(cost, whole) {
+                // All the rest must stay.
+                for segment in (space.units_in_all()..kept.len()).filter(|&s| kept[s]) {
+                    let mut less = kept.clone();
+                    less[segment] = false;
+                    assert!(space.removal(&less).is_none(), "{case}: segment {segment}");
+                }
+            }
+            for (segment, _) in
+                space.segments().iter().zip(&kept[space.units_in_all()..]).filter(|(_, k)| !**k)
+            {
+                gone += 1;
+                concatenated += usize::from(!segment.units.is_empty());
+                added += usize::from(segment.units.is_empty());
+            }
+            let small = cut(&space, &network, &kept).unwrap();
+            let saved: Vec<Tensor> = tensors.iter().map(Tensor::copy).collect();
+            let zero: Vec<bool> = kept.iter().map(|kept| !kept).collect();
+            units.clear(&tensors, &Tensor::from_slice(&zero)).unwrap();
+            let zeroed = network.forward(&probes, false).unwrap();
+            for (tensor, saved) in tensors.iter().zip(&saved) {
+                tensor.shallow_clone().copy_(saved);
+            }
+            let cut = small.forward(&probes, false).unwrap();
+            let largest = zeroed.abs().max().double_value(&[]).max(1e-6);
+            let difference = (&zeroed - &cut).abs().max().double_value(&[]) / largest;
+            assert!(difference < 1e-5, "{case}: {difference}");
+            // As a file too.
+            let mut file = Vec::new();
+            space.shrink_to(&kept, &mut prepared.original, &mut file, None).unwrap();
+            let (read, _) =
+                onnx::Original::from_bytes(file, "small", &ReadOptions::default()).unwrap();
+            assert_eq!(Cost::of(&read).unwrap(), cost);
+        }
+    }
+    assert!(gone > 40 && concatenated > 15 && added > 15, "{gone} {concatenated} {added}");
 }

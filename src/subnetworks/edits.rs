@@ -175,6 +175,10 @@ impl Comparison<'_> {
     /// Compares a node with what it became.
     fn node(&mut self, index: usize, node: &Node, new: &ModelGraph, made: &Node) {
         let mut edit = NodeEdit::default();
+        if let Some(left) = self.plan.operands.get(&index) {
+            let goes = |(i, id)| (!left.contains(id)).then_some(i);
+            edit.dropped = node.inputs.iter().enumerate().filter_map(goes).collect();
+        }
         for (name, value) in made.attributes.iter() {
             if node.attributes.get(name) != Some(value) {
                 edit.attributes.push((name.to_string(), Some(value.clone())));
@@ -226,7 +230,7 @@ impl Comparison<'_> {
                 }
             }
         }
-        if !edit.attributes.is_empty() || !edit.inputs.is_empty() {
+        if !edit.attributes.is_empty() || !edit.inputs.is_empty() || !edit.dropped.is_empty() {
             self.edits.nodes.insert(index, edit);
         }
     }

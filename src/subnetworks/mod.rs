@@ -18,6 +18,10 @@
 //! count, and neither does the width of a group that a skipped layer ties to an earlier one:
 //! networks that are equal for these reasons have one text.
 //!
+//! Whoever trains a network while it is cut chooses in finer steps, and by zeros: which units of each
+//! group go, and which [`Segment`]s (operands of sums and concatenations with weights of their own) in
+//! any combination that leaves input and output connected; see [`SuperNetwork::cut`].
+//!
 //! ```
 //! use gennape::{spaces::Space, subnetworks::SuperNetwork};
 //!
@@ -36,6 +40,7 @@ mod layers;
 mod operations;
 mod plan;
 mod propagate;
+mod segments;
 mod shrink;
 
 #[cfg(test)]
@@ -45,7 +50,8 @@ pub use branches::Branch;
 pub use channels::Group;
 pub use layers::Layer;
 pub use operations::{Activation, ActivationSite, Kernel};
-pub use shrink::{CutTensor, CutWeight, Cutout, ShrinkError, Shrunk};
+pub use segments::Segment;
+pub use shrink::{CutTensor, CutWeight, Cutout, Removal, ShrinkError, Shrunk};
 
 use crate::model_graph::{BuildError, ModelGraph, ValueId};
 use channels::Channels;
@@ -64,6 +70,7 @@ pub struct SuperNetwork {
     /// Branches of which one at most can go.
     junctions: Vec<Vec<Branch>>,
     layers: Vec<Layer>,
+    segments: Vec<Segment>,
     kernels: Vec<Kernel>,
     activations: Vec<ActivationSite>,
 }
@@ -153,6 +160,7 @@ impl SuperNetwork {
         Self {
             junctions: branches::find(&graph, &live, &reached, &channels),
             layers: layers::find(&graph, &live, &reached, &channels),
+            segments: segments::find(&graph, &live, &channels),
             kernels: operations::kernels(&graph, &live, &channels.of),
             activations: operations::activations(&graph, &live),
             graph,
@@ -196,6 +204,11 @@ impl SuperNetwork {
     /// Layers that can be skipped; `l` and their position name them.
     pub fn layers(&self) -> &[Layer] {
         &self.layers
+    }
+
+    /// Segments that can be left out, in the order of the network.
+    pub fn segments(&self) -> &[Segment] {
+        &self.segments
     }
 
     /// Convolutions whose kernel can shrink; `k` and their position name them.

@@ -25,6 +25,8 @@ pub(super) struct Plan {
     pub kernels: HashMap<usize, usize>,
     /// Functions of the activations, by node, with their operand.
     pub activations: HashMap<usize, (Activation, ValueId)>,
+    /// What is left of the operands of sums and concatenations, by node.
+    pub operands: HashMap<usize, SmallVec<[Option<ValueId>; 3]>>,
 }
 
 impl Plan {
@@ -49,7 +51,10 @@ impl Plan {
     pub fn inputs(&self, index: usize, node: &Node) -> SmallVec<[Option<ValueId>; 3]> {
         match self.activations.get(&index) {
             Some(&(_, operand)) => smallvec![Some(self.resolve(operand))],
-            None => node.inputs.iter().map(|i| i.map(|id| self.resolve(id))).collect(),
+            None => {
+                let left = self.operands.get(&index).unwrap_or(&node.inputs);
+                left.iter().map(|i| i.map(|id| self.resolve(id))).collect()
+            }
         }
     }
 
@@ -73,6 +78,7 @@ impl Plan {
                 && !std::mem::replace(&mut needed.nodes[node.index()], true)
             {
                 let inputs = &graph.nodes()[node.index()].inputs;
+                let inputs = self.operands.get(&node.index()).unwrap_or(inputs);
                 match self.activations.get(&node.index()) {
                     Some((_, operand)) => needed.values[operand.index()] = true,
                     None => inputs.iter().flatten().for_each(|i| needed.values[i.index()] = true),

@@ -2,7 +2,7 @@
 
 use super::channels::NO_UNIT;
 use super::plan::{self, Built, Plan, Source};
-use super::{SubNetwork, SuperNetwork, edits};
+use super::{SubNetwork, SuperNetwork, edits, segments};
 use crate::model_graph::{BuildError, ModelGraph, Node, OpType, TensorData, ValueId, infer};
 use crate::onnx::{self, DataFile, Original, ReadError, WriteError};
 use hashbrown::HashMap;
@@ -45,6 +45,30 @@ pub struct Cutout {
     pub graph: ModelGraph,
     /// Its stored tensors that are what is left of others.
     pub weights: Vec<CutWeight>,
+}
+
+/// What goes from a network.
+#[derive(Debug, Clone)]
+pub struct Removal {
+    plan: Plan,
+    /// Whether each unit stays, also for the sake of segments.
+    units: Vec<bool>,
+}
+
+impl Removal {
+    /// Whether each unit of each group stays.
+    pub fn units(&self) -> &[bool] {
+        &self.units
+    }
+}
+
+fn unconnected() -> BuildError {
+    BuildError {
+        node: String::new(),
+        op: OpType::Identity,
+        reason: "nothing connects input and output without these segments".into(),
+        at_run_time: false,
+    }
 }
 
 /// A stored tensor, and what it is cut from.
@@ -102,11 +126,10 @@ impl SuperNetwork {
         self.write(&plan, &units, weights, original, out, data)
     }
 
-    /// [`shrink`](Self::shrink) to the units in `kept`, one entry for each unit of each group in
-    /// their order.
+    /// [`shrink`](Self::shrink) to what `kept` says, as for [`cut`](Self::cut).
     ///
     /// # Errors
-    /// As [`shrink`](Self::shrink).
+    /// As [`shrink`](Self::shrink), and where [`removal`](Self::removal) is none.
     pub fn shrink_to(
         &self,
         kept: &[bool],
@@ -116,16 +139,19 @@ impl SuperNetwork {
     ) -> Result<Shrunk, ShrinkError> {
         self.check(original)?;
         let weights = self.has_weights(original)?;
-        self.write(&Plan::default(), &self.mask(kept), weights, original, out, data)
+        let Removal { plan, units } = self.removal(kept).ok_or_else(unconnected)?;
+        self.write(&plan, &units, weights, original, out, data)
     }
 
-    /// What is left of the network without the units that are not in `kept`, which is as for
-    /// [`shrink_to`](Self::shrink_to).
+    /// What is left of the network, where `kept` says for each unit of each group, and then for each
+    /// [segment](Self::segments), whether it stays; all do that it doesn't speak of.
     ///
     /// # Errors
-    /// When an operator cannot take what is left of its inputs, which would be a fault of this module.
+    /// Where [`removal`](Self::removal) is none, and when an operator cannot take what is left of its inputs,
+    /// which would be a fault of this module.
     pub fn cut(&self, kept: &[bool]) -> Result<Cutout, BuildError> {
-        let Built { graph, sources, .. } = plan::build(self, &Plan::default(), &self.mask(kept))?;
+        let Removal { plan, units } = self.removal(kept).ok_or_else(unconnected)?;
+        let Built { graph, sources, .. } = plan::build(self, &plan, &units)?;
         let tensor = |(new, Source { value, cut }): (ValueId, Source)| CutWeight {
             tensor: new,
             from: value,
@@ -134,10 +160,22 @@ impl SuperNetwork {
         Ok(Cutout { graph, weights: sources.into_iter().map(tensor).collect() })
     }
 
-    /// `kept` for as many units as there are.
-    fn mask(&self, kept: &[bool]) -> Vec<bool> {
-        let units = self.groups().iter().map(|g| g.units).sum();
-        (0..units).map(|unit| kept.get(unit).copied().unwrap_or(true)).collect()
+    /// What goes if what is not `kept` goes, as for [`cut`](Self::cut). `None` if it can't: input and
+    /// output would be no longer connected, something that is not zero be made of the zeros of a segment, or
+    /// nothing be left of channels that others need.
+    pub fn removal(&self, kept: &[bool]) -> Option<Removal> {
+        let stays = |i: usize| kept.get(i).copied().unwrap_or(true);
+        let count = self.units_in_all();
+        let mut units: Vec<bool> = (0..count).map(stays).collect();
+        let gone = self.segments().iter().zip(count..).filter(|(_, i)| !stays(*i));
+        let gone = gone.map(|(segment, _)| segment);
+        let plan = segments::without(&self.graph, &self.channels, gone, &mut units)?;
+        Some(Removal { plan, units })
+    }
+
+    /// Number of units of all groups.
+    pub fn units_in_all(&self) -> usize {
+        self.groups().last().map_or(0, |group| group.range().end)
     }
 
     fn check(&self, original: &Original) -> Result<(), ShrinkError> {

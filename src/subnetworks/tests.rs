@@ -242,6 +242,74 @@ fn equal_networks_have_equal_texts() {
     assert_eq!(space.smallest().to_string(), "c0=1/4,-b0,k0=1");
 }
 
+/// The tensors that segments end in, as the operators that make them, and the units that go along.
+fn segments(space: &SuperNetwork) -> Vec<(&str, usize)> {
+    let graph = space.graph();
+    let op = |id: ValueId| graph.nodes()[graph.value(id).producer.unwrap().index()].op.name();
+    space.segments().iter().map(|s| (op(s.tensor), s.units.len())).collect()
+}
+
+/// The operators of what is left when all units, and segments with a one, stay.
+fn left(space: &SuperNetwork, segments: &[u8]) -> Option<Vec<String>> {
+    let mut kept = vec![true; space.units_in_all()];
+    kept.extend(segments.iter().map(|&stays| stays == 1));
+    assert_eq!(space.removal(&kept).is_some(), space.cut(&kept).is_ok());
+    let graph = space.cut(&kept).ok()?.graph;
+    Some(graph.nodes().iter().map(|node| node.op.to_string()).collect())
+}
+
+#[test]
+fn operands_of_sums_are_segments_and_one_stays() {
+    let mut net = Net::new();
+    let x = net.input(&[1, 3, 4, 4]);
+    let stem = net.conv(x, 8, 3, 1);
+    let branches: Vec<ValueId> = (0..3).map(|_| net.conv(stem, 8, 3, 1)).collect();
+    let sum = net.plain(OpType::Sum, &branches);
+    let sum = net.plain(OpType::Relu, &[sum]);
+    let gate = net.conv(sum, 8, 1, 1);
+    let product = net.plain(OpType::Mul, &[sum, gate]);
+    let y = net.conv(product, 5, 1, 1);
+    let space = net.space(y);
+    // Not the factor of the product.
+    assert_eq!(segments(&space), [("Conv", 0); 3]);
+    let text = |segments| left(&space, segments).map(|ops| ops.join(" "));
+    assert_eq!(text(&[1, 0, 1]).unwrap(), "Conv Conv Conv Sum Relu Conv Mul Conv");
+    assert_eq!(text(&[0, 0, 1]).unwrap(), "Conv Conv Relu Conv Mul Conv");
+    assert_eq!(text(&[0, 0, 0]), None);
+}
+
+/// As in a dense block, and at the top of a U: what is concatenated goes with the channels that it brings.
+#[test]
+fn operands_of_concatenations_are_segments_if_their_channels_are_their_own() {
+    let mut net = Net::new();
+    let x = net.input(&[1, 3, 4, 4]);
+    let channel = || Attributes::new().with("axis", Attribute::Int(1));
+    let stem = net.conv(x, 8, 3, 1);
+    let a = net.conv(stem, 4, 3, 1);
+    let first = net.node(OpType::Concat, channel(), &[stem, a]);
+    let b = net.conv(first, 4, 3, 1);
+    let second = net.node(OpType::Concat, channel(), &[stem, a, b]);
+    // Tied to the stem's channels: it could not go alone.
+    let c = net.conv(second, 8, 3, 1);
+    let sum = net.plain(OpType::Add, &[c, stem]);
+    let third = net.node(OpType::Concat, channel(), &[second, c]);
+    let both = net.node(OpType::Concat, channel(), &[third, sum]);
+    let y = net.conv(both, 5, 1, 1);
+    let space = net.space(y);
+    assert_eq!(segments(&space), [("Conv", 4), ("Conv", 4)]);
+    let mut kept = vec![true; space.units_in_all()];
+    kept.extend([false, true]);
+    let graph = space.cut(&kept).unwrap().graph;
+    let weights: Vec<Vec<usize>> = graph
+        .nodes()
+        .iter()
+        .filter(|n| n.op == OpType::Conv)
+        .map(|n| graph.value(n.inputs[1].unwrap()).shape.to_vec())
+        .collect();
+    let expected = [[8, 3, 3, 3], [4, 8, 3, 3], [8, 12, 3, 3], [5, 28, 1, 1]];
+    assert_eq!(weights, expected);
+}
+
 #[test]
 fn kernels_and_activations_are_exchanged() {
     let space = residual();
