@@ -1,6 +1,7 @@
 //! A hash that tells architectures apart and nothing else.
 
 use super::{ComputationGraph, Node};
+use hashbrown::HashMap;
 use std::fmt;
 
 /// Identity of an architecture: equal for isomorphic computation graphs.
@@ -76,7 +77,13 @@ impl ComputationGraph {
     /// The architecture's identity; see [`Fingerprint`].
     pub fn fingerprint(&self) -> Fingerprint {
         let message = &mut Vec::new();
-        let own: Vec<Colour> = self.nodes().map(|node| own_colour(node, message)).collect();
+        // Networks are made of few kinds of nodes.
+        let mut known = HashMap::new();
+        let colour = |n: &Node| {
+            let kind = (n.operation, n.input, n.output, n.window, n.bias);
+            *known.entry(kind).or_insert_with(|| own_colour(n, message))
+        };
+        let own: Vec<Colour> = self.nodes().map(colour).collect();
         let mut down = own.clone();
         for i in 0..own.len() {
             down[i] = refine(&own[i], self.predecessors(i).map(|p| down[p]), 1, message);

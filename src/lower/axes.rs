@@ -194,58 +194,110 @@ fn with_batch(mut axes: Axes, batch: &Batch, id: ValueId, value: &Value) -> Axes
     axes
 }
 
-/// Axes of every value of a graph; `None` for constants.
-pub(super) struct AxesMap(Vec<Option<Axes>>);
+/// Whether these can be the axes of a tensor of this shape.
+fn fit(axes: &Axes, shape: &[usize]) -> bool {
+    let sizes = axes.iter().map(|axis| axis.iter().map(|f| f.size).product::<usize>());
+    axes.len() == shape.len() && sizes.eq(shape.iter().copied())
+}
+
+/// Axes of one or more values.
+struct Distinct {
+    axes: Axes,
+    extent: Extent,
+    /// Whether they are the axes of what is computed from the value element by element: they are as
+    /// long as its own, and none is without factors, which takes what it can from other operands.
+    whole: bool,
+}
+
+/// Axes of every value of a graph.
+pub(super) struct AxesMap {
+    /// Most tensors have the axes of the one that they are computed from.
+    distinct: Vec<Distinct>,
+    /// Of each value, the position of its axes; `None` for constants.
+    of: Vec<Option<u32>>,
+}
 
 impl AxesMap {
     pub(super) fn new(graph: &ModelGraph) -> Self {
-        let mut map = Self(vec![None; graph.values().len()]);
+        let mut map = Self { distinct: Vec::new(), of: vec![None; graph.values().len()] };
         for &id in graph.inputs() {
             let value = graph.value(id);
-            map.0[id.index()] = Some(with_batch(of_input(value), graph.batch(), id, value));
+            map.put(id, with_batch(of_input(value), graph.batch(), id, value), value);
         }
         for node in graph.nodes() {
             let node = &*node.plain();
+            let first = node.inputs.first().copied().flatten();
             for (i, id) in node.outputs.iter().enumerate() {
                 let Some(id) = *id else { continue };
                 let value = graph.value(id);
                 if value.is_constant() {
                     continue;
                 }
-                let axes = map.of_output(graph, node, i, value);
-                let fits = axes.len() == value.shape.len()
-                    && axes
-                        .iter()
-                        .zip(&value.shape)
-                        .all(|(axis, &d)| axis.iter().map(|f| f.size).product::<usize>() == d);
+                let kept = first.and_then(|first| map.of[first.index()]);
+                let Some(axes) = map.of_output(graph, node, i, id) else {
+                    map.of[id.index()] = kept;
+                    continue;
+                };
                 // Not where the shape was declared rather than inferred.
-                let axes = if fits { axes } else { usual(&value.shape) };
-                map.0[id.index()] = Some(with_batch(axes, graph.batch(), id, value));
+                let axes = if fit(&axes, &value.shape) { axes } else { usual(&value.shape) };
+                let axes = with_batch(axes, graph.batch(), id, value);
+                let as_first = |&kept: &u32| map.distinct[kept as usize].axes == axes;
+                match kept.filter(|kept| as_first(kept) && fit(&axes, &value.shape)) {
+                    Some(kept) => map.of[id.index()] = Some(kept),
+                    None => map.put(id, axes, value),
+                }
             }
         }
         map
     }
 
-    /// Axes of a value; `None` for a constant.
-    pub(super) fn get(&self, id: ValueId) -> Option<&Axes> {
-        self.0[id.index()].as_ref()
+    fn put(&mut self, id: ValueId, axes: Axes, value: &Value) {
+        self.of[id.index()] = Some(self.distinct.len() as u32);
+        let whole = axes.iter().all(|axis| !axis.is_empty()) && fit(&axes, &value.shape);
+        self.distinct.push(Distinct { extent: extent(&axes), axes, whole });
     }
 
-    fn of_output(&self, graph: &ModelGraph, node: &Node, output: usize, value: &Value) -> Axes {
+    fn distinct(&self, id: ValueId) -> Option<&Distinct> {
+        self.of[id.index()].map(|at| &self.distinct[at as usize])
+    }
+
+    /// Axes of a value; `None` for a constant.
+    pub(super) fn get(&self, id: ValueId) -> Option<&Axes> {
+        Some(&self.distinct(id)?.axes)
+    }
+
+    /// [`extent`] of a value; `None` for a constant.
+    pub(super) fn extent(&self, id: ValueId) -> Option<Extent> {
+        Some(self.distinct(id)?.extent)
+    }
+
+    /// Axes of an output; `None` where they are those of the first input.
+    fn of_output(
+        &self,
+        graph: &ModelGraph,
+        node: &Node,
+        output: usize,
+        id: ValueId,
+    ) -> Option<Axes> {
         use OpType::*;
-        let shape = value.shape.as_slice();
+        let shape = graph.value(id).shape.as_slice();
         let input = |i: usize| node.inputs.get(i).copied().flatten();
         let axes = |i: usize| input(i).and_then(|id| self.get(id));
         let value_of = |i: usize| input(i).map(|id| graph.value(id));
-        let Some(x) = axes(0) else { return self.without_first(graph, node, shape) };
+        let Some(x) = axes(0) else { return Some(self.without_first(graph, node, shape)) };
+        let same = input(0).is_some_and(|first| {
+            graph.value(first).shape.as_slice() == shape
+                && graph.batch().place(first) == graph.batch().place(id)
+                && self.distinct(first).is_some_and(|known| known.whole)
+        });
         let along =
             |default: i64| infer::axis(node.attributes.int("axis", default), x.len()).unwrap_or(0);
         let keeps = |changed: &dyn Fn(usize) -> usize| -> Axes {
             x.iter().enumerate().map(|(i, a)| resized(a, changed(i))).collect()
         };
-        match node.op {
+        Some(match node.op {
             Conv | NhwcConv | NhwcFusedConv if channels_last(&node.op, &node.attributes) => {
-                let first = channels_first(value.shape.clone());
+                let first = channels_first(graph.value(id).shape.clone());
                 last_again(positional(&x[0], &first))
             }
             Conv | ConvTranspose | DeformConv | GridSample | RoiAlign | MaxRoiPool => {
@@ -325,11 +377,16 @@ impl AxesMap {
             }
             Expand | Where | Add | Sub | Mul | Div | Pow | Mod | PRelu | Max | Min | Mean | Sum
             | And | Or | Xor | Equal | Greater | GreaterOrEqual | Less | LessOrEqual | BitShift
-            | BitwiseAnd | BitwiseOr | BitwiseXor => self.of_broadcast(graph, node, shape),
+            | BitwiseAnd | BitwiseOr | BitwiseXor
+                if !same =>
+            {
+                self.of_broadcast(graph, node, shape)
+            }
+            _ if same => return None,
             // Everything else keeps the order of its axes, if it keeps their number.
             _ if shape.len() == x.len() => keeps(&|i| shape[i]),
             _ => usual(shape),
-        }
+        })
     }
 
     /// The first input is a constant, or missing.

@@ -278,12 +278,12 @@ impl Draft {
         }
     }
 
-    /// Applies the rules to every node, first to last, until none matches.
+    /// Applies the rules for what each node does to every node, first to last, until none matches.
     ///
     /// A rule looks at what comes before its node, which is in its final form by then, so a second
     /// round only meets what hung on the number of readers; no rule's effect on that number makes
     /// another match that frees readers in turn, so the rounds are few however long the network.
-    pub(super) fn rewrite(&mut self, rules: &[Rule]) {
+    pub(super) fn rewrite(&mut self, rules: fn(&Op) -> &'static [Rule]) {
         loop {
             let mut changed = false;
             for index in 0..self.nodes.len() {
@@ -292,7 +292,8 @@ impl Draft {
                 }
                 self.resolve_inputs(index);
                 while self.forward[index] == index
-                    && let Some(patch) = rules.iter().find_map(|rule| rule(self, index))
+                    && let Some(patch) =
+                        rules(&self.nodes[index].op).iter().find_map(|rule| rule(self, index))
                 {
                     self.apply(index, patch);
                     changed = true;

@@ -9,27 +9,34 @@ use smallvec::SmallVec;
 
 /// Applied one after the other, each until nothing changes: scalars tell HardSigmoid from ReLU6,
 /// so what needs them comes first.
-pub(super) const STAGES: [&[Rule]; 2] = [
-    &[square, clip_without_effect, clip_of_relu, hard_sigmoid, hard_swish_in_one],
-    &[
-        scalar,
-        square,
-        affine_of_weighted,
-        affine_of_affine,
-        affine_of_norm,
-        gated_activation,
-        tanh_gelu,
-        layer_norm,
-        rms_norm,
-        l2_norm,
-        guard_against_nan,
-        softplus_with_threshold,
-        slice_of_slice,
-        slices_put_back,
-        padding,
-        relu_twice,
-    ],
-];
+pub(super) const STAGES: [fn(&Op) -> &'static [Rule]; 2] = [with_scalars, without_scalars];
+
+/// The rules for nodes that do this, while there are scalars.
+fn with_scalars(op: &Op) -> &'static [Rule] {
+    match op {
+        Op::Atom(Operation::Mul) => &[square, hard_swish_in_one],
+        Op::Clip { .. } => &[clip_without_effect, clip_of_relu, hard_sigmoid],
+        Op::MulScalar(_) => &[hard_sigmoid],
+        _ => &[],
+    }
+}
+
+/// The rules for nodes that do this, the first of which removes scalars.
+fn without_scalars(op: &Op) -> &'static [Rule] {
+    use Operation::*;
+    match op {
+        Op::AddScalar(_) | Op::MulScalar(_) => &[scalar],
+        Op::Atom(Affine) => &[affine_of_weighted, affine_of_affine, affine_of_norm],
+        Op::Atom(Mul) => &[square, gated_activation, tanh_gelu, layer_norm, rms_norm, l2_norm],
+        Op::Atom(Div) => &[layer_norm, rms_norm, l2_norm],
+        Op::Atom(Select) => &[guard_against_nan, softplus_with_threshold],
+        Op::Atom(Slice) => &[slice_of_slice],
+        Op::Atom(Concat) => &[slices_put_back],
+        Op::Atom(Conv | DepthwiseConv | MaxPool | AveragePool) => &[padding],
+        Op::Atom(Relu) => &[relu_twice],
+        _ => &[],
+    }
+}
 
 fn only_input(node: &Node) -> Option<Index> {
     match node.inputs.as_slice() {
@@ -51,7 +58,7 @@ fn operands(node: &Node) -> impl Iterator<Item = (Index, Index)> {
 fn square(draft: &Draft, index: Index) -> Option<Patch> {
     let node = draft.node(index);
     match node.inputs.as_slice() {
-        [a, b] if a == b && node.is(Operation::Mul) => Some(Patch::Become(Node {
+        [a, b] if a == b => Some(Patch::Become(Node {
             op: Op::Power(Some(2.0)),
             inputs: SmallVec::from_slice(&[*a]),
             ..node.clone()
@@ -109,9 +116,6 @@ fn hard_sigmoid(draft: &Draft, index: Index) -> Option<Patch> {
 /// x · Clip(x + 3, 0, 6), whose division by 6 follows.
 fn hard_swish_in_one(draft: &Draft, index: Index) -> Option<Patch> {
     let node = draft.node(index);
-    if !node.is(Operation::Mul) {
-        return None;
-    }
     let x = operands(node).find(|&(x, gate)| clipped_sum(draft, gate) == Some(x))?.0;
     Some(Patch::Become(node.becoming(Operation::HardSwish, &[x])))
 }
@@ -138,9 +142,6 @@ fn per_coefficient(affine: &Node) -> u64 {
 fn affine_of_weighted(draft: &Draft, index: Index) -> Option<Patch> {
     use Operation::*;
     let node = draft.node(index);
-    if !node.is(Affine) {
-        return None;
-    }
     let weighted = draft.only_use(only_input(node)?)?;
     if ![Conv, DepthwiseConv, ConvTranspose, Linear].into_iter().any(|op| weighted.is(op)) {
         return None;
@@ -158,9 +159,6 @@ fn affine_of_weighted(draft: &Draft, index: Index) -> Option<Patch> {
 /// Two affine nodes are one.
 fn affine_of_affine(draft: &Draft, index: Index) -> Option<Patch> {
     let node = draft.node(index);
-    if !node.is(Operation::Affine) {
-        return None;
-    }
     let first = draft.only_use(only_input(node)?).filter(|n| n.is(Operation::Affine))?;
     Some(Patch::Become(absorbing(first, node)))
 }
@@ -170,9 +168,6 @@ fn affine_of_affine(draft: &Draft, index: Index) -> Option<Patch> {
 fn affine_of_norm(draft: &Draft, index: Index) -> Option<Patch> {
     use Operation::*;
     let node = draft.node(index);
-    if !node.is(Affine) {
-        return None;
-    }
     let norm = draft.only_use(only_input(node)?)?;
     if ![LayerNorm, RmsNorm, GroupNorm, InstanceNorm].into_iter().any(|op| norm.is(op)) {
         return None;
@@ -200,9 +195,6 @@ fn absorbing(first: &Node, affine: &Node) -> Node {
 fn gated_activation(draft: &Draft, index: Index) -> Option<Patch> {
     use Operation::*;
     let node = draft.node(index);
-    if !node.is(Mul) {
-        return None;
-    }
     operands(node).find_map(|(x, gate)| {
         let gate = draft.node(gate);
         let inner = only_input(gate)?;
@@ -223,9 +215,6 @@ fn gated_activation(draft: &Draft, index: Index) -> Option<Patch> {
 /// x · tanh(polynomial of x).
 fn tanh_gelu(draft: &Draft, index: Index) -> Option<Patch> {
     let node = draft.node(index);
-    if !node.is(Operation::Mul) {
-        return None;
-    }
     let x = operands(node)
         .find(|&(x, gate)| {
             let gate = draft.node(gate);
@@ -280,9 +269,6 @@ fn quotient(draft: &Draft, index: Index) -> Option<(Index, Root)> {
             &[a, b] => Some((a, root_of(draft, b).map_or(Root::Plain(b), Root::Of))),
             _ => None,
         };
-    }
-    if !node.is(Operation::Mul) {
-        return None;
     }
     operands(node).find_map(|(a, b)| {
         let b = draft.node(b);
@@ -358,9 +344,7 @@ fn l2_norm(draft: &Draft, index: Index) -> Option<Patch> {
 fn guard_against_nan(draft: &Draft, index: Index) -> Option<Patch> {
     let node = draft.node(index);
     let &[test, x] = node.inputs.as_slice() else { return None };
-    let guarded = node.is(Operation::Select)
-        && draft.node(test).op == Op::IsNan
-        && only_input(draft.node(test)) == Some(x);
+    let guarded = draft.node(test).op == Op::IsNan && only_input(draft.node(test)) == Some(x);
     guarded.then_some(Patch::Bypass(x))
 }
 
@@ -374,15 +358,12 @@ fn softplus_with_threshold(draft: &Draft, index: Index) -> Option<Patch> {
     let (softplus, _) = [(a, b), (b, a)].into_iter().find(|&(softplus, x)| {
         reads(softplus, Operation::Softplus, x) && reads(test, Operation::Logic, x)
     })?;
-    node.is(Operation::Select).then_some(Patch::Bypass(softplus))
+    Some(Patch::Bypass(softplus))
 }
 
 /// A part of a part is a part.
 fn slice_of_slice(draft: &Draft, index: Index) -> Option<Patch> {
     let node = draft.node(index);
-    if !node.is(Operation::Slice) {
-        return None;
-    }
     let outer = draft.node(only_input(node)?);
     outer.is(Operation::Slice).then(|| {
         Patch::Become(Node {
@@ -398,7 +379,7 @@ fn slice_of_slice(draft: &Draft, index: Index) -> Option<Patch> {
 /// compute nothing.
 fn slices_put_back(draft: &Draft, index: Index) -> Option<Patch> {
     let node = draft.node(index);
-    if !node.is(Operation::Concat) || node.parameters > 0 || node.inputs.len() < 2 {
+    if node.parameters > 0 || node.inputs.len() < 2 {
         return None;
     }
     let mut whole = None;
@@ -423,14 +404,10 @@ fn slices_put_back(draft: &Draft, index: Index) -> Option<Patch> {
 
 /// Zero padding before a window is the window's own.
 fn padding(draft: &Draft, index: Index) -> Option<Patch> {
-    use Operation::*;
     let node = draft.node(index);
-    if ![Conv, DepthwiseConv, MaxPool, AveragePool].into_iter().any(|op| node.is(op)) {
-        return None;
-    }
     let (first, rest) = node.inputs.split_first()?;
     let pad = draft.node(*first);
-    if !pad.is(Pad) || !pad.window.padded {
+    if !pad.is(Operation::Pad) || !pad.window.padded {
         return None;
     }
     let mut new = node.clone();
@@ -444,6 +421,5 @@ fn padding(draft: &Draft, index: Index) -> Option<Patch> {
 fn relu_twice(draft: &Draft, index: Index) -> Option<Patch> {
     let node = draft.node(index);
     let first = only_input(node)?;
-    let both = node.is(Operation::Relu) && draft.node(first).is(Operation::Relu);
-    both.then_some(Patch::Bypass(first))
+    draft.node(first).is(Operation::Relu).then_some(Patch::Bypass(first))
 }

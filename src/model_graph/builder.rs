@@ -177,7 +177,7 @@ impl Builder {
         attributes: Attributes,
         inputs: &[ValueId],
     ) -> Result<ValueId, BuildError> {
-        let inputs: SmallVec<[Option<ValueId>; 3]> = inputs.iter().copied().map(Some).collect();
+        let inputs: SmallVec<[Option<ValueId>; 5]> = inputs.iter().copied().map(Some).collect();
         let outputs = self.named_node("", op, attributes, inputs, &[Some("")], &[])?;
         // One output was asked for, so there is one.
         Ok(outputs.into_iter().flatten().next().unwrap_or(ValueId(0)))
@@ -194,7 +194,7 @@ impl Builder {
         name: &str,
         op: OpType,
         attributes: Attributes,
-        inputs: SmallVec<[Option<ValueId>; 3]>,
+        inputs: SmallVec<[Option<ValueId>; 5]>,
         outputs: &[Option<&str>],
         declared: &[Option<(DataType, Shape)>],
     ) -> Result<SmallVec<[Option<ValueId>; 1]>, BuildError> {
@@ -209,7 +209,7 @@ impl Builder {
         let mut largest = false;
         let facts = {
             let node_inputs = &inputs;
-            let inputs: SmallVec<[Option<&Value>; 4]> =
+            let inputs: SmallVec<[Option<&Value>; 5]> =
                 inputs.iter().map(|i| i.map(|id| self.graph.value(id))).collect();
             let ctx = infer::Context {
                 op: &op,
@@ -250,12 +250,14 @@ impl Builder {
         }
         let node = NodeId(self.graph.nodes.len() as u32);
         let mut ids = SmallVec::new();
+        let mut facts = facts.into_iter();
         for (i, output) in outputs.iter().enumerate() {
+            let fact = facts.next();
             let Some(output) = output else {
                 ids.push(None);
                 continue;
             };
-            let Some(Fact { dtype, shape, constant }) = facts.get(i).cloned() else {
+            let Some(Fact { dtype, shape, constant }) = fact else {
                 return Err(fail(&op, format!("has no output {i}"), false));
             };
             ids.push(Some(self.push_value(Value {

@@ -111,8 +111,9 @@ pub struct Node {
     pub op: OpType,
     /// Its attributes.
     pub attributes: Attributes,
-    /// Its inputs; `None` where an optional one is left out.
-    pub inputs: SmallVec<[Option<ValueId>; 3]>,
+    /// Its inputs; `None` where an optional one is left out. The five of a batch normalisation need no
+    /// memory of their own.
+    pub inputs: SmallVec<[Option<ValueId>; 5]>,
     /// Its outputs; `None` where an optional one is not wanted.
     pub outputs: SmallVec<[Option<ValueId>; 1]>,
 }
@@ -120,7 +121,7 @@ pub struct Node {
 impl Node {
     /// Calls `f` with the node as shape inference sees it.
     pub(crate) fn context<T>(&self, graph: &ModelGraph, f: impl FnOnce(&infer::Context) -> T) -> T {
-        let inputs: SmallVec<[Option<&Value>; 4]> =
+        let inputs: SmallVec<[Option<&Value>; 5]> =
             self.inputs.iter().map(|i| i.map(|id| graph.value(id))).collect();
         f(&infer::Context {
             op: &self.op,

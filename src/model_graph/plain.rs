@@ -72,9 +72,9 @@ fn plain(op: &OpType) -> Option<(OpType, Operands)> {
 pub(super) fn operator<T: Copy>(
     op: &OpType,
     inputs: &[Option<T>],
-) -> Option<(OpType, SmallVec<[Option<T>; 3]>)> {
+) -> Option<(OpType, SmallVec<[Option<T>; 5]>)> {
     let (plain, operands) = plain(op)?;
-    let mut inputs: SmallVec<[Option<T>; 3]> = match operands {
+    let mut inputs: SmallVec<[Option<T>; 5]> = match operands {
         Operands::Triples => inputs.iter().skip(2).step_by(3).copied().collect(),
         Operands::At(list) => list.iter().map(|&i| inputs.get(i).copied().flatten()).collect(),
     };

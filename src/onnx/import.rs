@@ -398,7 +398,7 @@ impl<'m> Importer<'m> {
         let op = node.op_type();
         // What its subgraphs use counts as its inputs, so that it does not look unused.
         let captures = node.captures.iter().filter(|_| op.is_unknown());
-        let inputs: SmallVec<[Option<ValueId>; 3]> = (node.inputs.iter().chain(captures))
+        let inputs: SmallVec<[Option<ValueId>; 5]> = (node.inputs.iter().chain(captures))
             .map(|word| if word.is_empty() { None } else { scope.get(word) })
             .collect();
         let mut attributes = Attributes::new();
@@ -443,7 +443,7 @@ impl<'m> Importer<'m> {
         prefix: &str,
         op: OpType,
         attributes: Attributes,
-        inputs: SmallVec<[Option<ValueId>; 3]>,
+        inputs: SmallVec<[Option<ValueId>; 5]>,
         outputs: &[Option<Cow<str>>],
         declared: &[Option<(DataType, Shape)>],
     ) -> Result<Option<SmallVec<[Option<ValueId>; 1]>>, ReadError> {

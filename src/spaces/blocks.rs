@@ -4,9 +4,14 @@ use crate::model_graph::{
     Attribute, Attributes, Builder, DataType, ModelGraph, OpType, Origin, TensorData, Value,
     ValueId, ints,
 };
+use smallvec::{SmallVec, smallvec};
 
 /// Opset 17 is the newest that all of ONNX Runtime's releases since 2022 run.
 const OPSET: i64 = 17;
+
+/// Nodes and tensors that there is room for from the start, which most networks have.
+const NODES: usize = 128;
+const VALUES: usize = 256;
 
 /// A network under construction, for images in the layout batch, channels, height, width.
 pub(super) struct Network(Builder);
@@ -15,6 +20,7 @@ impl Network {
     /// A network for one image of three channels and `resolution` rows and columns.
     pub fn new(name: String, resolution: usize) -> (Self, ValueId) {
         let mut builder = Builder::new(name, OPSET);
+        builder.reserve(NODES, VALUES);
         let image = builder.input("input", DataType::Float, &[1, 3, resolution, resolution]);
         (Self(builder), image)
     }
@@ -33,7 +39,7 @@ impl Network {
     pub fn convolution(&mut self, x: ValueId, channels: usize, spec: ConvSpec) -> ValueId {
         let [rows, columns] = spec.kernel.map(|k| k as usize);
         let weight = [channels, self.channels(x) / spec.groups, rows, columns];
-        let mut inputs = vec![x, self.0.weight(&weight)];
+        let mut inputs: SmallVec<[ValueId; 3]> = smallvec![x, self.0.weight(&weight)];
         if spec.bias {
             inputs.push(self.0.weight(&[channels]));
         }

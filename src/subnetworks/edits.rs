@@ -144,7 +144,7 @@ impl Comparison<'_> {
         if !changed {
             return;
         }
-        let borrowed: SmallVec<[Option<&Value>; 4]> = inputs.iter().map(Option::as_ref).collect();
+        let borrowed: SmallVec<[Option<&Value>; 5]> = inputs.iter().map(Option::as_ref).collect();
         let facts = infer::infer(&infer::Context {
             op: &node.op,
             attributes: &node.attributes,

@@ -26,7 +26,7 @@ pub(super) struct Plan {
     /// Functions of the activations, by node, with their operand.
     pub activations: HashMap<usize, (Activation, ValueId)>,
     /// What is left of the operands of sums and concatenations, by node.
-    pub operands: HashMap<usize, SmallVec<[Option<ValueId>; 3]>>,
+    pub operands: HashMap<usize, SmallVec<[Option<ValueId>; 5]>>,
 }
 
 impl Plan {
@@ -48,7 +48,7 @@ impl Plan {
     }
 
     /// What node `index` reads.
-    pub fn inputs(&self, index: usize, node: &Node) -> SmallVec<[Option<ValueId>; 3]> {
+    pub fn inputs(&self, index: usize, node: &Node) -> SmallVec<[Option<ValueId>; 5]> {
         match self.activations.get(&index) {
             Some(&(_, operand)) => smallvec![Some(self.resolve(operand))],
             None => {
@@ -265,7 +265,7 @@ impl Rebuild<'_> {
             return self.activation(node, function, operand);
         }
         let old = self.plan.inputs(index, node);
-        let mut inputs: SmallVec<[Option<ValueId>; 3]> = SmallVec::new();
+        let mut inputs: SmallVec<[Option<ValueId>; 5]> = SmallVec::new();
         let kernel = self.plan.kernels.get(&index).copied();
         for (i, id) in old.iter().enumerate() {
             inputs.push(match (id, kernel) {
@@ -341,7 +341,7 @@ impl Rebuild<'_> {
         let Some(output) = node.outputs.first().copied().flatten() else { return Ok(()) };
         let name = &*graph.value(output).name;
         let x = self.value(self.plan.resolve(operand));
-        let mut add = |op: OpType, inputs: SmallVec<[Option<ValueId>; 3]>, name: &str| {
+        let mut add = |op: OpType, inputs: SmallVec<[Option<ValueId>; 5]>, name: &str| {
             let node = if name.is_empty() { "" } else { &*node.name };
             self.builder.named_node(node, op, Attributes::new(), inputs, &[Some(name)], &[])
         };
@@ -379,7 +379,7 @@ impl Rebuild<'_> {
         node: &Node,
         old: &[Option<ValueId>],
         attributes: &mut Attributes,
-        inputs: &mut SmallVec<[Option<ValueId>; 3]>,
+        inputs: &mut SmallVec<[Option<ValueId>; 5]>,
     ) -> Result<(), BuildError> {
         use OpType::*;
         let graph = &self.space.graph;

@@ -300,7 +300,7 @@ pub(super) fn without<'a>(
         let first = node.inputs.first().is_some_and(reads);
         let makes_zero = match node.op {
             OpType::Add | OpType::Sum | OpType::Concat if joins(graph, channels, node) => {
-                let left: SmallVec<[Option<ValueId>; 3]> =
+                let left: SmallVec<[Option<ValueId>; 5]> =
                     node.inputs.iter().filter(|id| !reads(id)).copied().collect();
                 match (left.as_slice(), node.outputs.first()) {
                     ([], _) => true,

@@ -11,7 +11,7 @@ mod tests;
 mod weighted;
 mod weights;
 
-use super::axes::{Axes, AxesMap, Role, extent};
+use super::axes::{Axes, AxesMap, Role};
 use super::draft::{Draft, Index, Node as Draftee, Op};
 use crate::graph::{Extent, Operation};
 use crate::model_graph::{ModelGraph, Node, OpType, Origin, Value, ValueId, Views};
@@ -85,7 +85,7 @@ impl<'a> Drafter<'a> {
     }
 
     fn extent(&self, id: ValueId) -> Extent {
-        self.axes.get(id).map_or(Extent::new(1, 1, 1), extent)
+        self.axes.extent(id).unwrap_or(Extent::new(1, 1, 1))
     }
 
     fn output(&self, node: &Node) -> ValueId {

@@ -48,9 +48,14 @@ impl Drafter<'_> {
         let input = self.mapped(node, &shape);
         let operation = if depthwise { Operation::DepthwiseConv } else { Operation::Conv };
         let bias = self.has_trained(node, 2);
-        // A fused sum and the activation come after.
-        let own = Node { inputs: node.inputs.iter().copied().take(3).collect(), ..node.clone() };
-        let new = self.atom(&own, operation);
+        let new = match node.inputs.len() {
+            0..=3 => self.atom(node, operation),
+            // A fused sum comes after, as the activation.
+            _ => {
+                let inputs = node.inputs.iter().copied().take(3).collect();
+                self.atom(&Node { inputs, ..node.clone() }, operation)
+            }
+        };
         new.window = window;
         new.bias = bias;
         new.input = input;

@@ -3,6 +3,7 @@
 use super::{Context, Fact, Facts, Result, dim, invalid, one, signed};
 use crate::model_graph::{Attributes, DataType, DisplayShape, OpType, Shape};
 use smallvec::{SmallVec, smallvec};
+use std::borrow::Cow;
 
 type Ints = SmallVec<[i64; 4]>;
 
@@ -126,14 +127,14 @@ pub(crate) fn last_again<A: smallvec::Array<Item = T>, T>(mut axes: SmallVec<A>)
 
 /// The shapes of a convolution's input and weight as ONNX has them: channels come first. Where the
 /// map has its channels last, the weight may have too.
-pub(crate) fn conv_shapes(
+pub(crate) fn conv_shapes<'a>(
     op: &OpType,
     attributes: &Attributes,
-    x: &Shape,
-    w: &Shape,
-) -> (Shape, Shape) {
+    x: &'a Shape,
+    w: &'a Shape,
+) -> (Cow<'a, Shape>, Cow<'a, Shape>) {
     if !channels_last(op, attributes) {
-        return (x.clone(), w.clone());
+        return (Cow::Borrowed(x), Cow::Borrowed(w));
     }
     let (x, turned) = (channels_first(x.clone()), channels_first(w.clone()));
     let group = usize::try_from(attributes.int("group", 1)).unwrap_or(0);
@@ -142,8 +143,8 @@ pub(crate) fn conv_shapes(
         own.is_some() && own == x.get(1).copied()
     };
     let plain = *op != OpType::NhwcConv || !fits(&turned);
-    let w = if plain && fits(w) { w.clone() } else { turned };
-    (x, w)
+    let w = if plain && fits(w) { Cow::Borrowed(w) } else { Cow::Owned(turned) };
+    (Cow::Owned(x), w)
 }
 
 /// Batch, channels and spatial extents.

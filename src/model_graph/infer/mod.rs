@@ -83,8 +83,8 @@ impl Fact {
     }
 }
 
-/// Rows of what a rule returns; nearly always one.
-type Facts = SmallVec<[Fact; 1]>;
+/// What inference finds out about all outputs; nearly always one.
+pub type Facts = SmallVec<[Fact; 1]>;
 
 fn one(dtype: DataType, shape: Shape) -> Result<Facts> {
     Ok(smallvec![Fact::new(dtype, shape)])
@@ -179,7 +179,7 @@ impl<'a> Context<'a> {
     /// Same type and shape as input 0.
     fn like_first(&self) -> Result<Facts> {
         let x = self.input(0)?;
-        one(x.dtype, x.shape.clone())
+        one(x.dtype, Shape::from_slice(&x.shape))
     }
 }
 
@@ -241,7 +241,7 @@ fn broadcast(a: &[usize], b: &[usize]) -> Result<Shape> {
 /// # Errors
 /// When the operator cannot take these inputs, or when an output's shape can be told neither from
 /// them nor from what the file declares.
-pub fn infer(ctx: &Context) -> Result<Vec<Fact>> {
+pub fn infer(ctx: &Context) -> Result<Facts> {
     check_arity(ctx)?;
     for (name, value) in ctx.attributes.iter() {
         if let Some(fault) = ctx.op.attribute_fault(name, value.kind()) {
@@ -290,7 +290,7 @@ fn quantised_type(ctx: &Context) -> Option<DataType> {
     }
 }
 
-fn of_plain(ctx: &Context) -> Result<Vec<Fact>> {
+fn of_plain(ctx: &Context) -> Result<Facts> {
     match dispatch(ctx) {
         // Nothing is computed that may contradict the file.
         Err(InferError::DataDependent(reason)) => {
@@ -305,10 +305,7 @@ fn of_plain(ctx: &Context) -> Result<Vec<Fact>> {
 ///
 /// # Errors
 /// When there is no bound.
-pub(crate) fn infer_largest(
-    ctx: &Context,
-    most: impl Fn(usize) -> Option<i64>,
-) -> Result<Vec<Fact>> {
+pub(crate) fn infer_largest(ctx: &Context, most: impl Fn(usize) -> Option<i64>) -> Result<Facts> {
     use OpType::*;
     let facts = match ctx.op {
         NonZero => index::non_zero_at_most(ctx),
@@ -323,19 +320,20 @@ pub(crate) fn infer_largest(
 }
 
 /// Checks what a rule says, and adds what is constant.
-fn finish(ctx: &Context, facts: Facts) -> Result<Vec<Fact>> {
+fn finish(ctx: &Context, mut facts: Facts) -> Result<Facts> {
     let constant = is_constant(ctx);
-    // A single number is a literal, whatever it is expanded to.
-    let tensors = ctx.inputs.iter().flatten().filter(|v| v.elements() > 1);
-    let origins = tensors.filter_map(|v| v.constant.as_ref().map(|c| c.origin));
-    let origin = origins.max().unwrap_or(Origin::Computed);
-    let mut out = Vec::with_capacity(facts.len());
+    let origin = || {
+        // A single number is a literal, whatever it is expanded to.
+        let tensors = ctx.inputs.iter().flatten().filter(|v| v.elements() > 1);
+        let origins = tensors.filter_map(|v| v.constant.as_ref().map(|c| c.origin));
+        origins.max().unwrap_or(Origin::Computed)
+    };
     let along = match ctx.op {
         OpType::Split => layout::split_axis(ctx).ok(),
         _ => None,
     };
     let mut start = 0;
-    for (i, mut fact) in facts.into_iter().enumerate() {
+    for (i, fact) in facts.iter_mut().enumerate() {
         if fact.shape.len() > MAX_RANK {
             return invalid(format!("output {i} would have {} dimensions", fact.shape.len()));
         }
@@ -347,16 +345,15 @@ fn finish(ctx: &Context, facts: Facts) -> Result<Vec<Fact>> {
         if constant && fact.constant.is_none() {
             let most = ctx.folded.min(TensorData::MAX_ELEMENTS as u64);
             let small = elements.is_some_and(|n| n <= most);
-            let data = if small { fold::fold(ctx, start, &fact) } else { None };
+            let data = if small { fold::fold(ctx, start, fact) } else { None };
             fact.constant = Some(Constant {
                 data: data.map(Arc::new),
-                origin: if fact.dtype.is_float() { origin } else { Origin::Computed },
+                origin: if fact.dtype.is_float() { origin() } else { Origin::Computed },
             });
         }
         start += along.map_or(0, |along| fact.shape[along]);
-        out.push(fact);
     }
-    Ok(out)
+    Ok(facts)
 }
 
 /// Whether the node's outputs depend on constants alone.

@@ -128,7 +128,7 @@ impl<'m> Importer<'m> {
             hint: None,
         })?;
         let mut attributes = Attributes::new().with("axis", Attribute::Int(axis));
-        let mut inputs: SmallVec<[Option<ValueId>; 3]> = smallvec![Some(x)];
+        let mut inputs: SmallVec<[Option<ValueId>; 5]> = smallvec![Some(x)];
         self.spend(8 * sizes.len())?;
         // Operator set 13 turned the sizes into an input.
         if self.model.opset < 13 {
