@@ -6,7 +6,6 @@
 use crate::graph::{ComputationGraph, Node, Operation};
 use ndarray::Array2;
 use serde::{Deserialize, Serialize};
-use std::collections::HashMap;
 
 /// A set of numeric features that is switched on or off as a whole.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -85,6 +84,13 @@ fn log(x: u64) -> f32 {
     if x <= 1 { 0.0 } else { (x as f32).log2() / 8.0 }
 }
 
+/// The nearest integer, of what is not negative; halves are rounded up. As `round`, which without
+/// SSE 4.1 is a call.
+fn rounded(x: f32) -> u64 {
+    let whole = x as u64;
+    whole + u64::from(x - whole as f32 >= 0.5)
+}
+
 /// Logarithms that several features of a node share.
 struct Logs {
     channels: [f32; 2],
@@ -110,7 +116,7 @@ impl GraphFeatures {
         const KINDS: [usize; 7] = [0, 1, 2, 9, 10, 11, 12];
         self.operations.iter().zip(self.numeric.rows()).map(|(&operation, numeric)| {
             // Features are logarithms divided by 8.
-            let powers = KINDS.iter().map(|&k| (8.0 * numeric[k]).round() as u64);
+            let powers = KINDS.iter().map(|&k| rounded(8.0 * numeric[k]));
             let mix =
                 |hash: u64, x: u64| (hash ^ x).wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(29);
             (powers.fold(mix(0, operation.into()), mix) >> 40) as u32
@@ -123,18 +129,17 @@ impl GraphFeatures {
     /// of nothing but skip connections and poolings.
     pub fn unlearned(&self) -> f64 {
         use Operation::*;
-        let of = |operations: &[Operation], i: usize| {
-            operations.iter().any(|&operation| code(operation) == self.operations[i])
+        let of = |operations: &[Operation], &(_, node): &(u32, u8)| {
+            operations.iter().any(|&operation| code(operation) == node)
         };
-        let kinds: Vec<u32> = self.kinds().collect();
-        let mut counts: HashMap<u32, usize> = HashMap::new();
-        kinds.iter().for_each(|&kind| *counts.entry(kind).or_default() += 1);
-        let repeated = || (0..kinds.len()).filter(|&i| counts[&kinds[i]] > 1);
-        if repeated().any(|i| of(&[Conv, DepthwiseConv, ConvTranspose, Linear], i)) {
+        let mut nodes: Vec<(u32, u8)> = self.kinds().zip(self.operations.iter().copied()).collect();
+        nodes.sort_unstable();
+        let repeated = || nodes.chunk_by(|a, b| a.0 == b.0).filter(|same| same.len() > 1).flatten();
+        if repeated().any(|node| of(&[Conv, DepthwiseConv, ConvTranspose, Linear], node)) {
             return 0.0;
         }
-        let unlearned = repeated().filter(|&i| of(&[Add, Concat, AveragePool, MaxPool], i));
-        unlearned.count() as f64 / kinds.len() as f64
+        let unlearned = repeated().filter(|node| of(&[Add, Concat, AveragePool, MaxPool], node));
+        unlearned.count() as f64 / nodes.len() as f64
     }
 
     /// The features of `graph`.

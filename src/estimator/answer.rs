@@ -1,7 +1,7 @@
 //! Who answers what is asked of a network.
 
 use super::real::{HeadEstimate, RealEstimate, RealNetworks};
-use super::{Estimate, Estimator};
+use super::{Estimate, Estimator, Heard};
 use crate::benchmarks::Target;
 use crate::encoder::GraphBatch;
 use crate::graph::ComputationGraph;
@@ -288,14 +288,15 @@ impl Estimator {
             return Err(QuestionError::Recipe { target, recipe, known });
         }
         let embeddings = self.encoder.embed(batch.features());
-        let estimates = self.estimate_embedded(batch, &embeddings);
+        let heard = self.heard(batch, &embeddings);
+        let estimates = self.estimate_embedded(batch, &embeddings, &heard);
         let estimate = estimates.map_err(|_| QuestionError::NotFinite { model: name.clone() })?[0];
-        let distance = self.territory.distance(embeddings.row(0), &batch.features()[0]);
+        let Heard { score, distance } = heard[0];
         let known = Territory::membership(distance);
         let voices = match &self.adapted {
             Some(_) => vec![voice(Expert::Adaptation, name, 1.0, estimate.accuracy)],
             None => {
-                let score = f64::from(self.head.scores(embeddings.view())[0]);
+                let score = f64::from(score);
                 let prior = batch.proxies()[0].score();
                 let mut voices = vec![
                     voice(Expert::Head, name, known, self.calibration.accuracy(score)),

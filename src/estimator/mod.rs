@@ -58,8 +58,13 @@ pub const SCHEMA: u32 = 2;
 const MAX_MANIFEST: u64 = 1 << 24;
 const MAX_WEIGHTS: u64 = 1 << 28;
 
-/// Graphs that one thread takes at a time.
+/// Graphs that one thread takes at a time, at most.
 const GRAPHS_PER_TASK: usize = 32;
+
+/// Graphs that one thread takes at a time, of so many: none idles while there are enough for all.
+fn graphs_per_task(count: usize) -> usize {
+    count.div_ceil(rayon::current_num_threads()).clamp(1, GRAPHS_PER_TASK)
+}
 
 /// What is estimated of one network; all numbers are finite.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -279,6 +284,14 @@ pub struct Estimator {
     real: Vec<RealNetworks>,
 }
 
+/// What a model makes of an embedding.
+struct Heard {
+    /// The head's.
+    score: f32,
+    /// From the training distribution, whatever else is known of the network.
+    distance: f64,
+}
+
 /// What fine-tuning adds to a model.
 #[derive(Debug, Clone)]
 struct Adapted {
@@ -428,7 +441,8 @@ impl Estimator {
             let features: Vec<_> = graphs.iter().map(GraphFeatures::new).collect();
             self.encoder.embed(&features)
         };
-        let parts: Vec<Array2<f32>> = graphs.par_chunks(GRAPHS_PER_TASK).map(embed).collect();
+        let parts: Vec<Array2<f32>> =
+            graphs.par_chunks(graphs_per_task(graphs.len())).map(embed).collect();
         self.stacked(&parts)
     }
 
@@ -442,11 +456,12 @@ impl Estimator {
         &self,
         graphs: &[G],
     ) -> Result<Vec<Estimate>, NotFinite> {
+        let size = graphs_per_task(graphs.len());
         let estimate = |(part, graphs): (usize, &[G])| {
-            let first = part * GRAPHS_PER_TASK;
+            let first = part * size;
             self.estimate_batch(&GraphBatch::new(graphs)).map_err(|e| e.after(first))
         };
-        let parts = graphs.par_chunks(GRAPHS_PER_TASK).enumerate().map(estimate);
+        let parts = graphs.par_chunks(size).enumerate().map(estimate);
         Ok(parts.collect::<Result<Vec<_>, _>>()?.into_iter().flatten().collect())
     }
 
@@ -455,7 +470,8 @@ impl Estimator {
     /// # Errors
     /// When an estimate is not finite.
     pub fn estimate_batch(&self, graphs: &GraphBatch) -> Result<Vec<Estimate>, NotFinite> {
-        self.estimate_embedded(graphs, &self.encoder.embed(graphs.features()))
+        let embeddings = self.encoder.embed(graphs.features());
+        self.estimate_embedded(graphs, &embeddings, &self.heard(graphs, &embeddings))
     }
 
     /// Estimates for all graphs of `store`, in order, and their embeddings, on all cores; `done`
@@ -471,7 +487,8 @@ impl Estimator {
             let graphs = GraphBatch::stored(store, start..end);
             let embeddings = self.encoder.embed(graphs.features());
             done(finished.fetch_add(end - start, Ordering::Relaxed) + end - start);
-            let estimates = self.estimate_embedded(&graphs, &embeddings);
+            let heard = self.heard(&graphs, &embeddings);
+            let estimates = self.estimate_embedded(&graphs, &embeddings, &heard);
             Ok((estimates.map_err(|e| e.after(start))?, embeddings))
         };
         let starts: Vec<usize> = (0..store.len()).step_by(GRAPHS_PER_TASK).collect();
@@ -501,24 +518,34 @@ impl Estimator {
         })
     }
 
+    /// What the head and the territory say of graphs with these embeddings.
+    fn heard(&self, graphs: &GraphBatch, embeddings: &Array2<f32>) -> Vec<Heard> {
+        let scores = self.head.scores(embeddings.view()).into_iter();
+        let rows = graphs.features().iter().zip(embeddings.rows());
+        let distances = rows.map(|(graph, embedding)| self.territory.distance(embedding, graph));
+        scores.zip(distances).map(|(score, distance)| Heard { score, distance }).collect()
+    }
+
     /// Estimates for graphs whose embeddings are known already.
     fn estimate_embedded(
         &self,
         graphs: &GraphBatch,
         embeddings: &Array2<f32>,
+        heard: &[Heard],
     ) -> Result<Vec<Estimate>, NotFinite> {
-        let estimates = self.unchecked(graphs, embeddings);
+        let estimates = self.unchecked(graphs, embeddings, heard);
         match estimates.iter().position(|e| !e.is_finite()) {
             None => Ok(estimates),
             Some(network) => Err(NotFinite { network }),
         }
     }
 
-    fn unchecked(&self, graphs: &GraphBatch, embeddings: &Array2<f32>) -> Vec<Estimate> {
-        let scores = self.head.scores(embeddings.view());
-        let rows = graphs.features().iter().zip(embeddings.rows());
-        let distances =
-            rows.clone().map(|(graph, embedding)| self.territory.distance(embedding, graph));
+    fn unchecked(
+        &self,
+        graphs: &GraphBatch,
+        embeddings: &Array2<f32>,
+        heard: &[Heard],
+    ) -> Vec<Estimate> {
         let estimate = |accuracy, interval, distance| Estimate {
             accuracy,
             interval,
@@ -526,8 +553,8 @@ impl Estimator {
             in_distribution: distance <= 1.0,
             depends_on_input: true,
         };
-        let general = |((score, proxies), distance): ((&f32, &Proxies), f64)| {
-            let (score, prior) = (f64::from(*score), proxies.score());
+        let general = |(&Heard { score, distance }, proxies): (&Heard, &Proxies)| {
+            let (score, prior) = (f64::from(score), proxies.score());
             let known = Territory::membership(distance);
             let mix = |of_score: f64, of_prior: f64| known * of_score + (1.0 - known) * of_prior;
             let accuracy = mix(self.calibration.accuracy(score), self.prior.accuracy(prior));
@@ -536,7 +563,7 @@ impl Estimator {
             estimate(accuracy, [mix(low, prior_low), mix(high, prior_high)], distance)
         };
         let mut estimates: Vec<Estimate> =
-            scores.iter().zip(graphs.proxies()).zip(distances).map(general).collect();
+            heard.iter().zip(graphs.proxies()).map(general).collect();
         for (estimate, descriptors) in estimates.iter_mut().zip(graphs.descriptors()) {
             if let Some(known) = descriptors.as_ref().and_then(|d| self.of_large_images(d)) {
                 *estimate = known;
@@ -557,7 +584,7 @@ impl Estimator {
             return estimates;
         };
         let accuracies: Vec<f64> = if *tuned {
-            scores.into_iter().map(f64::from).collect()
+            heard.iter().map(|heard| f64::from(heard.score)).collect()
         } else {
             estimates.iter().map(|e| e.accuracy).collect()
         };
@@ -570,7 +597,7 @@ impl Estimator {
             let depends_on_input = estimates[i].depends_on_input;
             Estimate { depends_on_input, ..estimate(adaptation.value(rank), interval, distance) }
         };
-        rows.enumerate().map(adapt).collect()
+        graphs.features().iter().zip(embeddings.rows()).enumerate().map(adapt).collect()
     }
 }
 

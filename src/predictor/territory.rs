@@ -14,7 +14,7 @@ pub struct Territory {
     /// Factor for each dimension of an embedding. It evens out their spreads and makes the
     /// distance within which 99 % of the validation networks lie equal to 1.
     scale: Array1<f32>,
-    /// In scaled space, `[centroids, length of an embedding]`.
+    /// In scaled space, `[centroids, length of an embedding]`; columns lie together in memory.
     centroids: Array2<f32>,
     /// [Kinds](GraphFeatures::kinds) of nodes, ascending.
     kinds: Vec<u32>,
@@ -27,6 +27,7 @@ impl Territory {
     /// The territory with these centroids, `[centroids, length of an embedding]`, in embeddings
     /// multiplied by `scale`, of networks whose nodes are of these [kinds](GraphFeatures::kinds).
     pub fn new(scale: Array1<f32>, centroids: Array2<f32>, kinds: BTreeSet<u32>) -> Self {
+        let centroids = centroids.t().as_standard_layout().into_owned().reversed_axes();
         Self { scale, centroids, kinds: kinds.into_iter().collect() }
     }
 
@@ -109,11 +110,14 @@ impl Territory {
     }
 
     fn to_centroid(&self, embedding: ArrayView1<f32>) -> f64 {
-        let scaled = &embedding * &self.scale;
-        let squared = |centroid: ArrayView1<f32>| -> f64 {
-            centroid.iter().zip(&scaled).map(|(c, e)| f64::from(c - e).powi(2)).sum()
-        };
-        self.centroids.rows().into_iter().map(squared).fold(f64::INFINITY, f64::min).sqrt()
+        let mut squared = Array1::<f64>::zeros(self.centroids.nrows());
+        for (column, (e, scale)) in
+            self.centroids.columns().into_iter().zip(embedding.iter().zip(&self.scale))
+        {
+            let e = e * scale;
+            squared.zip_mut_with(&column, |sum, c| *sum += f64::from(c - e).powi(2));
+        }
+        squared.into_iter().fold(f64::INFINITY, f64::min).sqrt()
     }
 }
 

@@ -2,6 +2,7 @@
 
 use super::{fan_in, is_gate, is_weighted};
 use crate::graph::{ComputationGraph, Node, Operation};
+use smallvec::SmallVec;
 
 /// What a weighted node (convolution, matrix product) adds to the length of a path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -106,8 +107,9 @@ impl PathMeasures {
             }
             if is_weighted(node) {
                 for (k, quantity) in Quantity::ALL.into_iter().enumerate() {
-                    measures.total[k] += quantity.of(node);
-                    measures.expected[k] += flow[i] * quantity.of(node);
+                    let length = quantity.of(node);
+                    measures.total[k] += length;
+                    measures.expected[k] += flow[i] * length;
                 }
             } else if smooths(node) {
                 measures.smoothing += flow[i];
@@ -133,7 +135,7 @@ fn parts(
     nodes: &[&Node],
     forward: &[Forward],
     i: usize,
-) -> Vec<(usize, f64)> {
+) -> SmallVec<[(usize, f64); 4]> {
     let part = |p: usize| {
         let variance = forward[p].variance;
         match nodes[i].operation {
@@ -176,6 +178,10 @@ fn step(node: &Node, parts: &[(usize, f64)], forward: &[Forward]) -> Forward {
 
 /// Logarithm of the sum of what these are the logarithms of.
 fn log_sum(logarithms: impl Iterator<Item = f64> + Clone) -> f64 {
+    let mut first = logarithms.clone();
+    if let (Some(only), None) = (first.next().filter(|l| l.is_finite()), first.next()) {
+        return only;
+    }
     let most = logarithms.clone().fold(f64::NEG_INFINITY, f64::max);
     if most.is_finite() {
         most + logarithms.map(|l| (l - most).exp()).sum::<f64>().ln()

@@ -74,6 +74,9 @@ fn parts(
 }
 
 fn log_sum(parts: &[(usize, f64)]) -> f64 {
+    if let [(_, only)] = parts {
+        return *only;
+    }
     let most = parts.iter().map(|p| p.1).fold(f64::NEG_INFINITY, f64::max);
     if most == f64::NEG_INFINITY {
         return most;
