@@ -1,10 +1,11 @@
-//! Embedding and estimating NAS-Bench-101 networks on one core, and the arithmetic floor of it.
+//! Building, embedding and estimating NAS-Bench-101 networks on one core, and what the arithmetic takes.
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use gennape::encoder::GraphFeatures;
 use gennape::estimator::Estimator;
 use gennape::graph::ComputationGraph;
 use gennape::lower::lower;
+use gennape::proxies::Proxies;
 use gennape::spaces::Architecture;
 use gennape::spaces::nasbench101::Cell;
 use ndarray::Array2;
@@ -13,9 +14,9 @@ use rand::SeedableRng;
 use std::hint::black_box;
 use std::time::Instant;
 
-fn networks(count: usize) -> Vec<ComputationGraph> {
+fn cells(count: usize) -> Vec<Cell> {
     let mut rng = rand_chacha::ChaCha8Rng::seed_from_u64(0);
-    (0..count).map(|_| lower(&Cell::sample(&mut rng).build()).unwrap()).collect()
+    (0..count).map(|_| Cell::sample(&mut rng)).collect()
 }
 
 /// Multiply-accumulate operations of the matrix products that embed a graph of `nodes` nodes.
@@ -47,13 +48,15 @@ fn product_rate(estimator: &Estimator) -> f64 {
 
 fn benches(criterion: &mut Criterion) {
     let estimator = Estimator::embedded();
-    let graphs = networks(256);
+    let cells = cells(256);
+    let models: Vec<_> = cells.iter().map(Cell::build).collect();
+    let graphs: Vec<_> = models.iter().map(|model| lower(model).unwrap()).collect();
     let nodes: usize = graphs.iter().map(ComputationGraph::len).sum();
     let rate = product_rate(&estimator);
     let floor = rate * graphs.len() as f64 / macs(&estimator, nodes) as f64;
     println!(
-        "{} networks of {:.0} nodes and {:.1} M MACs each; matrix products run at {:.1} GFLOP/s \
-         on one core, so at most {floor:.0} networks/s",
+        "{} networks of {:.0} nodes and {:.1} M MACs each; ndarray's matrix products run at {:.1} \
+         GFLOP/s on one core, with which it would be {floor:.0} networks/s at most",
         graphs.len(),
         nodes as f64 / graphs.len() as f64,
         macs(&estimator, nodes) as f64 / graphs.len() as f64 / 1e6,
@@ -63,6 +66,18 @@ fn benches(criterion: &mut Criterion) {
     let one_core = rayon::ThreadPoolBuilder::new().num_threads(1).build().unwrap();
     let mut group = criterion.benchmark_group("nasbench101");
     group.throughput(Throughput::Elements(graphs.len() as u64));
+    group.bench_function("build", |b| {
+        b.iter(|| cells.iter().map(Cell::build).for_each(|model| drop(black_box(model))));
+    });
+    group.bench_function("lower", |b| {
+        b.iter(|| models.iter().map(lower).for_each(|graph| drop(black_box(graph))));
+    });
+    group.bench_function("fingerprint", |b| {
+        b.iter(|| graphs.iter().map(ComputationGraph::fingerprint).collect::<Vec<_>>());
+    });
+    group.bench_function("proxies", |b| {
+        b.iter(|| graphs.iter().map(Proxies::new).collect::<Vec<_>>());
+    });
     group.bench_function("features", |b| {
         b.iter(|| graphs.iter().map(GraphFeatures::new).collect::<Vec<_>>());
     });

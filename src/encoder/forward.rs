@@ -1,31 +1,35 @@
 //! The forward pass.
 
-use super::{Activation, Config, FEATURES, GraphFeatures, Messages, Readout, WeightError, Weights};
+use super::product::{COLUMNS, Rows, product};
+use super::{Config, FEATURES, GraphFeatures, Messages, Readout, WeightError, Weights};
 use crate::graph::Operation;
 use ndarray::linalg::general_mat_mul;
-use ndarray::{Array2, ArrayView2, ArrayViewMut1, ArrayViewMut2, Axis, s};
+use ndarray::{Array2, Array3, ArrayView2, ArrayViewMut1, ArrayViewMut2, Axis, s};
+use pulp::Arch;
 
-/// Nodes that go through a layer together, of one graph or of several: few enough that their
-/// states stay in a core's second-level cache, many enough for the matrix products to run at full
-/// speed.
-const NODES_PER_BATCH: usize = 1024;
+/// Nodes that go through a layer together, of several graphs: few enough that their states stay in a
+/// core's second-level cache.
+const NODES_PER_BATCH: usize = 256;
 
 /// A trained encoder: turns graphs into embeddings.
 #[derive(Debug, Clone)]
 pub struct Encoder {
     config: Config,
-    /// By code: embedding of each operation, in rows of `width`, plus the bias of the input layer.
+    arch: Arch,
+    /// Length of a node's state in memory: the width, and zeros.
+    stride: usize,
+    /// By code: embedding of each operation, in rows of `stride`, plus the bias of the input layer.
     /// The bias alone for operations that were not met in training.
     operations: Vec<f32>,
-    /// `[all features, width]`; zero for features that are not used.
+    /// `[all features, stride]`; zero for features that are not used.
     input: Array2<f32>,
     layers: Vec<Layer>,
 }
 
 #[derive(Debug, Clone)]
 struct Layer {
-    /// `[(1 + parts) · width, width]`: own state first, then the messages.
-    weight: Array2<f32>,
+    /// `[(1 + parts) · stride, stride]`: own state first, then the messages.
+    weight: Vec<f32>,
     bias: Vec<f32>,
 }
 
@@ -67,13 +71,17 @@ impl Adjacency {
 /// Memory that the batches share.
 #[derive(Debug, Default)]
 struct Workspace {
-    /// Own state and messages of each node, `[nodes, (1 + parts) · width]`.
+    /// State of each node, `[nodes, stride]`.
     states: Vec<f32>,
-    /// What a layer adds to some of the nodes, `[up to NODES_PER_BATCH, width]`.
-    updates: Vec<f32>,
-    message: Vec<f32>,
-    predecessors: Adjacency,
-    successors: Adjacency,
+    /// The states after the next layer.
+    next: Vec<f32>,
+    /// What nodes without or with several neighbours hear, in rows of `stride`.
+    messages: Vec<f32>,
+    /// Of each node, where its state and its messages lie: in the states, where the state of its only
+    /// neighbour is the message, or beyond their end in the messages.
+    places: Vec<usize>,
+    /// One for each direction.
+    neighbours: [Adjacency; 2],
 }
 
 impl Encoder {
@@ -92,26 +100,36 @@ impl Encoder {
 
         let stored = weights.matrix("encoder.operations", Some(operations.len()), width)?;
         let bias = weights.vector("encoder.input.bias", width)?;
-        let mut embeddings = Array2::zeros((Operation::ALL.len(), width));
-        embeddings += &bias;
+        // What a file holds is this large already.
+        let stride = width.next_multiple_of(COLUMNS);
+        let mut embeddings = Array2::zeros((Operation::ALL.len(), stride));
+        let mut unpadded = embeddings.slice_mut(s![.., ..width]);
+        unpadded += &bias;
         for (operation, row) in operations.iter().zip(stored.rows()) {
-            embeddings.row_mut(operation.code()).assign(&(&row + &bias));
+            unpadded.row_mut(operation.code()).assign(&(&row + &bias));
         }
 
         let stored = weights.matrix("encoder.input.weight", Some(columns.len()), width)?;
-        let mut input = Array2::zeros((FEATURES.len(), width));
+        let mut input = Array2::zeros((FEATURES.len(), stride));
         for (column, row) in columns.into_iter().zip(stored.rows()) {
-            input.row_mut(column).assign(&row);
+            input.slice_mut(s![column, ..width]).assign(&row);
         }
 
         let rows = width.saturating_mul(1 + config.messages.parts());
         let layer = |i| {
-            let weight =
+            let stored =
                 weights.matrix(&format!("encoder.layers.{i}.weight"), Some(rows), width)?;
-            let bias = weights.vector(&format!("encoder.layers.{i}.bias"), width)?;
-            Ok(Layer { weight, bias: bias.to_vec() })
+            let mut weight = Array3::zeros((1 + config.messages.parts(), stride, stride));
+            for (i, row) in stored.rows().into_iter().enumerate() {
+                weight.slice_mut(s![i / width, i % width, ..width]).assign(&row);
+            }
+            let mut bias = weights.vector(&format!("encoder.layers.{i}.bias"), width)?.to_vec();
+            bias.resize(stride, 0.0);
+            Ok(Layer { weight: weight.into_raw_vec_and_offset().0, bias })
         };
         Ok(Self {
+            arch: Arch::new(),
+            stride,
             operations: embeddings.into_raw_vec_and_offset().0,
             input,
             layers: (0..config.layers).map(layer).collect::<Result<_, WeightError>>()?,
@@ -151,66 +169,90 @@ impl Encoder {
         workspace: &mut Workspace,
         mut embeddings: ArrayViewMut2<f32>,
     ) {
-        let width = self.config.width;
-        let stride = width * (1 + self.config.messages.parts());
-        let Workspace { states, updates, message, predecessors, successors } = workspace;
+        let (stride, parts) = (self.stride, 1 + self.config.messages.parts());
+        let Workspace { states, next, messages, places, neighbours } = workspace;
         states.resize(nodes * stride, 0.0);
-        updates.resize(nodes.min(NODES_PER_BATCH) * width, 0.0);
-        message.resize(width, 0.0);
+        next.resize(nodes * stride, 0.0);
 
         let edges = starts(graphs).flat_map(|(start, graph)| {
             graph.edges.iter().map(move |&(a, b)| (start + a as usize, start + b as usize))
         });
+        let [predecessors, successors] = &mut *neighbours;
         predecessors.fill(nodes, edges.clone().map(|(from, to)| (to, from)));
         if self.config.messages == Messages::MeanOfBothDirections {
             successors.fill(nodes, edges);
         }
+        let neighbours = &neighbours[..parts - 1];
+        places.clear();
+        let mut beyond = states.len();
+        for node in 0..nodes {
+            places.push(node * stride);
+            for neighbours in neighbours {
+                if let [only] = neighbours.of(node) {
+                    places.push(only * stride);
+                } else {
+                    places.push(beyond);
+                    beyond += stride;
+                }
+            }
+        }
+        messages.resize(beyond - states.len(), 0.0);
 
         for (start, graph) in starts(graphs) {
-            for first in (0..graph.nodes()).step_by(NODES_PER_BATCH) {
-                let rows = first..graph.nodes().min(first + NODES_PER_BATCH);
-                let updates = &mut updates[..rows.len() * width];
-                let operations = &graph.operations[rows.clone()];
-                for (row, &code) in updates.chunks_exact_mut(width).zip(operations) {
-                    let start = usize::from(code) * width;
-                    row.copy_from_slice(&self.operations[start..start + width]);
-                }
-                let numeric = graph.numeric.slice(s![rows.clone(), ..]);
-                let mut products = matrix_mut(updates, width);
-                general_mat_mul(1.0, &numeric, &self.input, 1.0, &mut products);
-                let states =
-                    &mut states[(start + rows.start) * stride..(start + rows.end) * stride];
-                store(states, stride, updates, width, self.config.activation, false);
+            let states = &mut states[start * stride..(start + graph.nodes()) * stride];
+            for (row, &code) in states.chunks_exact_mut(stride).zip(&graph.operations) {
+                let start = usize::from(code) * stride;
+                row.copy_from_slice(&self.operations[start..start + stride]);
             }
+            let mut products = matrix_mut(states, stride);
+            general_mat_mul(1.0, &graph.numeric, &self.input, 1.0, &mut products);
+            self.config.activation.apply_all(states);
         }
 
         for layer in &self.layers {
-            match self.config.messages {
-                Messages::PredecessorSum => {
-                    gather(states, stride, width, 1, predecessors, false, message);
-                }
-                Messages::MeanOfBothDirections => {
-                    gather(states, stride, width, 1, predecessors, true, message);
-                    gather(states, stride, width, 2, successors, true, message);
+            let mut heard = messages.chunks_exact_mut(stride);
+            for node in 0..nodes {
+                for neighbours in neighbours {
+                    let of = neighbours.of(node);
+                    if of.len() != 1
+                        && let Some(message) = heard.next()
+                    {
+                        self.hear(states, of, message);
+                    }
                 }
             }
-            for states in states.chunks_mut(NODES_PER_BATCH * stride) {
-                let updates = &mut updates[..states.len() / stride * width];
-                for row in updates.chunks_exact_mut(width) {
-                    row.copy_from_slice(&layer.bias);
+            let rows = Rows { places, parts, columns: stride, first: states, second: messages };
+            let (activation, residual) = (self.config.activation, self.config.residual);
+            product(self.arch, &rows, &layer.weight, next, |next, own| {
+                next.iter_mut().zip(&layer.bias).for_each(|(next, bias)| *next += bias);
+                activation.apply_all(next);
+                if residual {
+                    next.iter_mut().zip(own).for_each(|(next, own)| *next += own);
                 }
-                let mut rows = matrix_mut(updates, width);
-                general_mat_mul(1.0, &matrix(states, stride), &layer.weight, 1.0, &mut rows);
-                store(states, stride, updates, width, self.config.activation, self.config.residual);
-            }
+            });
+            std::mem::swap(states, next);
         }
 
         let states = matrix(states, stride);
+        let width = self.config.width;
         for ((start, graph), mut embedding) in starts(graphs).zip(embeddings.rows_mut()) {
             let states = states.slice(s![start..start + graph.nodes(), ..width]);
             for (i, readout) in self.config.readout.iter().enumerate() {
                 read_out(*readout, states, embedding.slice_mut(s![i * width..(i + 1) * width]));
             }
+        }
+    }
+
+    /// The sum or mean of some states.
+    fn hear(&self, states: &[f32], of: &[usize], message: &mut [f32]) {
+        message.fill(0.0);
+        for &neighbour in of {
+            let state = &states[neighbour * self.stride..(neighbour + 1) * self.stride];
+            message.iter_mut().zip(state).for_each(|(m, s)| *m += s);
+        }
+        if self.config.messages == Messages::MeanOfBothDirections {
+            let scale = 1.0 / of.len().max(1) as f32;
+            message.iter_mut().for_each(|m| *m *= scale);
         }
     }
 }
@@ -234,51 +276,6 @@ fn starts(graphs: &[GraphFeatures]) -> impl Iterator<Item = (usize, &GraphFeatur
         *next += graph.nodes();
         Some((start, graph))
     })
-}
-
-/// Puts the activated updates into the states, or adds them.
-fn store(
-    states: &mut [f32],
-    stride: usize,
-    updates: &[f32],
-    width: usize,
-    activation: Activation,
-    add: bool,
-) {
-    for (state, update) in states.chunks_exact_mut(stride).zip(updates.chunks_exact(width)) {
-        for (state, &update) in state[..width].iter_mut().zip(update) {
-            let update = activation.apply(update);
-            *state = if add { *state + update } else { update };
-        }
-    }
-}
-
-/// Fills part `part` of each node's row with the sum or mean of its neighbours' states.
-fn gather(
-    states: &mut [f32],
-    stride: usize,
-    width: usize,
-    part: usize,
-    neighbours: &Adjacency,
-    mean: bool,
-    message: &mut [f32],
-) {
-    for node in 0..states.len() / stride {
-        let of = neighbours.of(node);
-        let target = node * stride + part * width;
-        if let [only] = of {
-            states.copy_within(only * stride..only * stride + width, target);
-            continue;
-        }
-        message.fill(0.0);
-        for &neighbour in of {
-            let state = &states[neighbour * stride..neighbour * stride + width];
-            message.iter_mut().zip(state).for_each(|(m, s)| *m += s);
-        }
-        let scale = if mean { 1.0 / of.len().max(1) as f32 } else { 1.0 };
-        let target = &mut states[target..target + width];
-        target.iter_mut().zip(&*message).for_each(|(t, m)| *t = m * scale);
-    }
 }
 
 fn read_out(readout: Readout, states: ArrayView2<f32>, mut embedding: ArrayViewMut1<f32>) {

@@ -1,4 +1,4 @@
-//! Graph neural networks over computation graphs: inference in plain `ndarray`.
+//! Graph neural networks over computation graphs: inference on one thread, without libtorch.
 //!
 //! A graph becomes [`GraphFeatures`], and an [`Encoder`] turns those into an embedding: an input
 //! layer over operation and numeric features, [`Config::layers`] rounds of message passing, and a
@@ -9,6 +9,7 @@ mod batch;
 mod features;
 mod forward;
 mod neighbourhoods;
+mod product;
 mod store;
 #[cfg(test)]
 pub(crate) mod testing;
@@ -21,7 +22,6 @@ pub use neighbourhoods::Neighbourhoods;
 pub use store::{GraphStore, default_cache};
 pub use weights::{Element, WeightError, WeightFile, Weights};
 
-use ndarray::ArrayViewMut1;
 use serde::{Deserialize, Serialize};
 
 /// Architecture of an encoder and the head on top of it.
@@ -75,23 +75,14 @@ pub enum Activation {
 }
 
 impl Activation {
-    fn apply(self, x: f32) -> f32 {
+    /// Applies it in place.
+    #[inline(always)]
+    pub fn apply_all(self, x: &mut [f32]) {
         match self {
             // Not `max`, which would turn a NaN into a number that looks sound.
-            Self::Relu => {
-                if x < 0.0 {
-                    0.0
-                } else {
-                    x
-                }
-            }
-            Self::Tanh => x.tanh(),
+            Self::Relu => x.iter_mut().for_each(|x| *x = if *x < 0.0 { 0.0 } else { *x }),
+            Self::Tanh => x.iter_mut().for_each(|x| *x = x.tanh()),
         }
-    }
-
-    /// Applies it in place.
-    pub fn apply_all(self, mut x: ArrayViewMut1<f32>) {
-        x.mapv_inplace(|x| self.apply(x));
     }
 }
 

@@ -49,8 +49,11 @@ impl Head {
         let mut states = embeddings.to_owned();
         for (i, (weight, bias)) in self.layers.iter().enumerate() {
             states = states.dot(weight) + bias;
-            if i + 1 < self.layers.len() {
-                states.rows_mut().into_iter().for_each(|row| self.activation.apply_all(row));
+            // An array of its own is all in one place.
+            if i + 1 < self.layers.len()
+                && let Some(all) = states.as_slice_memory_order_mut()
+            {
+                self.activation.apply_all(all);
             }
         }
         states.into_iter().collect()
