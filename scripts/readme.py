@@ -561,6 +561,18 @@ FIGURES = {
 }
 
 
+# Files that a program prints as a whole.
+PICTURES = {"models/imagenet.svg": "evaluate --left-out imagenet1k --format svg"}
+
+
+def picture(path: Path, arguments: str, check: bool) -> None:
+    new = "\n".join([*output(arguments), ""])
+    if not check:
+        path.write_text(new)
+    elif not path.exists() or path.read_text() != new:
+        sys.exit(f"error: {path.name} is out of date\nhint: python3 scripts/readme.py")
+
+
 def fill(path: Path, sections: dict, check: bool) -> None:
     text = path.read_text()
     for name, section in sections.items():
@@ -594,6 +606,8 @@ def main() -> None:
             PROGRAM = options.program
         else:
             subprocess.run(["cargo", "build", "--release", "--quiet"], cwd=ROOT, check=True)
+        for name, arguments in PICTURES.items():
+            picture(ROOT / name, arguments, options.check)
     for files in kinds:
         for name, sections in files.items():
             fill(ROOT / name, sections, options.check)

@@ -4,7 +4,7 @@
 //! scaled and networks are clustered anew, so that nothing is known of the family, not even its
 //! graphs. Nothing is chosen by labels: hyperparameters are [fixed](Hyperparameters::default).
 
-use crate::benchmarks::real::LabelSet;
+use crate::benchmarks::real::{Label, LabelSet};
 use crate::benchmarks::{BenchmarkError, Target};
 use crate::estimator::descriptors_hash;
 use crate::estimator::real::{
@@ -129,6 +129,12 @@ pub fn fit(
         }
         facts.push(known);
     }
+    let known = |(i, (label, &value)): (usize, (&Label, &f64))| Known {
+        name: label.name.clone(),
+        accuracy: label.accuracy,
+        // Hundredths are what labels have.
+        left_out: label.reference.then(|| (data.accuracy(i, value) * 100.0).round() / 100.0),
+    };
     let manifest = Manifest {
         schema: SCHEMA,
         name: options.name.clone(),
@@ -140,11 +146,7 @@ pub fn fit(
         covariates: set.covariates.clone(),
         targets: facts,
         evaluation,
-        networks: set
-            .labels
-            .iter()
-            .map(|label| Known { name: label.name.clone(), accuracy: label.accuracy })
-            .collect(),
+        networks: set.labels.iter().zip(&families.usual).enumerate().map(known).collect(),
     };
     Ok(RealNetworks::new(manifest, process))
 }

@@ -29,6 +29,7 @@ pub mod benchmarks;
 #[cfg(feature = "cli")]
 pub mod cli;
 pub mod clustering;
+pub mod draw;
 pub mod encoder;
 pub mod estimator;
 pub mod evaluation;
@@ -49,7 +50,6 @@ pub mod lower;
 pub mod metrics;
 pub mod model_graph;
 pub mod onnx;
-mod plot;
 pub mod predictor;
 pub mod proxies;
 #[cfg(feature = "train")]

@@ -3,18 +3,20 @@
 use super::error::{Error, note};
 use super::input::ReadArguments;
 use super::labels::Labels;
+use super::left_out;
 use super::model;
 use super::progress::Stages;
 use super::stdout::{self, Text, print_json};
 use super::table::Table;
-use crate::benchmarks::{self, Networks, Set, Split, Subset};
+use crate::benchmarks::{self, Networks, Set, Split, Subset, Target};
+use crate::draw;
 use crate::encoder::default_cache;
 use crate::estimator::Estimator;
 use crate::evaluation::{self, Family, FamilyReport, FewShot};
 use crate::files;
 use crate::spaces::Space;
 use clap::ValueEnum;
-use clap::builder::{PossibleValue, PossibleValuesParser};
+use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use serde::{Deserialize, Serialize};
 use std::collections::HashSet;
 use std::io::Write;
@@ -27,11 +29,12 @@ use std::path::{Path, PathBuf};
 /// ± is the standard deviation over the draws of labels to fit to. The columns are explained below.
 #[derive(Debug, clap::Args)]
 #[command(
-    group(clap::ArgGroup::new("what").required(true).args(["set", "all", "space", "onnx_dir", "report"])),
+    group(clap::ArgGroup::new("what").required(true).args(["set", "all", "space", "onnx_dir", "left_out", "report"])),
     after_help = "Examples:\n  \
     gennape evaluate nasbench201 --data data/ --fine-tune 50\n  \
     gennape evaluate --space darts --labels my.csv --target test_accuracy\n  \
-    gennape evaluate --onnx-dir networks/ --labels my.csv\n\n\
+    gennape evaluate --onnx-dir networks/ --labels my.csv\n  \
+    gennape evaluate --left-out imagenet1k --format svg > imagenet.svg\n\n\
     Columns, for one family of networks:\n  \
     ranked by    the model; the baselines parameters, MACs, synflow (log of expected synaptic flow)\n               \
     and training-free (a score of size and paths); 'fitted' is fitted to labels\n  \
@@ -82,6 +85,12 @@ pub(crate) struct Arguments {
     /// Column of the labels to rank by; higher is better [default: the only one with numbers].
     #[arg(long, value_name = "COLUMN", requires = "labels")]
     target: Option<String>,
+
+    /// How well a model of real networks did on families whose labels it was not fitted to, as it was
+    /// measured when it was made.
+    #[arg(long, value_name = "TARGET", value_parser = target_parser(),
+          conflicts_with_all = ["data", "labels", "split", "fine_tune", "seeds", "cache"])]
+    left_out: Option<Target>,
 
     /// A report that --format json has written, to print again.
     #[arg(long, value_name = "FILE", conflicts_with_all = ["data", "labels", "split", "model", "fine_tune", "seeds", "cache"])]
@@ -134,7 +143,7 @@ enum Part {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Format {
+pub(super) enum Format {
     /// Aligned columns for people.
     Table,
     /// One JSON object.
@@ -158,7 +167,16 @@ struct Report {
     families: Vec<FamilyReport>,
 }
 
+/// Takes the name of a target that models of real networks have.
+fn target_parser() -> impl TypedValueParser<Value = Target> {
+    let names = PossibleValuesParser::new(Target::ALL.into_iter().map(Target::name));
+    names.try_map(|name| Target::from_name(&name).ok_or("no target"))
+}
+
 pub(crate) fn run(arguments: &Arguments) -> Result<(), Error> {
+    if let Some(target) = arguments.left_out {
+        return left_out::run(target, &arguments.model.load()?, arguments.format);
+    }
     let (report, complete) = match &arguments.report {
         Some(path) => (read(path)?, Ok(())),
         None => evaluate(arguments)?,
@@ -172,7 +190,7 @@ fn print(format: Format, report: &Report) -> Result<(), Error> {
         (Format::Json, _) => print_json(report),
         (Format::Svg, [family]) if !family.truth.is_empty() => {
             let mut out = stdout::bytes();
-            out.write_all(evaluation::scatter(family).as_bytes())?;
+            out.write_all(draw::evaluation(&report.model, family).as_bytes())?;
             Ok(out.flush()?)
         }
         (Format::Svg, _) => {

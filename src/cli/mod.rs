@@ -16,6 +16,7 @@ mod finetune;
 mod fit;
 pub(crate) mod input;
 mod labels;
+mod left_out;
 pub(crate) mod latency;
 pub(crate) mod model;
 mod output;

@@ -138,7 +138,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Error> {
             return Err(Error::user("dot and svg draw one file at a time"));
         }
         (Format::Dot, Some((_, graph))) => draw(&graph.to_dot())?,
-        (Format::Svg, Some((path, graph))) => draw(&graph.to_svg(path))?,
+        (Format::Svg, Some((path, graph))) => draw(&crate::draw::graph(graph, path))?,
         (Format::Json, _) => print_json(&Report {
             schema: 1,
             results: summaries().collect(),

@@ -164,7 +164,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Error> {
     out.finish()?;
     if let Some(page) = &mut page {
         let title = format!("Pruning of {}", path.display());
-        page.write_all(pruning::html(&title, &pruned).as_bytes())?;
+        page.write_all(crate::draw::pruning(&title, &pruned).as_bytes())?;
     }
     page.map_or(Ok(()), Target::finish)?;
     // It is of no use any more.

@@ -5,7 +5,7 @@ use super::input::FileArguments;
 use super::output::Target;
 use super::stdout::{Text, print_json};
 use super::table::{Table, si};
-use crate::graph::svg::Tag;
+use crate::draw::{Tag, graph_with};
 use crate::lower::lower;
 use crate::model_graph::{ModelGraph, ValueId};
 use crate::subnetworks::{ShrinkError, SuperNetwork};
@@ -191,7 +191,7 @@ fn draw(space: &SuperNetwork, title: &str) -> Result<String, Error> {
         Some(Tag { number: *groups.first()?, text: names.join(" ") + more })
     };
     let tags = network.nodes().enumerate().filter_map(|(i, n)| Some((i, tag(&n.name)?)));
-    Ok(network.to_svg_with(title, &tags.collect()))
+    Ok(graph_with(&network, title, &tags.collect()))
 }
 
 fn print_table(report: &Report) -> Result<(), Error> {

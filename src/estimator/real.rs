@@ -72,6 +72,9 @@ pub struct Known {
     pub name: String,
     /// Measured, in per cent.
     pub accuracy: f64,
+    /// Estimated by heads that were fitted without its family, in per cent, of labels that count.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub left_out: Option<f64>,
 }
 
 /// Agreement with labels that were left out.
@@ -289,6 +292,25 @@ impl RealNetworks {
     /// What is known of a target, if the model estimates it.
     pub fn facts(&self, target: Target) -> Option<&Facts> {
         self.manifest.targets.iter().find(|facts| facts.target == target)
+    }
+
+    /// Labelled networks of a target, and what heads that were fitted without their family say of each:
+    /// accuracy and 90 % interval, in per cent.
+    pub fn left_out(&self, target: Target) -> Vec<(&Known, f64, [f64; 2])> {
+        let targets = &self.manifest.targets;
+        let Some(index) = targets.iter().position(|facts| facts.target == target) else {
+            return Vec::new();
+        };
+        let facts = &targets[index];
+        let width = facts.half_width / facts.deviation;
+        let of = |(row, known): (usize, &'_ Known)| {
+            let estimate = known.left_out.filter(|_| self.process.target(row) == index)?;
+            let value = facts.value(estimate);
+            Some((row, estimate, [value + width, value - width].map(|v| facts.accuracy(v))))
+        };
+        let rows = self.manifest.networks.iter().enumerate().filter_map(of);
+        rows.map(|(row, estimate, interval)| (&self.manifest.networks[row], estimate, interval))
+            .collect()
     }
 
     /// What is estimated of a network with these [descriptors](crate::proxies::descriptors), trained

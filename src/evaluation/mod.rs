@@ -5,10 +5,8 @@
 
 pub mod ablation;
 mod render;
-mod scatter;
 
 pub use render::{Rows, details, markdown, summary, top};
-pub use scatter::scatter;
 
 use crate::benchmarks::{BenchmarkError, Networks, few_shot};
 use crate::encoder::{GraphStore, Neighbourhoods};

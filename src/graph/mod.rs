@@ -8,7 +8,6 @@ mod cost;
 mod dot;
 mod fingerprint;
 mod operation;
-pub(crate) mod svg;
 
 pub use fingerprint::Fingerprint;
 pub use operation::Operation;

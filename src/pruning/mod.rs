@@ -24,12 +24,10 @@
 mod choice;
 mod groups;
 mod projection;
-mod report;
 #[cfg(test)]
 mod tests;
 
 pub use choice::Budget;
-pub use report::html;
 
 use crate::execute::Network;
 use crate::images::{Augmentation, ImageSet, Images, Normalisation};

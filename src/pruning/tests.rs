@@ -208,7 +208,7 @@ fn a_network_is_pruned_end_to_end() {
     assert!(pruned.accuracy > 0.6, "{}", pruned.accuracy);
     let last = pruned.history.last().unwrap();
     assert!(last.zero > 0 && last.zero == last.chosen && last.phase == Phase::Training);
-    let page = html("A & B", &pruned);
+    let page = crate::draw::pruning("A & B", &pruned);
     assert!(page.contains("A &amp; B") && page.matches("<svg").count() == 3);
 
     let mut out = Vec::new();
@@ -257,7 +257,7 @@ fn branches_are_pruned_end_to_end() {
     assert!(pruned.groups.iter().all(|group| group.kept == group.units || group.kept == 0));
     assert!(pruned.difference < 1e-5 && pruned.disagreements == 0, "{}", pruned.difference);
     assert!(pruned.accuracy > 0.5, "{}", pruned.accuracy);
-    let page = html("branches", &pruned);
+    let page = crate::draw::pruning("branches", &pruned);
     assert!(page.contains("branch that is left out"));
     // Of each block something must stay, so that a tenth can't be had.
     options.budget = Budget::Macs(0.05);

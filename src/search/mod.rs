@@ -26,7 +26,6 @@ pub mod algorithms;
 pub mod evaluators;
 pub mod pareto;
 mod problem;
-pub mod report;
 mod run;
 mod space;
 

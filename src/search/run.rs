@@ -75,6 +75,13 @@ pub struct Spent {
     pub evaluating: Duration,
 }
 
+impl Spent {
+    /// All of it.
+    pub fn total(&self) -> Duration {
+        self.proposing + self.building + self.evaluating
+    }
+}
+
 /// What a run leaves behind.
 #[derive(Debug)]
 pub struct Record<C> {

@@ -303,6 +303,45 @@ impl SuperNetwork {
         SubNetwork(self.changes(&options))
     }
 
+    /// What tells a sub-network from the whole, in words: a line for each kind of change, with the
+    /// names that tensors have in the file.
+    pub fn describe(&self, sub: &SubNetwork) -> Vec<String> {
+        // PyTorch's `/layer1/conv2/Conv_output_0` is layer1/conv2 to people.
+        let name = |id: ValueId| {
+            let whole = self.graph.value(id).name.trim_start_matches('/');
+            let module = whole.strip_suffix("_output_0").and_then(|n| n.rsplit_once('/'));
+            module.map_or(whole, |(module, _)| module).to_string()
+        };
+        let in_words = |change: &Change| match *change {
+            Change::Width { group, share } => self.groups().get(group).map(|g| {
+                let [of, kept] = [g.units, share.of(g.units)].map(|u| u * g.channels_per_unit);
+                ("channels", format!("{} {of} → {kept}", name(g.tensor)))
+            }),
+            Change::Without { branch } => {
+                self.branches().nth(branch).map(|b| ("without the branches", name(b.tensor)))
+            }
+            Change::Skip { layer } => {
+                self.layers.get(layer).map(|l| ("without the layers", name(l.tensor)))
+            }
+            Change::Kernel { site, extent } => self
+                .kernels
+                .get(site)
+                .map(|k| ("kernels", format!("{} {} → {extent}", name(k.tensor), k.extent))),
+            Change::Activation { site, function } => self
+                .activations
+                .get(site)
+                .map(|a| ("activations", format!("{} → {function}", name(a.tensor)))),
+        };
+        let mut lines: Vec<(&str, Vec<String>)> = Vec::new();
+        for (kind, text) in sub.0.iter().filter_map(in_words) {
+            match lines.last_mut().filter(|(last, _)| *last == kind) {
+                Some((_, texts)) => texts.push(text),
+                None => lines.push((kind, vec![text])),
+            }
+        }
+        lines.into_iter().map(|(kind, texts)| format!("{kind}: {}", texts.join(", "))).collect()
+    }
+
     /// Number of the first branch of each junction, and of all branches.
     fn first_branches(&self) -> Vec<usize> {
         let mut first = vec![0];

@@ -311,6 +311,19 @@ fn operands_of_concatenations_are_segments_if_their_channels_are_their_own() {
 }
 
 #[test]
+fn a_sub_network_is_told_from_the_whole_in_words() {
+    let model = onnx::read("data/examples/resnet18.onnx".as_ref(), &Default::default()).unwrap();
+    let space = SuperNetwork::new(model);
+    let text = |keep: &str| space.describe(&space.parse(keep).unwrap()).join("; ");
+    assert_eq!(
+        text("c0=1/2,c1=3/4,-b1,k0=5"),
+        "channels: conv1 64 → 32, layer1/layer1.0/conv1 64 → 48; without the branches: \
+         layer1/layer1.1/conv2; kernels: conv1 7 → 5"
+    );
+    assert_eq!(text("whole"), "");
+}
+
+#[test]
 fn kernels_and_activations_are_exchanged() {
     let space = residual();
     assert_eq!(

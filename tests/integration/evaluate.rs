@@ -166,3 +166,28 @@ fn what_can_not_be_evaluated_is_told() {
         assert!(outcome.stderr.contains(message), "{arguments:?}: {}", outcome.stderr);
     }
 }
+
+#[test]
+fn what_was_left_out_is_part_of_the_model() {
+    for (target, networks) in [("imagenet1k", 500), ("cifar10", 50), ("svhn", 50)] {
+        let json =
+            gennape(&["evaluate", "--left-out", target, "--format", "json"]).succeeds().json();
+        let networks_of = json["networks"].as_array().unwrap();
+        assert!(networks_of.len() > networks, "{target}: {}", networks_of.len());
+        let column = |name: &str| -> Vec<f64> {
+            networks_of.iter().map(|n| n[name].as_f64().unwrap()).collect()
+        };
+        let (measured, estimate) = (column("measured"), column("estimate"));
+        // What the model says of itself is what its estimates come to; they are kept in hundredths.
+        let told = json["evaluation"][0]["rankings"][0]["spearman"][0].as_f64().unwrap();
+        let spearman = gennape::metrics::spearman(&measured, &estimate).unwrap();
+        assert!((told - spearman).abs() < 5e-3, "{target}: {told} {spearman}");
+        let covered = networks_of.iter().zip(&measured).filter(|(network, measured)| {
+            let bound = |i: usize| network["interval"][i].as_f64().unwrap();
+            bound(0) <= **measured && **measured <= bound(1)
+        });
+        assert!(covered.count() as f64 > 0.85 * measured.len() as f64);
+    }
+    let picture = gennape(&["evaluate", "--left-out", "imagenet1k", "--format", "svg"]).succeeds();
+    assert!(picture.stdout.starts_with("<svg") && picture.stdout.matches("<circle").count() > 500);
+}

@@ -710,6 +710,12 @@ fn every_hint_works_as_typed() {
         ),
         situation("../benchmarks/mod.rs", &macro_labels, "--target", Box::new(with_target)),
         situation(
+            "left_out.rs",
+            &["evaluate", "--left-out", "svhn", "--model", "models/gennape-nb101"],
+            "gennape evaluate --left-out svhn",
+            command_of(),
+        ),
+        situation(
             "model.rs",
             &["predict", RESNET, "--model", "nothing"],
             "gennape-cifar10",

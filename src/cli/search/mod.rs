@@ -14,6 +14,7 @@ use super::output::Target;
 use super::progress::Progress;
 use super::stdout::{Text, json, print_json};
 use super::table::{Table, si};
+use crate::draw::{self, Listing};
 use crate::estimator::{Estimator, Expert, Question};
 use crate::graph::ComputationGraph;
 use crate::latency::LatencyEstimate;
@@ -24,7 +25,6 @@ use crate::search::algorithms::{
     AttentiveSampling, Evolution, Guided, LocalSearch, Nsga2, PolicyGradient, RandomSearch,
 };
 use crate::search::evaluators::interrupt_commands;
-use crate::search::report::{self, Listing};
 use crate::search::{
     Algorithm, Direction, Evaluated, Limits, Next, Problem, Record, SearchSpace, Start, Stop,
     search,
@@ -216,7 +216,8 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Error> {
     let write = |candidate: &String, out: Target| {
         export::write(&space.build(candidate)?, out, Weights::Random { seed: settings.seed })
     };
-    Job { space: &space, parse: &parse, write: &write }.run(arguments, &settings, &estimator)
+    let job = Job { space: &space, parse: &parse, write: &write, describe: &|_| Vec::new() };
+    job.run(arguments, &settings, &estimator)
 }
 
 /// Searches the sub-networks of a network.
@@ -247,7 +248,9 @@ fn subnetworks(
         data.finish()?;
         out.finish()
     };
-    Job { space: &space, parse: &parse, write: &write }.run(arguments, settings, estimator)
+    let describe = |candidate: &SubNetwork| space.describe(candidate);
+    let job = Job { space: &space, parse: &parse, write: &write, describe: &describe };
+    job.run(arguments, settings, estimator)
 }
 
 fn open(
@@ -304,11 +307,15 @@ type Parse<'a, C> = dyn Fn(&str) -> Result<C, Error> + 'a;
 /// Writes a candidate as an ONNX file.
 type Write<'a, C> = dyn Fn(&C, Target) -> Result<(), Error> + 'a;
 
+/// What tells a candidate from others, in words.
+type Describe<'a, C> = dyn Fn(&C) -> Vec<String> + 'a;
+
 /// A search in one space.
 struct Job<'a, S: SearchSpace> {
     space: &'a S,
     parse: &'a Parse<'a, S::Candidate>,
     write: &'a Write<'a, S::Candidate>,
+    describe: &'a Describe<'a, S::Candidate>,
 }
 
 /// The result, `front.json`. It has no times in it: the same search gives the same file.
@@ -564,8 +571,12 @@ where
         folder.write("front.json", json(&report)?.as_bytes())?;
         let from = settings.from.as_ref().map(|source| source.path.display().to_string());
         let title = format!("Search of {}", settings.space.clone().or(from).unwrap_or_default());
-        let listing = report.listing(problem, estimator);
-        let page = report::html(&title, problem, record, &drawn, &listing);
+        let listing = Listing {
+            facts: facts(settings, estimator, record),
+            details: front.iter().map(|e| (self.describe)(&e.candidate)).collect(),
+            ..report.listing(problem, estimator)
+        };
+        let page = draw::search(&title, problem, record, &drawn, &listing);
         folder.write("report.html", page.as_bytes())?;
         match arguments.format {
             Format::Json => print_json(&report),
@@ -618,6 +629,34 @@ impl Best {
     }
 }
 
+/// What was asked for and how, for the page.
+fn facts<C>(
+    settings: &Settings,
+    estimator: &Estimator,
+    record: &Record<C>,
+) -> Vec<(String, String)> {
+    let list = |texts: Vec<String>| texts.join(", ");
+    let algorithm = settings.algorithm.to_possible_value();
+    let model = match &settings.model {
+        Some(path) => path.display().to_string(),
+        None => estimator.manifest().name.clone(),
+    };
+    let facts = [
+        ("objectives", list(settings.objectives.iter().map(ToString::to_string).collect())),
+        ("constraints", list(settings.constraints.iter().map(ToString::to_string).collect())),
+        ("algorithm", algorithm.map_or_else(String::new, |a| a.get_name().to_string())),
+        ("model", model),
+        (
+            "budget",
+            format!("{} networks; {} candidates were proposed", settings.budget, record.candidates),
+        ),
+        ("seed", settings.seed.to_string()),
+        ("time", format!("{:.1} s", record.spent.total().as_secs_f64())),
+    ];
+    let facts = facts.into_iter().filter(|(_, value)| !value.is_empty());
+    facts.map(|(name, value)| (name.to_string(), value)).collect()
+}
+
 /// A measure as people read it.
 fn shown(measure: &str, value: f64) -> String {
     match measure {
@@ -668,6 +707,7 @@ impl Front<'_> {
             columns: columns.map(|column| column.to_string()).collect(),
             rows: self.front.iter().map(row).collect(),
             remarks: self.remarks(),
+            ..Listing::default()
         }
     }
 
@@ -741,7 +781,7 @@ impl Estimated {
 }
 
 fn print_table(listing: &Listing) -> Result<(), Error> {
-    let Listing { columns, rows, remarks } = listing;
+    let Listing { columns, rows, remarks, .. } = listing;
     if rows.is_empty() {
         note("no network keeps all constraints");
         return Ok(());

@@ -4,8 +4,8 @@
 //! one lane however many nodes read it. Layers are ordered by barycentres, and nodes are aligned
 //! into straight columns, longest paths first, in the manner of Brandes and Köpf (2001).
 
-use super::{ComputationGraph, Node, Operation};
-use crate::text::printable;
+use super::page::escape;
+use crate::graph::{ComputationGraph, Node, Operation};
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt::Write;
@@ -27,19 +27,21 @@ const FLAT: f64 = 20.0;
 const MARGIN: f64 = 20.0;
 const HEADER: f64 = 64.0;
 
-impl ComputationGraph {
-    /// A self-contained SVG drawing: inputs at the top, a box per operation coloured by its kind,
-    /// with kernel, stride, groups and output extent. Pointing at a box shows its name and cost.
-    pub fn to_svg(&self, title: &str) -> String {
-        self.to_svg_with(title, &BTreeMap::new())
-    }
+/// A self-contained SVG drawing: inputs at the top, a box per operation coloured by its kind, with
+/// kernel, stride, groups and output extent. Pointing at a box shows its name and cost.
+pub fn graph(graph: &ComputationGraph, title: &str) -> String {
+    graph_with(graph, title, &BTreeMap::new())
+}
 
-    /// [`to_svg`](Self::to_svg) with tags on nodes, given by their position. Nodes whose tags
-    /// begin with the same number have the same colour.
-    pub(crate) fn to_svg_with(&self, title: &str, tags: &BTreeMap<usize, Tag>) -> String {
-        let layout = Layout::new(self);
-        write_svg(self, &layout, title, tags).unwrap_or_default()
-    }
+/// The same with tags on nodes, given by their position. Nodes whose tags begin with the same number
+/// have the same colour.
+pub(crate) fn graph_with(
+    graph: &ComputationGraph,
+    title: &str,
+    tags: &BTreeMap<usize, Tag>,
+) -> String {
+    let layout = Layout::new(graph);
+    write_svg(graph, &layout, title, tags).unwrap_or_default()
 }
 
 /// A mark on a node.
@@ -570,9 +572,10 @@ fn write_box(
         (line, width) = (format!("hsl({hue:.0},85%,42%)"), 3);
         writeln!(
             out,
+            // Above the box's right half: beside it stands the next one, and edges come in the middle.
             r#"<text x="{:.1}" y="{:.1}" text-anchor="start" font-size="10" fill="{line}">{}</text>"#,
-            point.x + BOX_WIDTH / 2.0 + 3.0,
-            (top + bottom) / 2.0 + 3.0,
+            point.x + 5.0,
+            (top + bottom - h) / 2.0 - 3.0,
             escape(&tag.text)
         )?;
     }
@@ -645,23 +648,6 @@ fn grouped(count: u64) -> String {
     text
 }
 
-/// `text` in its printable form with XML's special characters replaced, and those dropped that XML
-/// forbids.
-pub(crate) fn escape(text: &str) -> String {
-    let mut escaped = String::with_capacity(text.len());
-    for c in printable(text).chars() {
-        match c {
-            '&' => escaped.push_str("&amp;"),
-            '<' => escaped.push_str("&lt;"),
-            '>' => escaped.push_str("&gt;"),
-            '"' => escaped.push_str("&quot;"),
-            '\u{fffe}' | '\u{ffff}' => {}
-            c => escaped.push(c),
-        }
-    }
-    escaped
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -730,7 +716,7 @@ mod tests {
         let mut hostile = node(Operation::Conv, 3, 3);
         hostile.name = "</title><script>\u{1b}&\u{0}\u{ffff}".into();
         let graph = ComputationGraph::new(vec![hostile], &[]).unwrap();
-        let svg = graph.to_svg("<a&b>.onnx");
+        let svg = super::graph(&graph, "<a&b>.onnx");
         assert!(!svg.contains("<script>") && !svg.contains("<a&b>"));
         assert!(!svg.contains(['\u{1b}', '\u{0}', '\u{ffff}']));
         assert!(svg.contains("&lt;/title&gt;") && svg.ends_with("</svg>\n"));
