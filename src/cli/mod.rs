@@ -16,8 +16,8 @@ mod finetune;
 mod fit;
 pub(crate) mod input;
 mod labels;
-mod left_out;
 pub(crate) mod latency;
+mod left_out;
 pub(crate) mod model;
 mod output;
 mod predict;
@@ -26,6 +26,7 @@ mod progress;
 #[cfg(feature = "train")]
 mod prune;
 pub(crate) mod search;
+mod shell;
 mod shrink;
 pub(crate) mod space;
 mod stdout;
@@ -44,7 +45,7 @@ use std::process::ExitCode;
 
 /// Estimate how accurate a neural network will be from its architecture alone.
 #[derive(Debug, Parser)]
-#[command(name = "gennape", version, propagate_version = true)]
+#[command(name = "gennape", version = env!("GENNAPE_VERSION"), propagate_version = true)]
 struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -76,6 +77,8 @@ enum Command {
     #[cfg(feature = "train")]
     Train(train::Arguments),
     Ablate(ablate::Arguments),
+    Completions(shell::Completions),
+    Man(shell::Man),
     /// Train an estimator (not in this build: it needs libtorch).
     #[cfg(not(feature = "train"))]
     #[command(disable_help_flag = true)]
@@ -105,6 +108,8 @@ impl Command {
             #[cfg(feature = "train")]
             Self::Train(arguments) => train::run(&arguments),
             Self::Ablate(arguments) => ablate::run(&arguments),
+            Self::Completions(arguments) => shell::completions(&arguments),
+            Self::Man(arguments) => shell::man(&arguments),
             #[cfg(not(feature = "train"))]
             Self::Train { .. } => Err(without_training("train")),
             #[cfg(not(feature = "train"))]
