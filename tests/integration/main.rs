@@ -4,6 +4,7 @@ mod cases;
 mod cli;
 mod data;
 mod evaluate;
+mod examples;
 mod exports;
 mod finetune;
 mod growth;

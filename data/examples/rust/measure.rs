@@ -1,0 +1,28 @@
+//! A search with a measure of one's own: deep, but with few activations.
+
+use gennape::graph::ComputationGraph;
+use gennape::search::algorithms::Nsga2;
+use gennape::search::{Limits, Next, Problem, Start, search};
+use gennape::spaces::Space;
+use std::error::Error;
+
+pub fn main() -> Result<(), Box<dyn Error>> {
+    // Whatever can be computed of a network; here the elements of all its tensors.
+    let activations = |graph: &ComputationGraph| {
+        let extents = graph.nodes().map(|node| node.output);
+        extents.map(|e| (e.channels * e.height * e.width) as f64).sum::<f64>()
+    };
+    let problem = Problem::new()
+        .maximise("depth", |graph: &ComputationGraph| graph.depth() as f64)
+        .minimise("activations", activations);
+    let limits = Limits { budget: 200, seed: 0 };
+    let mut algorithm = Nsga2::default();
+    let mut observe = |_: &[_]| Next::Continue;
+    let start = Start::default();
+    let record =
+        search(&Space::NasBench201, &problem, &mut algorithm, limits, start, &mut observe)?;
+    for network in record.front() {
+        println!("{:?} {}", network.values, network.candidate);
+    }
+    Ok(())
+}
