@@ -56,6 +56,10 @@ pub(crate) struct Arguments {
     #[arg(short, long, value_name = "FILE")]
     output: PathBuf,
 
+    /// Write the whole network too, with zeros in place of what was cut: the same function.
+    #[arg(long, value_name = "FILE")]
+    zeros: Option<PathBuf>,
+
     /// Write a page about the run.
     #[arg(long, value_name = "HTML")]
     report: Option<PathBuf>,
@@ -110,15 +114,17 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Error> {
     inputs.push(path.clone());
     let checkpoint = with(output, ".checkpoint");
     distinct(&checkpoint, &inputs)?;
-    let mut page = match &arguments.report {
-        Some(page) => {
-            let mut inputs = inputs.clone();
-            inputs.push(output.clone());
-            Some(Target::new(page, &inputs)?)
-        }
+    let mut out = Target::new(output, &inputs)?;
+    inputs.push(output.clone());
+    let mut zeros = match &arguments.zeros {
+        Some(path) => Some(Target::new(path, &inputs)?),
         None => None,
     };
-    let mut out = Target::new(output, &inputs)?;
+    inputs.extend(arguments.zeros.clone());
+    let mut page = match &arguments.report {
+        Some(path) => Some(Target::new(path, &inputs)?),
+        None => None,
+    };
     let budget = match (arguments.budget.keep_macs, arguments.budget.keep_parameters) {
         (Some(share), _) => Budget::Macs(share),
         (None, share) => Budget::Parameters(share.unwrap_or(1.0)),
@@ -158,10 +164,12 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Error> {
         }
         !interrupted.load(Ordering::Relaxed)
     };
-    let pruned = pruning::prune(path, &read, &images, &options, &mut out, &mut observe);
+    let whole = zeros.as_mut().map(|file| file as &mut dyn Write);
+    let pruned = pruning::prune(path, &read, &images, &options, &mut out, whole, &mut observe);
     drop(bar);
     let pruned = pruned.map_err(about)?;
     out.finish()?;
+    zeros.map_or(Ok(()), Target::finish)?;
     if let Some(page) = &mut page {
         let title = format!("Pruning of {}", path.display());
         page.write_all(crate::draw::pruning(&title, &pruned).as_bytes())?;

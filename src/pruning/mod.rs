@@ -253,7 +253,8 @@ impl<'a> Parts<'a> {
     }
 }
 
-/// Trains the network at `path` on `images`, and writes what is left of it to `out`.
+/// Trains the network at `path` on `images`, and writes what is left of it to `out`; to `zeros` the whole of it,
+/// with zeros in place of what was cut.
 ///
 /// # Errors
 /// See [`TrainingError`]; [`TrainingError::Stopped`] when `observe` returns false.
@@ -263,6 +264,7 @@ pub fn prune(
     images: &ImageSet,
     options: &Options,
     out: &mut dyn io::Write,
+    zeros: Option<&mut dyn io::Write>,
     observe: &mut dyn FnMut(Event) -> bool,
 ) -> Result<Pruned, TrainingError> {
     let device = options.device;
@@ -289,8 +291,8 @@ pub fn prune(
     let closed = closed(&space, &network, &units, options.what, &probes.0)?;
     let open_units = closed.open(&space, options.what);
     let whole = Cost::of(&prepared.graph)?;
-    let zeros = vec![0.0; units.count as usize];
-    let (left, least) = choice::choose(&space, &zeros, &open_units, options.budget)?;
+    let scores = vec![0.0; units.count as usize];
+    let (left, least) = choice::choose(&space, &scores, &open_units, options.budget)?;
     if least == whole {
         let reason = closed.groups.iter().chain(&closed.branches).flatten().next().cloned();
         let nothing = match options.what {
@@ -335,6 +337,9 @@ pub fn prune(
     let shrunk =
         trained_space.shrink_to(&state.kept, &mut trained.original, &mut small_file, None)?;
     notes.extend(shrunk.notes);
+    if let Some(zeros) = zeros {
+        trained_space.shrink_to(&[], &mut trained.original, zeros, None)?;
+    }
     let mut small = Prepared::new(read, |file| {
         file.extend_from_slice(&small_file);
         Ok(())

@@ -52,11 +52,11 @@ impl Units {
         sums.f_narrow(0, 0, self.count)
     }
 
-    /// How many elements each unit has; 1 where it has none.
+    /// How many elements each unit has.
     fn elements(&self, tensors: &[Tensor]) -> Result<Tensor, TchError> {
         let ones: Vec<Tensor> =
             tensors.iter().map(Tensor::f_ones_like).collect::<Result<_, _>>()?;
-        self.product(&ones, &ones)?.f_clamp_min(1.0)
+        self.product(&ones, &ones)
     }
 
     /// One number for each element of a tensor that lies in a slice: its unit's, or `other`.
@@ -110,7 +110,9 @@ impl Units {
         let outside = inner.f_le_tensor(&squares.f_mul_scalar(HALF_SPACE)?)?;
         *zero = zero.f_logical_or(&chosen.f_logical_and(&outside)?)?;
         let staying = chosen.f_logical_not()?;
-        let shrink = pull.f_mul_scalar(rate)?.f_div(&safe)?.f_masked_fill(&staying, 0.0)?;
+        // What is zero already has no length to divide by.
+        let done = staying.f_logical_or(zero)?;
+        let shrink = pull.f_mul_scalar(rate)?.f_div(&safe)?.f_masked_fill(&done, 0.0)?;
 
         let mut shrunk: Vec<Option<Tensor>> = tensors.iter().map(|_| None).collect();
         for slice in &self.slices {
@@ -137,7 +139,7 @@ impl Units {
     pub fn size(&self, tensors: &[Tensor]) -> Result<Tensor, TchError> {
         let norms = self.product(tensors, tensors)?.f_sqrt()?;
         let sums = |x: &Tensor| x.f_zeros_like()?.f_index_add(0, &self.groups, x);
-        let sizes = norms.f_div(&self.elements(tensors)?.f_sqrt()?)?;
+        let sizes = norms.f_div(&self.elements(tensors)?.f_clamp_min(1.0)?.f_sqrt()?)?;
         let means = sums(&sizes)?.f_div(&sums(&sizes.f_ones_like()?)?.f_clamp_min(1.0)?)?;
         sizes.f_div(&means.f_index_select(0, &self.groups)?.f_add_scalar(1e-12)?)
     }
@@ -149,6 +151,8 @@ impl Units {
     pub fn redundancy(&self, tensors: &[Tensor], gradients: &[Tensor]) -> Result<Tensor, TchError> {
         let norms = self.product(tensors, tensors)?.f_sqrt()?;
         let size = self.size(tensors)?.f_add_scalar(1e-6)?.f_reciprocal()?;
+        // What nothing is asked of has no variables, and no part in the lengths.
+        let size = size.f_masked_fill(&self.elements(tensors)?.f_eq(0.0)?, 0.0)?;
         let slopes = self.product(gradients, gradients)?.f_sqrt()?;
         let products = self.product(tensors, gradients)?;
         let cosine = products.f_div(&norms.f_mul(&slopes)?.f_add_scalar(1e-12)?)?;
