@@ -87,74 +87,59 @@ pub struct ParseError {
     pub reason: String,
 }
 
-/// A search space.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Space {
-    /// See [`nasbench101`].
-    NasBench101,
-    /// See [`nasbench201`].
-    NasBench201,
-    /// See [`darts`].
-    Darts,
-    /// See [`nasnet`].
-    NasNet,
-    /// See [`hiaml`].
-    HiAml,
-    /// See [`two_path`].
-    TwoPath,
-    /// See [`inception`].
-    Inception,
-    /// See [`nasbench_macro`].
-    NasBenchMacro,
-    /// See [`mnasnet`].
-    MnasNet,
-    /// See [`ofa_mobilenetv3`].
-    OfaMobileNetV3,
-    /// See [`ofa_proxyless`].
-    OfaProxyless,
-    /// See [`ofa_resnet50`].
-    OfaResNet50,
-    /// See [`plain`].
-    Plain,
+/// All that there is to say of spaces in general: each with its name and the type of its architectures.
+macro_rules! spaces {
+    ($d:tt $($variant:ident, $name:literal, $module:ident :: $architecture:ident;)*) => {
+        /// A search space.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+        pub enum Space {
+            $(#[doc = concat!("See [`", stringify!($module), "`].")] $variant,)*
+        }
+
+        impl Space {
+            /// Every space.
+            pub const ALL: &'static [Self] = &[$(Self::$variant,)*];
+
+            /// The name it goes by.
+            pub fn name(self) -> &'static str {
+                match self {
+                    $(Self::$variant => $name,)*
+                }
+            }
+        }
+
+        /// Evaluates an expression with a name for the type of a space's architectures.
+        macro_rules! with_architecture {
+            ($d space:expr, $d A:ident => $d body:expr) => {
+                match $d space {
+                    $($crate::spaces::Space::$variant => {
+                        type $d A = $crate::spaces::$module::$architecture;
+                        $d body
+                    })*
+                }
+            };
+        }
+    };
 }
 
+spaces! { $
+    NasBench101, "nasbench101", nasbench101::Cell;
+    NasBench201, "nasbench201", nasbench201::Cell;
+    Darts, "darts", darts::Network;
+    NasNet, "nasnet", nasnet::Network;
+    HiAml, "hiaml", hiaml::Network;
+    TwoPath, "two_path", two_path::Network;
+    Inception, "inception", inception::Network;
+    NasBenchMacro, "nasbench_macro", nasbench_macro::Network;
+    MnasNet, "mnasnet", mnasnet::Network;
+    OfaMobileNetV3, "ofa_mobilenetv3", ofa_mobilenetv3::Network;
+    OfaProxyless, "ofa_proxyless", ofa_proxyless::Network;
+    OfaResNet50, "ofa_resnet50", ofa_resnet50::Network;
+    Plain, "plain", plain::Network;
+}
+pub(crate) use with_architecture;
+
 impl Space {
-    /// Every space.
-    pub const ALL: &'static [Self] = &[
-        Self::NasBench101,
-        Self::NasBench201,
-        Self::Darts,
-        Self::NasNet,
-        Self::HiAml,
-        Self::TwoPath,
-        Self::Inception,
-        Self::NasBenchMacro,
-        Self::MnasNet,
-        Self::OfaMobileNetV3,
-        Self::OfaProxyless,
-        Self::OfaResNet50,
-        Self::Plain,
-    ];
-
-    /// The name it goes by.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::NasBench101 => "nasbench101",
-            Self::NasBench201 => "nasbench201",
-            Self::Darts => "darts",
-            Self::NasNet => "nasnet",
-            Self::HiAml => "hiaml",
-            Self::TwoPath => "two_path",
-            Self::Inception => "inception",
-            Self::NasBenchMacro => "nasbench_macro",
-            Self::MnasNet => "mnasnet",
-            Self::OfaMobileNetV3 => "ofa_mobilenetv3",
-            Self::OfaProxyless => "ofa_proxyless",
-            Self::OfaResNet50 => "ofa_resnet50",
-            Self::Plain => "plain",
-        }
-    }
-
     /// The network that `architecture` describes.
     ///
     /// # Errors
@@ -240,68 +225,6 @@ impl Space {
         ParseError { text: text.to_string(), space: self, reason }
     }
 }
-
-/// Evaluates an expression with a name for the type of a space's architectures: the one place
-/// that knows which type belongs to which [`Space`].
-macro_rules! with_architecture {
-    ($space:expr, $A:ident => $body:expr) => {
-        match $space {
-            $crate::spaces::Space::NasBench101 => {
-                type $A = $crate::spaces::nasbench101::Cell;
-                $body
-            }
-            $crate::spaces::Space::NasBench201 => {
-                type $A = $crate::spaces::nasbench201::Cell;
-                $body
-            }
-            $crate::spaces::Space::Darts => {
-                type $A = $crate::spaces::darts::Network;
-                $body
-            }
-            $crate::spaces::Space::NasNet => {
-                type $A = $crate::spaces::nasnet::Network;
-                $body
-            }
-            $crate::spaces::Space::HiAml => {
-                type $A = $crate::spaces::hiaml::Network;
-                $body
-            }
-            $crate::spaces::Space::TwoPath => {
-                type $A = $crate::spaces::two_path::Network;
-                $body
-            }
-            $crate::spaces::Space::Inception => {
-                type $A = $crate::spaces::inception::Network;
-                $body
-            }
-            $crate::spaces::Space::NasBenchMacro => {
-                type $A = $crate::spaces::nasbench_macro::Network;
-                $body
-            }
-            $crate::spaces::Space::MnasNet => {
-                type $A = $crate::spaces::mnasnet::Network;
-                $body
-            }
-            $crate::spaces::Space::OfaMobileNetV3 => {
-                type $A = $crate::spaces::ofa_mobilenetv3::Network;
-                $body
-            }
-            $crate::spaces::Space::OfaProxyless => {
-                type $A = $crate::spaces::ofa_proxyless::Network;
-                $body
-            }
-            $crate::spaces::Space::OfaResNet50 => {
-                type $A = $crate::spaces::ofa_resnet50::Network;
-                $body
-            }
-            $crate::spaces::Space::Plain => {
-                type $A = $crate::spaces::plain::Network;
-                $body
-            }
-        }
-    };
-}
-pub(crate) use with_architecture;
 
 impl Display for Space {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
