@@ -21,12 +21,14 @@
 //! with half of its units zero and half of them cut, and every segment zero and cut. Factors of products, which
 //! zeros would not leave out, and layers that are skipped are no segments.
 
+mod baselines;
 mod choice;
 mod groups;
 mod projection;
 #[cfg(test)]
 mod tests;
 
+pub use baselines::{Baseline, Baselines, baselines};
 pub use choice::Budget;
 
 use crate::execute::Network;

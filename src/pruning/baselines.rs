@@ -1,0 +1,154 @@
+//! What pruning is measured beside: other ways to a network of the same cost from the same images and epochs.
+
+use super::projection::Units;
+use super::{Budget, DEADLINE, Options, Parts, Pruned, Run, choice, closed, cut, groups};
+use crate::execute::Network;
+use crate::images::{Augmentation, ImageSet};
+use crate::onnx::{self, ReadOptions, Weights};
+use crate::subnetworks::SuperNetwork;
+use crate::training::{self, Cost, Prepared, TrainingError, trainable, usual_step_size};
+use rand::seq::SliceRandom;
+use rand::{Rng, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+use std::ops::Range;
+use std::path::Path;
+use tch::{Kind, Tensor};
+
+/// A network that was come to in another way.
+#[derive(Debug, Clone, Copy, PartialEq, serde::Serialize, serde::Deserialize)]
+pub struct Baseline {
+    /// Share of the images told right, those that [`Pruned`] tells of.
+    pub accuracy: f64,
+    /// What it costs.
+    pub cost: Cost,
+}
+
+/// Other ways, each with as many epochs in all as pruning had, and from the same start.
+#[derive(Debug, Clone, Copy, PartialEq, serde::Serialize, serde::Deserialize)]
+pub struct Baselines {
+    /// The whole network, trained.
+    pub whole: Baseline,
+    /// Of that, the smallest parts cut, and the statistics of normalisations taken again.
+    pub magnitude: Baseline,
+    /// Of that, parts cut at random, and statistics taken again.
+    pub random: Baseline,
+    /// The smallest parts cut where pruning has cut all, and what is left trained on along the same step sizes.
+    pub tuned: Baseline,
+    /// What pruning has left, from new random weights.
+    pub scratch: Baseline,
+}
+
+/// Measures what can be had otherwise at the cost of `pruned`, which [`prune`](super::prune) made with
+/// the same arguments of a file without weights.
+///
+/// # Errors
+/// As for [`prune`](super::prune).
+pub fn baselines(
+    path: &Path,
+    read: &ReadOptions,
+    images: &ImageSet,
+    options: &Options,
+    pruned: &Pruned,
+) -> Result<Baselines, TrainingError> {
+    let (mut prepared, missing) = trainable(path, read, options.seed)?;
+    let device = options.device;
+    let mut start = || training::open(prepared.graph.clone(), &mut prepared.original, device);
+    let network = start()?;
+    let parts =
+        Parts::new(images, training::check(&network, images, &mut Vec::new())?, options.seed);
+    let ways = Ways {
+        rate: options.rate.unwrap_or(usual_step_size(&network, missing)),
+        // The same to the last operation.
+        budget: Budget::Macs((pruned.small.macs as f64 + 0.5) / pruned.whole.macs as f64),
+        parts: &parts,
+        options,
+    };
+    let space = SuperNetwork::new(network.graph().clone());
+    let units = groups::units(&space, &network, options.what)?;
+    let few = &parts.training[..parts.training.len().min(4)];
+    let mut rng = ChaCha8Rng::seed_from_u64(options.seed);
+    let (probes, _) = parts.data().batch(few, Augmentation::None, &mut rng, device)?;
+    let open = closed(&space, &network, &units, options.what, &probes)?.open(&space, options.what);
+    let smallest = |network: &Network| {
+        let tensors: Vec<Tensor> = network.parameters().map(|(_, t)| t.shallow_clone()).collect();
+        let sizes = crate::execute::list(&units.size(&tensors)?)?;
+        let scores: Vec<f64> = sizes.into_iter().map(|size| -f64::from(size)).collect();
+        let (kept, _) = choice::choose(&space, &scores, &open, ways.budget)?;
+        cut(&space, network, &kept)
+    };
+
+    ways.train(&network, 0..options.epochs)?;
+    let whole = ways.measure(&network)?;
+    let small = smallest(&network)?;
+    ways.recalibrate(&small)?;
+    let magnitude = ways.measure(&small)?;
+    let scores: Vec<f64> = open.iter().map(|_| rng.r#gen()).collect();
+    let (kept, _) = choice::choose(&space, &scores, &open, ways.budget)?;
+    let small = cut(&space, &network, &kept)?;
+    ways.recalibrate(&small)?;
+    let random = ways.measure(&small)?;
+
+    let network = start()?;
+    let at = ((DEADLINE * options.epochs as f64).round() as usize).clamp(1, options.epochs);
+    ways.train(&network, 0..at)?;
+    let small = smallest(&network)?;
+    ways.train(&small, at..options.epochs)?;
+    let tuned = ways.measure(&small)?;
+
+    let bare = SuperNetwork::new(onnx::read(path, read)?);
+    let graph = bare.cut(&pruned.kept)?.graph;
+    let mut small = Prepared::new(read, |file| {
+        Ok(onnx::write(&graph, file, Weights::Random { seed: options.seed })?)
+    })?;
+    let network = training::open(small.graph, &mut small.original, device)?;
+    ways.train(&network, 0..options.epochs)?;
+    let scratch = ways.measure(&network)?;
+    Ok(Baselines { whole, magnitude, random, tuned, scratch })
+}
+
+struct Ways<'a> {
+    parts: &'a Parts<'a>,
+    options: &'a Options,
+    rate: f64,
+    budget: Budget,
+}
+
+impl Ways<'_> {
+    /// Trains, and cuts nothing.
+    fn train(&self, network: &Network, epochs: Range<usize>) -> Result<(), TrainingError> {
+        let none = Tensor::f_zeros([0], (Kind::Int64, network.device()))?;
+        let run = Run {
+            network,
+            space: &SuperNetwork::new(network.graph().clone()),
+            units: &Units { count: 0, groups: none, slices: Vec::new() },
+            open: &[],
+            budget: self.budget,
+            options: self.options,
+            rate: self.rate,
+            parts: self.parts,
+            checkpoint: None,
+        };
+        run.train(epochs, &mut |_| true)?;
+        Ok(())
+    }
+
+    /// Lets the statistics of normalisations follow the training images once.
+    fn recalibrate(&self, network: &Network) -> Result<(), TrainingError> {
+        let _guard = tch::no_grad_guard();
+        let Options { augmentation, batch, seed, device, .. } = *self.options;
+        let mut rng = ChaCha8Rng::seed_from_u64(seed);
+        let mut order = self.parts.training.clone();
+        order.shuffle(&mut rng);
+        for indices in order.chunks(batch) {
+            let (x, _) = self.parts.data().batch(indices, augmentation, &mut rng, device)?;
+            let _ = network.forward(&x, true)?;
+        }
+        Ok(())
+    }
+
+    fn measure(&self, network: &Network) -> Result<Baseline, TrainingError> {
+        let (data, indices) = self.parts.measured();
+        let accuracy = data.accuracy(network, &indices)?;
+        Ok(Baseline { accuracy, cost: Cost::of(network.graph())? })
+    }
+}
