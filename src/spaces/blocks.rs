@@ -14,34 +14,59 @@ const NODES: usize = 128;
 const VALUES: usize = 256;
 
 /// A network under construction, for images in the layout batch, channels, height, width.
-pub(super) struct Network(Builder);
+pub(super) struct Network {
+    builder: Builder,
+    /// What names of weights begin with; where it is empty, they have none.
+    scope: String,
+    /// Weights in this scope.
+    weights: usize,
+}
 
 impl Network {
     /// A network for one image of three channels and `resolution` rows and columns.
     pub fn new(name: String, resolution: usize) -> (Self, ValueId) {
+        Self::for_images(name, [3, resolution, resolution])
+    }
+
+    /// A network for one image of these channels, rows and columns.
+    pub fn for_images(name: String, [channels, rows, columns]: [usize; 3]) -> (Self, ValueId) {
         let mut builder = Builder::new(name, OPSET);
         builder.reserve(NODES, VALUES);
-        let image = builder.input("input", DataType::Float, &[1, 3, resolution, resolution]);
-        (Self(builder), image)
+        let image = builder.input("input", DataType::Float, &[1, channels, rows, columns]);
+        (Self { builder, scope: String::new(), weights: 0 }, image)
+    }
+
+    /// Weights from here on are named `scope.0`, `scope.1` and so on.
+    pub fn scope(&mut self, scope: String) {
+        (self.scope, self.weights) = (scope, 0);
+    }
+
+    fn weight(&mut self, shape: &[usize]) -> ValueId {
+        let name = match self.scope.as_str() {
+            "" => String::new(),
+            scope => format!("{scope}.{}", self.weights),
+        };
+        self.weights += 1;
+        self.builder.constant(&name, DataType::Float, shape, None)
     }
 
     fn node(&mut self, op: OpType, attributes: Attributes, inputs: &[ValueId]) -> ValueId {
         // An architecture is valid by construction, so an error here is a mistake in its space.
-        self.0.node(op, attributes, inputs).expect("spaces build valid networks")
+        self.builder.node(op, attributes, inputs).expect("spaces build valid networks")
     }
 
     /// Number of channels of a feature map.
     pub fn channels(&self, x: ValueId) -> usize {
-        self.0.value(x).shape[1]
+        self.builder.value(x).shape[1]
     }
 
     /// Convolution to `channels` channels.
     pub fn convolution(&mut self, x: ValueId, channels: usize, spec: ConvSpec) -> ValueId {
         let [rows, columns] = spec.kernel.map(|k| k as usize);
         let weight = [channels, self.channels(x) / spec.groups, rows, columns];
-        let mut inputs: SmallVec<[ValueId; 3]> = smallvec![x, self.0.weight(&weight)];
+        let mut inputs: SmallVec<[ValueId; 3]> = smallvec![x, self.weight(&weight)];
         if spec.bias {
-            inputs.push(self.0.weight(&[channels]));
+            inputs.push(self.weight(&[channels]));
         }
         let pads = spec.kernel.map(|k| spec.dilation * (k - 1) / 2);
         let mut attributes = window(spec.kernel, spec.stride, pads);
@@ -62,7 +87,7 @@ impl Network {
     /// Batch normalisation, with ONNX's default epsilon of 1e-5.
     pub fn batch_norm(&mut self, x: ValueId) -> ValueId {
         let channels = [self.channels(x)];
-        let [scale, bias, mean, variance] = [(); 4].map(|()| self.0.weight(&channels));
+        let [scale, bias, mean, variance] = [(); 4].map(|()| self.weight(&channels));
         let inputs = [x, scale, bias, mean, variance];
         self.node(OpType::BatchNormalization, Attributes::new(), &inputs)
     }
@@ -80,7 +105,7 @@ impl Network {
             Activation::Relu6 => {
                 let [low, high] = [0.0, 6.0].map(|bound| {
                     let bound = Some(TensorData::Floats(vec![bound]));
-                    self.0.literal("", DataType::Float, &[], bound)
+                    self.builder.literal("", DataType::Float, &[], bound)
                 });
                 self.node(OpType::Clip, none(), &[x, low, high])
             }
@@ -159,7 +184,7 @@ impl Network {
     /// end makes a smaller window.
     pub fn average_pool_to_ceiling(&mut self, x: ValueId, side: i64) -> ValueId {
         let mut attributes = window([side; 2], [side; 2], [0; 2]);
-        if self.0.value(x).shape[2..].iter().any(|&d| d % side as usize != 0) {
+        if self.builder.value(x).shape[2..].iter().any(|&d| d % side as usize != 0) {
             attributes.insert("ceil_mode", Attribute::Int(1));
         }
         self.node(OpType::AveragePool, attributes, &[x])
@@ -177,7 +202,8 @@ impl Network {
 
     /// A map of zeros in the shape of `x`.
     pub fn zeros_like(&mut self, x: ValueId) -> ValueId {
-        let zero = self.0.literal("", DataType::Float, &[], Some(TensorData::Floats(vec![0.0])));
+        let zero =
+            self.builder.literal("", DataType::Float, &[], Some(TensorData::Floats(vec![0.0])));
         self.node(OpType::Mul, Attributes::new(), &[x, zero])
     }
 
@@ -194,7 +220,7 @@ impl Network {
         if self.channels(x) == channels {
             return x;
         }
-        let [start, end, axis] = [0, channels as i64, 1].map(|i| self.0.int_vector(&[i]));
+        let [start, end, axis] = [0, channels as i64, 1].map(|i| self.builder.int_vector(&[i]));
         self.node(OpType::Slice, Attributes::new(), &[x, start, end, axis])
     }
 
@@ -205,20 +231,20 @@ impl Network {
 
     /// Fully connected layer with bias; a feature map is flattened first.
     pub fn linear(&mut self, x: ValueId, features: usize) -> ValueId {
-        let x = match self.0.value(x).shape.len() {
+        let x = match self.builder.value(x).shape.len() {
             2 => x,
             _ => self.node(OpType::Flatten, Attributes::new(), &[x]),
         };
-        let weight = self.0.weight(&[features, self.channels(x)]);
-        let bias = self.0.weight(&[features]);
+        let weight = self.weight(&[features, self.channels(x)]);
+        let bias = self.weight(&[features]);
         let transposed = Attributes::new().with("transB", Attribute::Int(1));
         self.node(OpType::Gemm, transposed, &[x, weight, bias])
     }
 
     /// The map one row lower and one column further right.
     pub fn without_first_row_and_column(&mut self, x: ValueId) -> ValueId {
-        let [rows, columns] = [2, 3].map(|axis| self.0.value(x).shape[axis] as i64);
-        let range = [[1, 1], [rows, columns], [2, 3]].map(|v| self.0.int_vector(&v));
+        let [rows, columns] = [2, 3].map(|axis| self.builder.value(x).shape[axis] as i64);
+        let range = [[1, 1], [rows, columns], [2, 3]].map(|v| self.builder.int_vector(&v));
         self.node(OpType::Slice, Attributes::new(), &[x, range[0], range[1], range[2]])
     }
 
@@ -231,8 +257,8 @@ impl Network {
 
     /// Ends the network.
     pub fn finish(mut self, output: ValueId) -> ModelGraph {
-        self.0.output(output);
-        self.0.finish()
+        self.builder.output(output);
+        self.builder.finish()
     }
 }
 

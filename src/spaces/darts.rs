@@ -55,6 +55,13 @@ impl Network {
     pub fn genotype(&self) -> &Genotype {
         &self.0
     }
+
+    /// The network for other images than CIFAR-10's: channels, rows and columns, both of which must be
+    /// divisible by 4, and classes.
+    #[cfg(feature = "train")]
+    pub(crate) fn build_for(&self, image: [usize; 3], classes: usize) -> ModelGraph {
+        self.0.build_for(format!("darts {self}"), image, classes)
+    }
 }
 
 fn check(cell: &Cell) -> Result<(), String> {

@@ -332,7 +332,14 @@ impl Cell {
         edges.map(|e| e.operation.parameters(channels, stride(reduction, e.from))).sum()
     }
 
-    fn build(&self, network: &mut Network, inputs: [ValueId; INPUTS], reduction: bool) -> ValueId {
+    /// Names of weights begin with `scope`.
+    fn build(
+        &self,
+        network: &mut Network,
+        inputs: [ValueId; INPUTS],
+        reduction: bool,
+        scope: &str,
+    ) -> ValueId {
         let used = self.used();
         let mut values: Vec<Option<ValueId>> = inputs.into_iter().map(Some).collect();
         for (node, edges) in (INPUTS..).zip(&self.nodes) {
@@ -342,6 +349,8 @@ impl Cell {
             edges.sort_unstable();
             for edge in edges.iter().filter(|_| used[node]) {
                 let Some(x) = values[edge.from] else { continue };
+                let Edge { from, operation } = edge;
+                network.scope(format!("{scope}.node{node}.from{from}.{}", operation.name()));
                 terms.extend(edge.operation.build(network, x, stride(reduction, edge.from)));
             }
             values.push(network.sum(terms));
@@ -459,25 +468,52 @@ impl Genotype {
         })
     }
 
-    /// The network for CIFAR-10, with nothing that its output does not depend on inside of cells.
-    /// What convolutions make of zeros, a trained constant per channel, is left out.
-    pub(super) fn build(&self, name: String) -> ModelGraph {
-        let (mut network, image) = Network::new(name, RESOLUTION);
+    /// The network for images of these channels, rows and columns, both of which can be halved twice, with
+    /// nothing that its output does not depend on inside of cells. What convolutions make of zeros, a
+    /// trained constant per channel, is left out.
+    ///
+    /// Names of weights say where they stand whatever else the network is made of: in which cell of which
+    /// resolution, between which nodes, and in which operation.
+    pub(super) fn build_for(&self, name: String, image: [usize; 3], classes: usize) -> ModelGraph {
+        let (mut network, image) = Network::for_images(name, image);
+        network.scope("stem".into());
         let x = network.conv(image, STEM_MULTIPLIER * self.channels, 3, 1);
         let x = network.batch_norm(x);
         let [mut before, mut last] = [x; 2];
         let mut reduced = false;
+        let (mut resolution, mut number) = (0, 0);
         for (cell, channels, reduction) in self.cells() {
+            if reduction {
+                (resolution, number) = (resolution + 1, 0);
+            }
+            let scope = match reduction {
+                true => format!("reduce{resolution}"),
+                false => format!("normal{resolution}.{number}"),
+            };
+            number += usize::from(!reduction);
             // The two outputs differ in resolution right after a reduction cell.
             let first = match reduced {
-                true => factorised_reduction(&mut network, before, channels),
-                false => network.relu_conv_bn(before, channels, 1, 1),
+                true => {
+                    network.scope(format!("{scope}.input0.halved"));
+                    factorised_reduction(&mut network, before, channels)
+                }
+                false => {
+                    network.scope(format!("{scope}.input0"));
+                    network.relu_conv_bn(before, channels, 1, 1)
+                }
             };
+            network.scope(format!("{scope}.input1"));
             let second = network.relu_conv_bn(last, channels, 1, 1);
-            let output = cell.build(&mut network, [first, second], reduction);
+            let output = cell.build(&mut network, [first, second], reduction, &scope);
             (before, last, reduced) = (last, output, reduction);
         }
-        network.classify(last, CLASSES)
+        network.scope("classifier".into());
+        network.classify(last, classes)
+    }
+
+    /// The network for CIFAR-10.
+    pub(super) fn build(&self, name: String) -> ModelGraph {
+        self.build_for(name, [3, RESOLUTION, RESOLUTION], CLASSES)
     }
 
     /// See [`Architecture::trainable_parameters`](super::Architecture::trainable_parameters).
