@@ -112,6 +112,23 @@ impl Network {
         seed: u64,
         device: Device,
     ) -> Result<Self, ExecuteError> {
+        let tensors = |id: ValueId, value: &Value| {
+            Ok(elements(id, value)?.map(|list| floats(&list, value)).transpose()?)
+        };
+        Self::with_tensors(graph, tensors, seed, device)
+    }
+
+    /// The same with tensors, 32-bit floats, in place of elements. Those that are on the device are used
+    /// as they are and not copied, so that networks can share them.
+    ///
+    /// # Errors
+    /// As [`new`](Self::new).
+    pub fn with_tensors(
+        graph: ModelGraph,
+        mut tensors: impl FnMut(ValueId, &Value) -> Result<Option<Tensor>, ExecuteError>,
+        seed: u64,
+        device: Device,
+    ) -> Result<Self, ExecuteError> {
         let (&[input], &[output]) = (graph.inputs(), graph.outputs()) else {
             let (inputs, outputs) = (graph.inputs().len(), graph.outputs().len());
             return Err(ExecuteError::Ends { inputs, outputs });
@@ -126,11 +143,11 @@ impl Network {
             let value = graph.value(id);
             // What is known of a tensor may be older than its elements.
             let given = match value.dtype.is_float() && value.producer.is_none() {
-                true => elements(id, value)?,
+                true => tensors(id, value)?,
                 false => None,
             };
             let known = match (given, value.data()) {
-                (Some(list), _) => floats(&list, value)?,
+                (Some(given), _) => given,
                 (None, Some(data)) => tensor(data, value)?,
                 (None, None) => floats(&starts.draw(id, &mut rng), value)?,
             };
