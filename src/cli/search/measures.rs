@@ -16,7 +16,7 @@ use std::time::Duration;
 
 /// A measure by its name.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) enum Measure {
+pub(crate) enum Measure {
     Accuracy,
     AccuracyMean,
     AccuracyLow,
@@ -121,7 +121,7 @@ impl Measure {
     }
 
     /// The file or folder that it reads.
-    fn input(&self) -> Option<&str> {
+    pub fn input(&self) -> Option<&str> {
         match self {
             Self::Latency(path) | Self::Model(path) => Some(path),
             _ => None,
@@ -351,14 +351,29 @@ fn evaluator<'a>(
     accuracy: &Accuracy<'a>,
     command_limit: Duration,
 ) -> Result<Boxed<'a>, Error> {
-    type Graph = ComputationGraph;
-    let about = |e: Error| e.about(&measure.to_string());
     Ok(Boxed(match measure {
         Measure::Accuracy => Box::new(accuracy.by(Statistic::Reliable(direction))),
         Measure::AccuracyMean => Box::new(accuracy.by(Statistic::Mean)),
         Measure::AccuracyLow => Box::new(accuracy.by(Statistic::Low)),
         Measure::AccuracyHigh => Box::new(accuracy.by(Statistic::High)),
         Measure::Distance => Box::new(accuracy.by(Statistic::Distance)),
+        Measure::Model(folder) => Box::new(Owned(
+            Estimator::load(Path::new(folder))
+                .map_err(|e| Error::from(e).about(&measure.to_string()))?,
+        )),
+        _ => return Ok(Boxed(cost(measure, direction, command_limit)?)),
+    }))
+}
+
+/// The evaluator of a measure that asks no estimator of accuracy.
+pub(crate) fn cost(
+    measure: &Measure,
+    direction: Direction,
+    command_limit: Duration,
+) -> Result<Box<dyn Evaluator>, Error> {
+    type Graph = ComputationGraph;
+    let about = |e: Error| e.about(&measure.to_string());
+    Ok(match measure {
         Measure::Parameters => Box::new(|graph: &Graph| graph.parameters() as f64),
         Measure::Macs => Box::new(|graph: &Graph| graph.macs() as f64),
         Measure::Activations => Box::new(|graph: &Graph| graph.activations() as f64),
@@ -367,7 +382,7 @@ fn evaluator<'a>(
         Measure::Latency(text) => {
             let path = Path::new(text);
             if let Some(model) = latency_model(text).map_err(about)? {
-                return Ok(Boxed(Box::new(ReliableLatency { model, direction })));
+                return Ok(Box::new(ReliableLatency { model, direction }));
             }
             let file = files::open(path).map_err(|e| {
                 let names = LatencyModel::NAMES.map(|name| name.trim_start_matches("latency-"));
@@ -377,13 +392,11 @@ fn evaluator<'a>(
             let file = Bounded::new(file, MOST_LATENCIES);
             Box::new(LatencyTable::read(file).map_err(|e| about(e.into()))?)
         }
-        Measure::Model(folder) => {
-            Box::new(Owned(Estimator::load(Path::new(folder)).map_err(|e| about(e.into()))?))
-        }
         Measure::Command(command) => {
             Box::new(Command::new(command, command_limit).map_err(|e| about(e.into()))?)
         }
-    }))
+        other => return Err(Error::user(format!("{other} is what an estimator tells"))),
+    })
 }
 
 #[cfg(test)]
