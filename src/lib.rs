@@ -61,6 +61,8 @@ pub mod search;
 pub mod security {}
 pub mod spaces;
 pub mod subnetworks;
+#[cfg(feature = "train")]
+pub mod supernet;
 mod text;
 #[cfg(feature = "train")]
 pub mod train;

@@ -30,6 +30,8 @@ mod shell;
 mod shrink;
 pub(crate) mod space;
 mod stdout;
+#[cfg(feature = "train")]
+mod supernet;
 mod table;
 #[cfg(feature = "train")]
 mod train;
@@ -69,6 +71,15 @@ enum Command {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true, hide = true)]
         rest: Vec<std::ffi::OsString>,
     },
+    #[cfg(feature = "train")]
+    Supernet(supernet::Arguments),
+    /// Train one set of weights for many networks (not in this build: it needs libtorch).
+    #[cfg(not(feature = "train"))]
+    #[command(disable_help_flag = true)]
+    Supernet {
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true, hide = true)]
+        rest: Vec<OsString>,
+    },
     Evaluate(evaluate::Arguments),
     Finetune(finetune::Arguments),
     Fit(fit::Arguments),
@@ -100,6 +111,8 @@ impl Command {
             Self::Shrink(arguments) => shrink::run(&arguments),
             #[cfg(feature = "train")]
             Self::Prune(arguments) => prune::run(&arguments),
+            #[cfg(feature = "train")]
+            Self::Supernet(arguments) => supernet::run(&arguments),
             Self::Evaluate(arguments) => evaluate::run(&arguments),
             Self::Finetune(arguments) => finetune::run(&arguments),
             Self::Fit(arguments) => fit::run(&arguments),
@@ -114,6 +127,8 @@ impl Command {
             Self::Train { .. } => Err(without_training("train")),
             #[cfg(not(feature = "train"))]
             Self::Prune { .. } => Err(without_training("prune")),
+            #[cfg(not(feature = "train"))]
+            Self::Supernet { .. } => Err(without_training("supernet")),
         }
     }
 }

@@ -3,6 +3,7 @@
 use super::error::Error;
 use crate::execute::{self, ExecuteError};
 use crate::images::{Augmentation, ImageError};
+use crate::search::evaluators::interrupt_commands;
 use crate::text::quoted;
 use crate::training::TrainingError;
 use std::ffi::OsString;
@@ -75,7 +76,7 @@ pub(super) fn number(text: &str) -> Result<f64, String> {
     number.ok_or_else(|| "a positive number is expected".into())
 }
 
-fn count(text: &str) -> Result<usize, String> {
+pub(super) fn count(text: &str) -> Result<usize, String> {
     let number = text.parse().ok().filter(|n| (1..=1 << 20).contains(n));
     number.ok_or_else(|| "a whole number from 1 is expected".into())
 }
@@ -132,12 +133,12 @@ pub(super) fn failure(error: TrainingError, path: &Path) -> Error {
     }
 }
 
-/// Whether Ctrl-C was pressed. Pressed once more, it ends the program.
+/// Whether Ctrl-C was pressed. Pressed once more, it stops commands that run, or else the program.
 pub(super) fn interrupts() -> Result<Arc<AtomicBool>, Error> {
     let interrupted = Arc::new(AtomicBool::new(false));
     let flag = interrupted.clone();
     let handler = move || {
-        if flag.swap(true, Ordering::Relaxed) {
+        if flag.swap(true, Ordering::Relaxed) && !interrupt_commands() {
             process::exit(130);
         }
     };

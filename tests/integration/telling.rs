@@ -301,7 +301,7 @@ struct Situation<'a> {
 }
 
 /// Hints that are not followed here, with the reason.
-const NOT_FOLLOWED: [(&str, &str); 11] = [
+const NOT_FOLLOWED: [(&str, &str); 12] = [
     ("../estimator/mod.rs", "training is not built by default"),
     ("../estimator/mod.rs", "training is not built by default"),
     ("../onnx/decode.rs", "it asks for a function of the Python package onnx"),
@@ -313,6 +313,7 @@ const NOT_FOLLOWED: [(&str, &str); 11] = [
     ("train.rs", "training is not built by default"),
     ("mod.rs", "it sets up libtorch"),
     ("search/mod.rs", "clap asks for -o before"),
+    ("supernet/search.rs", "training is not built by default"),
 ];
 
 /// How many hints each source file makes, but for what other files are told apart.
