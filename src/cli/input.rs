@@ -3,20 +3,22 @@
 use super::error::{Error, Failure, note};
 use super::progress::Progress;
 use crate::fault::{Fault, contain};
-use crate::files::Bounded;
+use crate::files::{self, Bounded};
 use crate::graph::{ComputationGraph, Operation};
 use crate::lower;
 use crate::model_graph::{ModelGraph, Node, Remark};
 use crate::onnx::{self, Original};
+use crate::spaces::Space;
 use crate::text::clipped;
 use rayon::prelude::*;
 use serde::Serialize;
 use std::collections::BTreeSet;
+use std::fmt::Display;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
 /// How to read networks.
-#[derive(Debug, Clone, clap::Args)]
+#[derive(Debug, Clone, Default, clap::Args)]
 pub(crate) struct ReadArguments {
     /// Shape of an input whose dimensions the file leaves free; repeatable.
     #[arg(long, value_name = "NAME=1x3x224x224", value_parser = parse_input_shape)]
@@ -41,11 +43,24 @@ impl ReadArguments {
 const MOST_STDIN: u64 = 1 << 30;
 
 /// Which networks, and how to read them.
-#[derive(Debug, clap::Args)]
+#[derive(Debug, Default, clap::Args)]
+#[group(required = true, multiple = true, args = ["paths", "from_file", "architectures"])]
 pub(crate) struct NetworkArguments {
     /// ONNX files, folders to search for *.onnx, or - for one file on standard input.
-    #[arg(required = true, value_name = "FILE|DIR|-")]
+    #[arg(value_name = "FILE|DIR|-")]
     paths: Vec<PathBuf>,
+
+    /// A file with the path of a network on each line, or - for such lines on standard input.
+    #[arg(long, value_name = "FILE|-")]
+    from_file: Option<PathBuf>,
+
+    /// A file with an architecture of --space on each line, or - for such lines on standard input.
+    #[arg(long, value_name = "FILE|-", requires = "space", conflicts_with_all = ["paths", "from_file"])]
+    architectures: Option<PathBuf>,
+
+    /// The search space of --architectures.
+    #[arg(long, value_parser = super::export::space_parser(), requires = "architectures")]
+    space: Option<Space>,
 
     #[command(flatten)]
     read: ReadArguments,
@@ -186,7 +201,28 @@ impl Networks {
 /// Graphs that are answered for together.
 const TOGETHER: usize = 32;
 
+/// Where a network comes from.
+#[derive(Debug, Clone)]
+enum Source {
+    File(PathBuf),
+    Architecture(Space, String),
+}
+
+impl Source {
+    fn name(&self) -> String {
+        match self {
+            Self::File(path) => path.display().to_string(),
+            Self::Architecture(_, text) => text.clone(),
+        }
+    }
+}
+
 impl NetworkArguments {
+    /// The search space that the networks are of, if they are given as its architectures.
+    pub fn space(&self) -> Option<Space> {
+        self.space
+    }
+
     /// Reads every network, telling the user of those that fail.
     pub fn read(&self) -> Result<Networks, Error> {
         self.read_by(read_one)
@@ -194,24 +230,25 @@ impl NetworkArguments {
 
     fn read_by(
         &self,
-        read: impl Fn(&Path, &onnx::ReadOptions) -> Result<Network, Failure> + Sync,
+        read: impl Fn(&Source, &onnx::ReadOptions) -> Result<Network, Failure> + Sync,
     ) -> Result<Networks, Error> {
         let sources = self.sources()?;
         let options = self.read.options();
         let progress = Progress::new("reading", sources.len());
         let outcomes: Vec<_> = sources
             .par_iter()
-            .map(|path| {
-                let outcome = contain(|| read(path, &options));
+            .map(|source| {
+                let outcome = contain(|| read(source, &options));
                 progress.step();
                 outcome
             })
             .collect();
         drop(progress);
 
-        let single = matches!(self.paths.as_slice(), [path] if !path.is_dir());
+        let lists = self.from_file.is_some() || self.architectures.is_some();
+        let single = !lists && matches!(self.paths.as_slice(), [path] if !path.is_dir());
         let mut networks = Networks { single, ..Networks::default() };
-        for (path, outcome) in sources.iter().map(|p| p.display().to_string()).zip(outcomes) {
+        for (path, outcome) in sources.iter().map(Source::name).zip(outcomes) {
             match outcome {
                 Ok(Ok((graph, remarks))) => {
                     note_remarks(&path, &remarks);
@@ -228,25 +265,60 @@ impl NetworkArguments {
         Ok(networks)
     }
 
-    /// The files that the paths stand for; folders are searched in the order of names.
-    fn sources(&self) -> Result<Vec<PathBuf>, Error> {
-        let mut sources = Vec::new();
-        if self.paths.iter().filter(|p| is_stdin(p)).count() > 1 {
+    /// What the arguments stand for, in their order; folders are searched in the order of names.
+    fn sources(&self) -> Result<Vec<Source>, Error> {
+        let mut files = Vec::new();
+        let lists = self.from_file.iter().chain(&self.architectures);
+        if self.paths.iter().chain(lists).filter(|p| is_stdin(p)).count() > 1 {
             return Err(Error::user("standard input (-) can be read only once"));
         }
-        for path in &self.paths {
+        let listed = match &self.from_file {
+            Some(list) => lines(list)?.into_iter().map(PathBuf::from).collect(),
+            None => Vec::new(),
+        };
+        if let Some(list) = self.from_file.as_ref().filter(|_| listed.iter().any(|p| is_stdin(p))) {
+            let what = format!("{}: a list of paths can't name standard input (-)", list.display());
+            return Err(Error::user(what));
+        }
+        for path in self.paths.iter().chain(&listed) {
             if is_stdin(path) || !path.is_dir() {
-                sources.push(path.clone());
+                files.push(path.clone());
                 continue;
             }
-            let before = sources.len();
-            search(path, &mut sources)?;
-            if sources.len() == before {
+            let before = files.len();
+            search(path, &mut files)?;
+            if files.len() == before {
                 return Err(Error::user(format!("no .onnx files in {}", path.display())));
             }
         }
+        let mut sources: Vec<Source> = files.into_iter().map(Source::File).collect();
+        if let (Some(list), Some(space)) = (&self.architectures, self.space) {
+            sources.extend(lines(list)?.into_iter().map(|text| Source::Architecture(space, text)));
+        }
+        if sources.is_empty() {
+            return Err(Error::user("no line names a network"));
+        }
         Ok(sources)
     }
+}
+
+/// The lines of a file, or of standard input, that are not empty.
+fn lines(list: &Path) -> Result<Vec<String>, Error> {
+    let about = |e: &dyn Display| Error::user(format!("{}: {e}", list.display()));
+    let bytes = if is_stdin(list) {
+        stdin().map_err(|e| about(&e))?
+    } else {
+        files::read(list, MOST_STDIN).map_err(|e| about(&e))?
+    };
+    let text = String::from_utf8(bytes).map_err(|_| about(&"it is no UTF-8 text"))?;
+    let lines = text.trim_start_matches('\u{feff}').lines().map(str::trim);
+    Ok(lines.filter(|line| !line.is_empty()).map(str::to_string).collect())
+}
+
+fn stdin() -> std::io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    Bounded::new(std::io::stdin().lock(), MOST_STDIN).read_to_end(&mut bytes)?;
+    Ok(bytes)
 }
 
 fn is_stdin(path: &Path) -> bool {
@@ -282,18 +354,17 @@ fn search(folder: &Path, found: &mut Vec<PathBuf>) -> Result<(), Error> {
 /// A network, and what was assumed of it.
 type Network = (ComputationGraph, Vec<Remark>);
 
-fn read_one(path: &Path, options: &onnx::ReadOptions) -> Result<Network, Failure> {
-    let model = if is_stdin(path) {
-        let mut bytes = Vec::new();
-        Bounded::new(std::io::stdin().lock(), MOST_STDIN)
-            .read_to_end(&mut bytes)
-            .map_err(|e| Failure::from_error(&e))?;
-        onnx::read_bytes(&bytes, "standard input", options)
-    } else {
-        onnx::read(path, options)
-    }
-    .map_err(|e| Failure::from_error(&e))?;
-    let graph = lower::lower(&model).map_err(|e| Failure::from_error(&e))?;
+fn read_one(source: &Source, options: &onnx::ReadOptions) -> Result<Network, Failure> {
+    let fail = |error: &(dyn std::error::Error + 'static)| Failure::from_error(error);
+    let model = match source {
+        Source::Architecture(space, text) => space.build(text).map_err(|e| fail(&e))?,
+        Source::File(path) if is_stdin(path) => {
+            let bytes = stdin().map_err(|e| fail(&e))?;
+            onnx::read_bytes(&bytes, "standard input", options).map_err(|e| fail(&e))?
+        }
+        Source::File(path) => onnx::read(path, options).map_err(|e| fail(&e))?,
+    };
+    let graph = lower::lower(&model).map_err(|e| fail(&e))?;
     Ok((graph, model.remarks().to_vec()))
 }
 
@@ -359,8 +430,10 @@ mod tests {
     use super::*;
 
     fn arguments(paths: &[&str]) -> NetworkArguments {
-        let read = ReadArguments { input_shape: Vec::new(), allow_unknown: false };
-        NetworkArguments { paths: paths.iter().map(PathBuf::from).collect(), read }
+        NetworkArguments {
+            paths: paths.iter().map(PathBuf::from).collect(),
+            ..NetworkArguments::default()
+        }
     }
 
     const RESNET: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/data/examples/resnet18.onnx");
@@ -368,9 +441,9 @@ mod tests {
     /// The answers of the others are those without the fault.
     #[test]
     fn a_panic_over_one_network_costs_no_other_answer() {
-        let faulty = |path: &Path, options: &onnx::ReadOptions| {
-            assert!(!path.ends_with("faulty.onnx"), "a fault");
-            read_one(path, options)
+        let faulty = |source: &Source, options: &onnx::ReadOptions| {
+            assert_ne!(source.name(), "faulty.onnx", "a fault");
+            read_one(source, options)
         };
         let networks = arguments(&[RESNET, "faulty.onnx", RESNET]).read_by(faulty).unwrap();
         assert_eq!(networks.paths, [RESNET, RESNET]);

@@ -72,6 +72,8 @@ pub(crate) struct QuestionArguments {
 
     /// The networks are variants of one small network, such as cells of a search space: rank those
     /// that are unlike all known ones by a training-free score instead of real networks' labels.
+    ///
+    /// Architectures of --space are.
     #[arg(long)]
     one_family: bool,
 }
@@ -191,7 +193,9 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Error> {
     }
     let mut networks = arguments.input.read()?;
     let estimator = arguments.model.load()?;
-    let question = arguments.question.question()?;
+    let mut question = arguments.question.question()?;
+    // Architectures of one space are variants of one network.
+    question.one_family |= arguments.input.space().is_some();
     let answered = networks.answer(|graphs| {
         let answer = |graph: &ComputationGraph| {
             let answers = estimator.answer(&[graph], &question);

@@ -319,3 +319,61 @@ fn names_cannot_control_the_terminal() {
     let outcome = gennape(&["profile", "\u{1b}[31m.onnx"]).fails();
     assert!(!outcome.stderr.contains('\u{1b}'));
 }
+
+#[test]
+fn networks_are_listed_in_files_and_on_standard_input() {
+    let folder = folder("lists");
+    let path = |name: &str| folder.join(name).to_str().unwrap().to_string();
+    let json = |arguments: &[&str], stdin: &str| -> Value {
+        let mut child = command(arguments)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        child.stdin.take().unwrap().write_all(stdin.as_bytes()).unwrap();
+        let output = child.wait_with_output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        serde_json::from_slice(&output.stdout).unwrap()
+    };
+    let results = |json: Value| json["results"].as_array().unwrap().clone();
+
+    let listed = results(json(
+        &["predict", "--from-file", "-", "--format", "json"],
+        &format!("{RESNET}\r\n\n  {VIT}\n"),
+    ));
+    let named = results(json(&["predict", RESNET, VIT, "--format", "json"], ""));
+    assert_eq!(listed, named);
+
+    // An architecture's text stands for the file that it is written as.
+    let cell = path("cell.onnx");
+    gennape(&["export", "nasbench201", CELL, "-o", &cell]).succeeds();
+    fs::write(path("cells.txt"), format!("{CELL}\n{CELL}\n")).unwrap();
+    let space = ["--space", "nasbench201", "--architectures", &path("cells.txt")];
+    let texts = results(json(&[&["predict", "--format", "json"], &space[..]].concat(), ""));
+    let file = results(json(&["predict", &cell, "--one-family", "--format", "json"], ""));
+    assert_eq!(texts.len(), 2);
+    for field in ["accuracy", "interval", "fingerprint", "distance", "target"] {
+        assert_eq!(texts[0][field], file[0][field], "{field}");
+        assert_eq!(texts[1][field], file[0][field], "{field}");
+    }
+    assert_eq!(texts[0]["path"], CELL);
+
+    fs::write(path("wrong.txt"), format!("{CELL}\n|nothing|\n")).unwrap();
+    let wrong = path("wrong.txt");
+    let one = gennape(&["predict", "--space", "nasbench201", "--architectures", &wrong]).fails();
+    assert!(one.stderr.contains("|nothing|") && one.stdout.contains(CELL), "{}", one.stderr);
+    fs::write(path("empty.txt"), "\n").unwrap();
+    let empty = gennape(&["profile", "--from-file", &path("empty.txt")]).fails();
+    assert!(empty.stderr.contains("no line"), "{}", empty.stderr);
+    assert!(gennape(&["predict"]).stderr.contains("required"));
+}
+
+#[test]
+fn a_search_that_finds_nothing_says_so_with_its_exit_code() {
+    let out = folder("infeasible").join("out");
+    let out = out.to_str().unwrap();
+    let constraint = ["--constraint", "parameters<=1", "--budget", "5", "-o", out];
+    let outcome = gennape(&[&["search", "--space", "nasbench_macro"], &constraint[..]].concat());
+    assert!(outcome.fails().stderr.contains("no network keeps all constraints"));
+}

@@ -579,8 +579,13 @@ where
         let page = draw::search(&title, problem, record, &drawn, &listing);
         folder.write("report.html", page.as_bytes())?;
         match arguments.format {
-            Format::Json => print_json(&report),
-            Format::Table => print_table(&listing),
+            Format::Json => print_json(&report)?,
+            Format::Table => print_table(&listing)?,
+        }
+        match listing.rows.is_empty() {
+            true => Err(Error::user("no network keeps all constraints")
+                .hint("ask for more networks (--budget), or less of them (--constraint)")),
+            false => Ok(()),
         }
     }
 }
@@ -783,7 +788,6 @@ impl Estimated {
 fn print_table(listing: &Listing) -> Result<(), Error> {
     let Listing { columns, rows, remarks, .. } = listing;
     if rows.is_empty() {
-        note("no network keeps all constraints");
         return Ok(());
     }
     let left = |column: &String| match column.as_str() {
