@@ -202,12 +202,7 @@ fn print(format: Format, pruned: &Pruned) -> Result<(), Error> {
     let mut out = Text::stdout();
     table.print(&mut out)?;
     out.flush()?;
-    let list = |list: &[f32]| list.iter().map(|x| format!("{x:.4}")).collect::<Vec<_>>().join(", ");
-    note(&format!(
-        "pixels from 0 to 1 are normalised by mean {} and standard deviation {}",
-        list(&pruned.normalisation.mean),
-        list(&pruned.normalisation.deviation)
-    ));
+    note(&pruned.normalisation.told());
     if !pruned.met {
         note("the budget is not kept");
     }

@@ -29,7 +29,8 @@ pub(super) struct TrainingArguments {
     #[arg(long, default_value_t = 64, value_parser = count)]
     pub batch: usize,
 
-    /// Largest step size [default: 0.1; 0.01 if the file has weights or no batch normalisation].
+    /// Largest step size [default: 0.1; 0.01 if the file has weights or no batch normalisation; a quarter
+    /// where the gradients of four networks are summed].
     #[arg(long, value_name = "RATE", value_parser = number)]
     pub learning_rate: Option<f64>,
 
@@ -123,6 +124,9 @@ pub(super) fn failure(error: TrainingError, path: &Path) -> Error {
         }
         TrainingError::Diverged(_) => Some("--learning-rate with a tenth of the step size".into()),
         TrainingError::Checkpoint { .. } => Some("without --resume it begins anew".into()),
+        TrainingError::NoWeights => {
+            Some(format!("gennape supernet train {} --images DIR -o super.onnx", quoted(path)))
+        }
         TrainingError::Nothing(_) => Some(format!("gennape space {}", quoted(path))),
         _ => None,
     };

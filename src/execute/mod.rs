@@ -21,7 +21,7 @@ use crate::model_graph::{
     Batch, Constant, DataType, ModelGraph, Node, OpType, Origin, TensorData, Value, ValueId,
 };
 use crate::onnx::{self, ReadError};
-use operators::{Call, Fail};
+use operators::{Call, Fail, Pass};
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 use std::collections::BTreeMap;
@@ -203,6 +203,34 @@ impl Network {
     /// # Errors
     /// When the input has another shape than the network's apart from the batch, or a computation fails.
     pub fn forward(&self, input: &Tensor, training: bool) -> Result<Tensor, ExecuteError> {
+        self.run(input, if training { Pass::Training } else { Pass::Inference })
+    }
+
+    /// The output as in training, but for dropout, which leaves everything as it is. The statistics of
+    /// batch normalisations become those of this batch.
+    ///
+    /// # Errors
+    /// As [`forward`](Self::forward).
+    pub fn forward_with_batch_statistics(&self, input: &Tensor) -> Result<Tensor, ExecuteError> {
+        self.run(input, Pass::Calibration(1))
+    }
+
+    /// Makes the statistics of batch normalisations the means of those of `batches`.
+    ///
+    /// # Errors
+    /// As [`forward`](Self::forward).
+    pub fn calibrate(
+        &self,
+        batches: impl IntoIterator<Item = Result<Tensor, TchError>>,
+    ) -> Result<(), ExecuteError> {
+        let _guard = tch::no_grad_guard();
+        for (number, batch) in (1..).zip(batches) {
+            drop(self.run(&batch?, Pass::Calibration(number))?);
+        }
+        Ok(())
+    }
+
+    fn run(&self, input: &Tensor, pass: Pass) -> Result<Tensor, ExecuteError> {
         let expected = &self.graph.value(self.input).shape;
         let place = self.batch.place(self.input).ok_or(ExecuteError::Batch)?;
         let size = input.size();
@@ -233,7 +261,7 @@ impl Network {
                     batch: &self.batch,
                     count,
                     inputs: inputs.collect(),
-                    training,
+                    pass,
                     device: self.device,
                 };
                 call.run()

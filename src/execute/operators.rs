@@ -34,6 +34,15 @@ type Outputs = SmallVec<[Tensor; 1]>;
 type Result<T, E = Fail> = std::result::Result<T, E>;
 type Operator = fn(&Call) -> Result<Tensor>;
 
+/// What a pass through the network is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Pass {
+    Inference,
+    Training,
+    /// Statistics become the means over batches, of which this is the one of that number, from 1.
+    Calibration(usize),
+}
+
 /// A node with the tensors that it reads.
 pub(super) struct Call<'a> {
     pub graph: &'a ModelGraph,
@@ -42,7 +51,7 @@ pub(super) struct Call<'a> {
     /// Inputs in the batch at hand.
     pub count: usize,
     pub inputs: SmallVec<[Option<&'a Tensor>; 4]>,
-    pub training: bool,
+    pub pass: Pass,
     pub device: Device,
 }
 
@@ -134,11 +143,14 @@ fn operator(op: &OpType) -> Option<Operator> {
         },
 
         BatchNormalization => |c| {
-            let momentum = 1.0 - c.float("momentum", 0.9);
+            let (training, momentum) = match c.pass {
+                Pass::Calibration(number) => (true, 1.0 / number as f64),
+                pass => (pass == Pass::Training, 1.0 - c.float("momentum", 0.9)),
+            };
             let (mean, variance) = (Some(c.x(3)?), Some(c.x(4)?));
             let (scale, shift, epsilon) = (Some(c.x(1)?), Some(c.x(2)?), c.float("epsilon", 1e-5));
             Ok(c.x(0)?
-                .f_batch_norm(scale, shift, mean, variance, c.training, momentum, epsilon, false)?)
+                .f_batch_norm(scale, shift, mean, variance, training, momentum, epsilon, false)?)
         },
         InstanceNormalization => |c| {
             let (none, epsilon) = (None::<&Tensor>, c.float("epsilon", 1e-5));
@@ -370,7 +382,7 @@ impl<'a> Call<'a> {
 
     fn dropout(&self) -> Result<Tensor> {
         let ratio = self.number(1).unwrap_or(self.float("ratio", 0.5));
-        Ok(self.x(0)?.f_dropout(ratio.clamp(0.0, 1.0), self.training)?)
+        Ok(self.x(0)?.f_dropout(ratio.clamp(0.0, 1.0), self.pass == Pass::Training)?)
     }
 
     /// gamma · (x above 0; alpha · (e^(x / width) − 1) below).

@@ -39,6 +39,20 @@ impl Normalisation {
     }
 }
 
+#[cfg(feature = "cli")]
+impl Normalisation {
+    /// What users of the network must know.
+    pub(crate) fn told(&self) -> String {
+        let list =
+            |list: &[f32]| list.iter().map(|x| format!("{x:.4}")).collect::<Vec<_>>().join(", ");
+        format!(
+            "pixels from 0 to 1 are normalised by mean {} and standard deviation {}",
+            list(&self.mean),
+            list(&self.deviation)
+        )
+    }
+}
+
 /// How training images are varied.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Augmentation {

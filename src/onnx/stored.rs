@@ -7,6 +7,8 @@ use super::external::{self, External, Location};
 use super::origins::{Body, MAIN, Origins, Slot};
 use super::source::Source;
 use super::write::bits;
+#[cfg(feature = "train")]
+use super::write::start_field;
 use super::{ReadOptions, wire};
 use crate::model_graph::{DataType, ModelGraph, RemarkKind, TensorData, ValueId};
 use hashbrown::HashMap;
@@ -15,6 +17,9 @@ use std::io::Write;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
+
+/// Field number of a model's metadata.
+const METADATA: u32 = 14;
 
 /// The file that a network was read from, with the elements of its initialisers and Constant
 /// nodes, inside the file or in external data. Elements are read when they are asked for.
@@ -91,6 +96,47 @@ impl<'a> Original<'a> {
     #[cfg(feature = "train")]
     pub(crate) fn holds(&self, id: ValueId) -> bool {
         self.origins.stored.contains_key(&id)
+    }
+
+    /// The whole file.
+    #[cfg(feature = "train")]
+    pub(crate) fn into_bytes(self) -> Vec<u8> {
+        self.content.into_owned()
+    }
+
+    /// The model's metadata called `name`.
+    pub(crate) fn property(&self, name: &str) -> Result<Option<Cow<'_, str>>, ReadError> {
+        for entry in self.messages(self.whole(), METADATA)? {
+            if self.text(entry.clone(), 1)? == name {
+                return self.text(entry, 2).map(Some);
+            }
+        }
+        Ok(None)
+    }
+
+    /// The file with metadata called `name`, in place of what it had of that name.
+    #[cfg(feature = "train")]
+    pub(crate) fn with_property(&self, name: &str, text: &str) -> Result<Vec<u8>, ReadError> {
+        let mut file = Vec::with_capacity(self.content.len() + text.len());
+        for field in self.fields(self.whole())? {
+            let same = match field.content() {
+                Some(entry) if field.number == METADATA => self.text(entry, 1)? == name,
+                _ => false,
+            };
+            if !same {
+                file.extend_from_slice(
+                    self.content.get(field.start..field.end).unwrap_or_default(),
+                );
+            }
+        }
+        let mut entry = Vec::new();
+        for (number, text) in [(1, name), (2, text)] {
+            start_field(&mut entry, number, text.len() as u64);
+            entry.extend_from_slice(text.as_bytes());
+        }
+        start_field(&mut file, METADATA, entry.len() as u64);
+        file.extend(entry);
+        Ok(file)
     }
 
     /// Whether `graph` is the network in this file.

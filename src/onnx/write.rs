@@ -99,7 +99,7 @@ pub(super) fn encode(message: &impl Message) -> Result<Vec<u8>, WriteError> {
 }
 
 /// Appends the tag and the length of a field that holds a message or bytes.
-fn start_field(out: &mut Vec<u8>, number: u32, length: u64) {
+pub(super) fn start_field(out: &mut Vec<u8>, number: u32, length: u64) {
     push_varint(out, u64::from(number) << 3 | 2);
     push_varint(out, length);
 }

@@ -1,12 +1,14 @@
 //! What pruning is measured beside: other ways to a network of the same cost from the same images and epochs.
 
 use super::projection::Units;
-use super::{Budget, DEADLINE, Options, Parts, Pruned, Run, choice, closed, cut, groups};
+use super::{Budget, DEADLINE, Options, Parts, Pruned, Run, choice, closed, groups};
 use crate::execute::Network;
 use crate::images::{Augmentation, ImageSet};
 use crate::onnx::{self, ReadOptions, Weights};
 use crate::subnetworks::SuperNetwork;
-use crate::training::{self, Cost, Prepared, TrainingError, trainable, usual_step_size};
+use crate::training::{
+    self, Cost, Prepared, TrainingError, part_alone, trainable, usual_step_size,
+};
 use rand::seq::SliceRandom;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -74,7 +76,7 @@ pub fn baselines(
         let sizes = crate::execute::list(&units.size(&tensors)?)?;
         let scores: Vec<f64> = sizes.into_iter().map(|size| -f64::from(size)).collect();
         let (kept, _) = choice::choose(&space, &scores, &open, ways.budget)?;
-        cut(&space, network, &kept)
+        part_alone(network, space.cut(&kept)?)
     };
 
     ways.train(&network, 0..options.epochs)?;
@@ -84,7 +86,7 @@ pub fn baselines(
     let magnitude = ways.measure(&small)?;
     let scores: Vec<f64> = open.iter().map(|_| rng.r#gen()).collect();
     let (kept, _) = choice::choose(&space, &scores, &open, ways.budget)?;
-    let small = cut(&space, &network, &kept)?;
+    let small = part_alone(&network, space.cut(&kept)?)?;
     ways.recalibrate(&small)?;
     let random = ways.measure(&small)?;
 

@@ -38,9 +38,8 @@ use crate::onnx::ReadOptions;
 use crate::subnetworks::{Group, Removal, Segment, SuperNetwork};
 use crate::training::{
     self, Checkpoint, Cost, Data, HELD_OUT, MOMENTUM, Prepared, TrainingError, WEIGHT_DECAY,
-    logits, share_right, step_size, trainable, trained, usual_step_size,
+    logits, part, share_right, step_size, trainable, trained, usual_step_size,
 };
-use hashbrown::HashMap;
 use projection::Units;
 use rand::SeedableRng;
 use rand::seq::SliceRandom;
@@ -443,7 +442,7 @@ fn closed(
         let mask = Tensor::f_from_slice(&mask)?.f_to(network.device())?;
         units.clear(&tensors, &mask)?;
         let zeroed = network.forward(probes, false);
-        let cut = cut(space, network, kept).and_then(|cut| Ok(cut.forward(probes, false)?));
+        let cut = part(network, space.cut(kept)?).and_then(|cut| Ok(cut.forward(probes, false)?));
         for (tensor, saved) in tensors.iter().zip(&saved) {
             tensor.shallow_clone().f_copy_(saved)?;
         }
@@ -479,27 +478,6 @@ fn closed(
         tensor.shallow_clone().f_copy_(original)?;
     }
     Ok(Closed { groups, branches })
-}
-
-/// The network without the units that are not kept, with its present weights.
-fn cut(space: &SuperNetwork, network: &Network, kept: &[bool]) -> Result<Network, TrainingError> {
-    let cutout = space.cut(kept)?;
-    let mut elements: HashMap<ValueId, Vec<f64>> = HashMap::new();
-    for weight in &cutout.weights {
-        let Some(tensor) = network.stored(weight.from) else { continue };
-        let mut tensor = tensor.f_detach()?;
-        for (axis, kept) in weight.kept.iter().enumerate() {
-            if let Some(kept) = kept {
-                let kept: Vec<i64> = kept.iter().map(|&i| i as i64).collect();
-                let kept = Tensor::f_from_slice(&kept)?.f_to(network.device())?;
-                tensor = tensor.f_index_select(axis as i64, &kept)?;
-            }
-        }
-        let list = crate::execute::list(&tensor)?.into_iter().map(f64::from).collect();
-        elements.insert(weight.tensor, list);
-    }
-    let stored = |id: ValueId, _: &crate::model_graph::Value| Ok(elements.remove(&id));
-    Ok(Network::new(cutout.graph, stored, 0, network.device())?)
 }
 
 /// All that training needs and doesn't change, but for the network's weights.

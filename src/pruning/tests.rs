@@ -1,8 +1,8 @@
 use super::projection::{Slice, Units};
 use super::*;
-use crate::images::Images;
 use crate::onnx::{self, Weights};
 use crate::spaces::Space;
+use crate::training::fixtures;
 use proptest::prelude::*;
 use rand::Rng;
 use std::fs;
@@ -215,34 +215,14 @@ fn options(folder: &Path, budget: Budget) -> Options {
     }
 }
 
-/// A few images of three classes.
-fn few() -> ImageSet {
-    let all = ImageSet::open(&Path::new(FIXTURES).join("images/fashion-mnist"), None).unwrap();
-    let of = |images: &Images, most: usize| {
-        let mut left = [most; 3];
-        let wanted = |i: &usize| {
-            let Some(left) = left.get_mut(images.labels()[*i] as usize) else { return false };
-            let some = *left > 0;
-            *left = left.saturating_sub(1);
-            some
-        };
-        images.subset(&(0..images.len()).filter(wanted).collect::<Vec<_>>())
-    };
-    ImageSet {
-        training: of(&all.training, 80),
-        test: all.test.map(|test| of(&test, 20)),
-        classes: all.classes[..3].to_vec(),
-    }
-}
-
 /// From a file without weights to a smaller one with them, that computes what the larger one does with zeros,
 /// tells classes apart, and is the same when training was stopped and resumed.
 #[test]
 fn a_network_is_pruned_end_to_end() {
     let _seeded = crate::train::seeded();
     let folder = tempfile::tempdir().unwrap();
-    let network = Path::new(FIXTURES).join("images/resnet8.onnx");
-    let (read, images) = (ReadOptions::default(), few());
+    let network = fixtures::network();
+    let (read, images) = (ReadOptions::default(), fixtures::images());
     let mut options = options(folder.path(), Budget::Macs(0.5));
     let mut whole = Vec::new();
     let mut epochs = 0;
@@ -298,7 +278,7 @@ fn branches_are_pruned_end_to_end() {
     let _seeded = crate::train::seeded();
     let folder = tempfile::tempdir().unwrap();
     let network = Path::new(FIXTURES).join("images/resnet8.onnx");
-    let (read, images) = (ReadOptions::default(), few());
+    let (read, images) = (ReadOptions::default(), fixtures::images());
     let mut options = options(folder.path(), Budget::Macs(0.7));
     options.what = What::Branches;
     let pruned =
@@ -487,7 +467,7 @@ fn branches_go_where_the_rest_stays_connected() {
                 concatenated += usize::from(!segment.units.is_empty());
                 added += usize::from(segment.units.is_empty());
             }
-            let small = cut(&space, &network, &kept).unwrap();
+            let small = part(&network, space.cut(&kept).unwrap()).unwrap();
             let saved: Vec<Tensor> = tensors.iter().map(Tensor::copy).collect();
             let zero: Vec<bool> = kept.iter().map(|kept| !kept).collect();
             units.clear(&tensors, &Tensor::from_slice(&zero)).unwrap();

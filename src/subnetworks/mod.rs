@@ -38,6 +38,7 @@ mod channels;
 mod edits;
 mod layers;
 mod operations;
+mod order;
 mod plan;
 mod propagate;
 mod segments;
@@ -50,6 +51,7 @@ pub use branches::Branch;
 pub use channels::Group;
 pub use layers::Layer;
 pub use operations::{Activation, ActivationSite, Kernel};
+pub use order::UnitOrder;
 pub use segments::Segment;
 pub use shrink::{CutTensor, CutWeight, Cutout, Removal, ShrinkError, Shrunk};
 
@@ -166,6 +168,12 @@ impl SuperNetwork {
             graph,
             channels,
         }
+    }
+
+    /// The same without other activation functions: the sub-networks that can share weights.
+    pub fn with_shared_weights(mut self) -> Self {
+        self.activations.clear();
+        self
     }
 
     /// The whole network.
@@ -541,23 +549,13 @@ impl SuperNetwork {
     /// The group whose option holds for each group: itself, or the first that skipped layers tie
     /// it to; `None` where they tie it to what is never cut.
     fn leaders(&self, options: &[usize]) -> Vec<Option<usize>> {
-        // Trees whose root is the lowest: 0 is what is never cut, then come the groups.
-        let mut parent: Vec<usize> = (0..=self.channels.groups.len()).collect();
-        fn root(parent: &mut [usize], mut at: usize) -> usize {
-            while parent[at] != at {
-                parent[at] = parent[parent[at]];
-                at = parent[at];
-            }
-            at
-        }
         let layers = self.layout()[2].clone();
         let skipped = self.layers.iter().zip(&options[layers]).filter(|(_, option)| **option > 0);
-        for (a, b) in skipped.flat_map(|(layer, _)| &layer.ties) {
-            let place = |group: &Option<usize>| group.map_or(0, |g| g + 1);
-            let (a, b) = (root(&mut parent, place(a)), root(&mut parent, place(b)));
-            parent[a.max(b)] = a.min(b);
-        }
-        (1..parent.len()).map(|group| root(&mut parent, group).checked_sub(1)).collect()
+        // 0 is what is never cut, then come the groups.
+        let place = |group: &Option<usize>| group.map_or(0, |g| g + 1);
+        let ties = skipped.flat_map(|(layer, _)| &layer.ties).map(|(a, b)| (place(a), place(b)));
+        let roots = roots(self.channels.groups.len() + 1, ties);
+        roots.into_iter().skip(1).map(|root| root.checked_sub(1)).collect()
     }
 
     fn plan(&self, options: &[usize]) -> Plan {
@@ -610,6 +608,24 @@ impl SuperNetwork {
             .chain(self.activations.iter().map(|a| needed.nodes[a.node]))
             .collect()
     }
+}
+
+/// For each of `count` things the first of those that pairs tie it to, which may be itself.
+fn roots(count: usize, pairs: impl Iterator<Item = (usize, usize)>) -> Vec<usize> {
+    // Trees whose root is the lowest.
+    let mut parent: Vec<usize> = (0..count).collect();
+    fn root(parent: &mut [usize], mut at: usize) -> usize {
+        while parent[at] != at {
+            parent[at] = parent[parent[at]];
+            at = parent[at];
+        }
+        at
+    }
+    for (a, b) in pairs {
+        let (a, b) = (root(&mut parent, a), root(&mut parent, b));
+        parent[a.max(b)] = a.min(b);
+    }
+    (0..count).map(|at| root(&mut parent, at)).collect()
 }
 
 fn parse_change(part: &str) -> Result<Change, ParseError> {

@@ -95,6 +95,17 @@ pub struct CutTensor {
     pub kept: Vec<usize>,
 }
 
+impl From<Built> for Cutout {
+    fn from(Built { graph, sources, .. }: Built) -> Self {
+        let tensor = |(new, Source { value, cut }): (ValueId, Source)| CutWeight {
+            tensor: new,
+            from: value,
+            kept: cut.into_iter().map(|kept| kept.map(|kept| kept.to_vec())).collect(),
+        };
+        Self { graph, weights: sources.into_iter().map(tensor).collect() }
+    }
+}
+
 impl SuperNetwork {
     /// Writes the file that the whole network was read from as the network that `sub` describes,
     /// with what is left of its weights. What `sub` does not change stays as it is: names,
@@ -103,7 +114,8 @@ impl SuperNetwork {
     ///
     /// A group keeps the units whose weights have the largest L2 norm: over all stored
     /// floating-point and quantised tensors of at least two dimensions, everything that belongs
-    /// to the unit.
+    /// to the unit. A file whose sub-networks were trained together says itself in which order
+    /// units go.
     /// What the file computes is what the whole network computes with the other units' channels
     /// zero, in groups that are [exact](super::Group::exact). Smaller kernels keep the middle
     /// of the weight.
@@ -120,7 +132,11 @@ impl SuperNetwork {
     ) -> Result<Shrunk, ShrinkError> {
         self.check(original)?;
         let weights = self.has_weights(original)?;
-        let importance = if weights { Some(self.importance(original)?) } else { None };
+        let importance = match self.written_order(original)? {
+            Some(order) => Some(order.importance()),
+            None if weights => Some(self.importance(original)?),
+            None => None,
+        };
         let options = self.own_options(sub);
         let (plan, units) = (self.plan(&options), self.units(&options, importance.as_deref()));
         self.write(&plan, &units, weights, original, out, data)
@@ -151,13 +167,7 @@ impl SuperNetwork {
     /// which would be a fault of this module.
     pub fn cut(&self, kept: &[bool]) -> Result<Cutout, BuildError> {
         let Removal { plan, units } = self.removal(kept).ok_or_else(unconnected)?;
-        let Built { graph, sources, .. } = plan::build(self, &plan, &units)?;
-        let tensor = |(new, Source { value, cut }): (ValueId, Source)| CutWeight {
-            tensor: new,
-            from: value,
-            kept: cut.into_iter().map(|kept| kept.map(|kept| kept.to_vec())).collect(),
-        };
-        Ok(Cutout { graph, weights: sources.into_iter().map(tensor).collect() })
+        Ok(plan::build(self, &plan, &units)?.into())
     }
 
     /// What goes if what is not `kept` goes, as for [`cut`](Self::cut). `None` if it can't: input and
@@ -208,7 +218,7 @@ impl SuperNetwork {
     }
 
     /// Whether the file has the elements of any large tensor, or there are none.
-    fn has_weights(&self, original: &mut Original) -> Result<bool, ReadError> {
+    pub(super) fn has_weights(&self, original: &mut Original) -> Result<bool, ReadError> {
         let mut some = false;
         for (id, value) in (0u32..).map(ValueId).zip(self.graph.values()) {
             let stored = value.producer.is_none() && value.is_constant();
@@ -224,7 +234,7 @@ impl SuperNetwork {
     }
 
     /// The sum of the squares of the weights that belong to each unit.
-    fn importance(&self, original: &mut Original) -> Result<Vec<f64>, ReadError> {
+    pub(super) fn importance(&self, original: &mut Original) -> Result<Vec<f64>, ReadError> {
         let units = self.groups().iter().map(|g| g.units).sum();
         let mut squares = vec![0.0; units];
         let quantised = self.quantised();

@@ -66,6 +66,7 @@ pub(crate) fn logits(output: &Tensor, count: usize) -> Result<Tensor, TchError> 
 
 /// Share of the rows whose largest number is at the place in `labels`.
 pub(crate) fn share_right(outputs: &Tensor, labels: &Tensor) -> Result<f64, TrainingError> {
-    let right = outputs.f_argmax(1, false)?.f_eq_tensor(labels)?.f_to_kind(Kind::Float)?;
-    Ok(right.f_mean(Kind::Float)?.f_double_value(&[])?)
+    let right = outputs.f_argmax(1, false)?.f_eq_tensor(labels)?;
+    let right = right.f_sum(Kind::Int64)?.f_int64_value(&[])?;
+    Ok(right as f64 / labels.size1()?.max(1) as f64)
 }

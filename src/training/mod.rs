@@ -3,21 +3,25 @@
 
 mod checkpoint;
 mod data;
+#[cfg(test)]
+pub(crate) mod fixtures;
 mod prepare;
 
 pub(crate) use checkpoint::Checkpoint;
 pub(crate) use data::{Data, logits, share_right};
 pub(crate) use prepare::{Prepared, trainable, trained};
 
+use crate::estimator::NotFinite;
 use crate::execute::{ExecuteError, Network};
 use crate::images::{ImageSet, Images};
 use crate::lower::{LowerError, lower};
 use crate::model_graph::{BuildError, ModelGraph, Value, ValueId};
 use crate::onnx::{Original, ReadError, ReadOptions, WriteError};
-use crate::subnetworks::ShrinkError;
+use crate::subnetworks::{Cutout, ShrinkError};
+use hashbrown::HashMap;
 use std::io;
 use std::path::{Path, PathBuf};
-use tch::{Device, TchError};
+use tch::{Device, TchError, Tensor};
 
 /// Why a network could not be trained.
 #[derive(Debug, thiserror::Error)]
@@ -50,6 +54,12 @@ pub enum TrainingError {
     /// There is nothing that can be cut.
     #[error("nothing can be cut from this network: {0}")]
     Nothing(String),
+    /// It has no weights to measure it with.
+    #[error("it has no weights")]
+    NoWeights,
+    /// The estimator fails over a network.
+    #[error(transparent)]
+    Estimate(#[from] NotFinite),
     /// Training led nowhere.
     #[error("the loss is no number after {0} steps")]
     Diverged(usize),
@@ -120,6 +130,40 @@ pub(crate) fn open(
 ) -> Result<Network, TrainingError> {
     let stored = |id: ValueId, value: &Value| original.numbers(id, value.dtype, value.elements());
     Ok(Network::new(graph, stored, 0, device)?)
+}
+
+/// What `cutout` leaves of `network`: its stored tensors are parts of the network's, by which what it
+/// computes can be differentiated. Its statistics are its own.
+pub(crate) fn part(network: &Network, cutout: Cutout) -> Result<Network, TrainingError> {
+    of_parts(network, cutout, |part, trained| if trained { Ok(part) } else { part.f_detach_copy() })
+}
+
+/// The same with weights of its own.
+pub(crate) fn part_alone(network: &Network, cutout: Cutout) -> Result<Network, TrainingError> {
+    of_parts(network, cutout, |part, _| part.f_detach_copy())
+}
+
+/// A network of parts of another's stored tensors; `take` also hears which are trained.
+fn of_parts(
+    network: &Network,
+    cutout: Cutout,
+    take: impl Fn(Tensor, bool) -> Result<Tensor, TchError>,
+) -> Result<Network, TrainingError> {
+    let mut given = HashMap::new();
+    for weight in &cutout.weights {
+        let Some(stored) = network.stored(weight.from) else { continue };
+        let mut tensor = stored.shallow_clone();
+        for (axis, kept) in weight.kept.iter().enumerate() {
+            if let Some(kept) = kept {
+                let kept: Vec<i64> = kept.iter().map(|&i| i as i64).collect();
+                let kept = Tensor::f_from_slice(&kept)?.f_to(network.device())?;
+                tensor = tensor.f_index_select(axis as i64, &kept)?;
+            }
+        }
+        given.insert(weight.tensor, take(tensor, stored.requires_grad())?);
+    }
+    let stored = |id: ValueId, _: &Value| Ok(given.remove(&id));
+    Ok(Network::with_tensors(cutout.graph, stored, 0, network.device())?)
 }
 
 /// Height and width of the images that the network at `path` takes.

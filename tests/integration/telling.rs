@@ -311,6 +311,8 @@ const NOT_FOLLOWED: &[(&str, &str)] = &[
     ("training.rs", "training is not built by default"),
     ("training.rs", "training is not built by default"),
     ("train.rs", "training is not built by default"),
+    ("search/measured.rs", "training is not built by default"),
+    ("supernet/train.rs", "training is not built by default"),
     ("mod.rs", "it sets up libtorch"),
     ("search/mod.rs", "clap asks for -o before"),
     ("supernet/search.rs", "training is not built by default"),

@@ -38,6 +38,9 @@ pub(super) struct Settings {
     /// the network whose sub-networks are searched.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub from: Option<Source>,
+    /// What accuracies are measured on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub images: Option<Images>,
     pub objectives: Vec<Objective>,
     pub constraints: Vec<Constraint>,
     pub algorithm: AlgorithmName,
@@ -61,6 +64,14 @@ pub(super) struct Source {
     pub fingerprint: String,
 }
 
+/// Images that sub-networks are measured on.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(super) struct Images {
+    pub path: PathBuf,
+    /// Where to compute.
+    pub device: String,
+}
+
 impl Settings {
     /// Version of `search.json`, and of what the measures mean.
     const SCHEMA: u32 = 3;
@@ -76,7 +87,8 @@ impl Settings {
         let of_objectives = self.objectives.iter().filter_map(Objective::input);
         let of_constraints = self.constraints.iter().filter_map(Constraint::input);
         let measures = of_objectives.chain(of_constraints).map(PathBuf::from);
-        let mut inputs: Vec<PathBuf> = measures.chain(self.model.clone()).collect();
+        let images = self.images.iter().map(|images| images.path.clone());
+        let mut inputs: Vec<PathBuf> = measures.chain(images).chain(self.model.clone()).collect();
         if let Some(source) = &self.from {
             let (_, original) = super::open(source)?;
             inputs.extend(original.files().map_err(ShrinkError::from)?);

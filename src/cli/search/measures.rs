@@ -65,7 +65,8 @@ pub(super) const HELP: &str = "Measures:\n  \
     accuracy         estimated accuracy in per cent, as far as it can be relied on: the one that is\n                   \
     expected, but less of networks unlike what the model was made from (at a distance\n                   \
     above 1), down to the lower end of the 90 % interval from distance 2 on; of what\n                   \
-    is to be small, more, up to the upper end\n  \
+    is to be small, more, up to the upper end; with --images the accuracy that is\n                   \
+    measured\n  \
     accuracy-mean    the accuracy that is expected, even where nothing vouches for it\n  \
     accuracy-low, accuracy-high\n                   \
     the ends of its 90 % interval\n  \
@@ -275,6 +276,10 @@ pub(crate) fn problem<'a>(
     let accuracy = Accuracy::expected(estimator);
     let evaluator =
         |measure: &Measure, direction| evaluator(measure, direction, &accuracy, command_limit);
+    // Another accuracy that the problem knows already is no estimate.
+    let known = problem.measures().any(|name| name == Measure::Accuracy.to_string());
+    let is_estimate =
+        |measure: &Measure| measure.is_estimate() && !(known && *measure == Measure::Accuracy);
     for Objective { measure, direction } in objectives {
         let evaluator = evaluator(measure, *direction)?;
         problem = problem.objective(&measure.to_string(), *direction, evaluator);
@@ -287,13 +292,21 @@ pub(crate) fn problem<'a>(
         problem = problem.constraint(&measure.to_string(), *bound, evaluator(measure, direction)?);
     }
     let mut measures = objectives.iter().map(|o| &o.measure);
-    if measures.any(Measure::is_estimate) || constraints.iter().any(|c| c.measure.is_estimate()) {
+    if measures.any(is_estimate) || constraints.iter().any(|c| is_estimate(&c.measure)) {
         for measure in ESTIMATE {
             let evaluator = evaluator(&measure, Direction::Maximise)?;
             problem = problem.observe(&measure.to_string(), evaluator);
         }
     }
     Ok(problem)
+}
+
+/// Whether the accuracy is asked for.
+#[cfg(feature = "train")]
+pub(super) fn ask_for_accuracy(objectives: &[Objective], constraints: &[Constraint]) -> bool {
+    let mut measures =
+        objectives.iter().map(|o| &o.measure).chain(constraints.iter().map(|c| &c.measure));
+    measures.any(|measure| *measure == Measure::Accuracy)
 }
 
 /// An evaluator of any kind.

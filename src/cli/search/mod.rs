@@ -2,6 +2,7 @@
 
 mod folder;
 mod history;
+mod measured;
 pub(crate) mod measures;
 
 use super::error::{Error, Failure, note};
@@ -33,7 +34,8 @@ use crate::spaces::Space;
 use crate::subnetworks::{SubNetwork, SuperNetwork};
 use crate::text::quoted;
 use clap::ValueEnum;
-use folder::{Folder, Settings, Source};
+use folder::{Folder, Images, Settings, Source};
+use measured::{Measured, MeasuredOn};
 use measures::{Constraint, ESTIMATE, Measure, Objective};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet, HashSet};
@@ -67,6 +69,15 @@ pub(crate) struct Arguments {
 
     #[command(flatten)]
     read: ReadArguments,
+
+    /// Measure the accuracy of the sub-networks of --from on these images, with the weights that they
+    /// inherit, instead of estimating it; best after `gennape supernet train` on the same images.
+    #[arg(long, value_name = "DIR|FILE", requires = "from")]
+    images: Option<PathBuf>,
+
+    /// Where to compute what is measured on --images: cpu, cuda:0.
+    #[arg(long, default_value = "cpu", requires = "images")]
+    device: String,
 
     /// A measure to make as good as possible; repeatable [default: accuracy:max macs:min].
     #[arg(long, value_name = "MEASURE[:max|:min]", conflicts_with = "resume")]
@@ -216,7 +227,13 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Error> {
     let write = |candidate: &String, out: Target| {
         export::write(&space.build(candidate)?, out, Weights::Random { seed: settings.seed })
     };
-    let job = Job { space: &space, parse: &parse, write: &write, describe: &|_| Vec::new() };
+    let job = Job {
+        space: &space,
+        parse: &parse,
+        write: &write,
+        describe: &|_| Vec::new(),
+        measured: None,
+    };
     job.run(arguments, &settings, &estimator)
 }
 
@@ -235,13 +252,21 @@ fn subnetworks(
         let what = format!("{path} is not the network that the search began with");
         return Err(Error::user(what).hint("begin a new search with -o"));
     }
-    let space = SuperNetwork::new(whole);
+    let measured = settings.images.as_ref().map(|images| Measured::open(source, images, settings));
+    let measured = measured.transpose()?;
+    let space = match &measured {
+        Some(measured) => measured.space().clone(),
+        None => SuperNetwork::new(whole),
+    };
     if space.decisions().iter().all(|&options| options < 2) {
         let what = format!("{path}: nothing of this network can be cut or replaced");
         return Err(Error::user(what).hint(format!("gennape space {}", quoted(&source.path))));
     }
     let parse = |text: &str| Ok(space.parse(text)?);
     let write = |candidate: &SubNetwork, mut out: Target| {
+        if let Some(measured) = &measured {
+            return measured.write(candidate, out);
+        }
         let (_, mut original) = open(source)?;
         let mut data = out.data(&[]);
         space.shrink(candidate, &mut original, &mut out, Some(data.file()))?;
@@ -249,7 +274,13 @@ fn subnetworks(
         out.finish()
     };
     let describe = |candidate: &SubNetwork| space.describe(candidate);
-    let job = Job { space: &space, parse: &parse, write: &write, describe: &describe };
+    let job = Job {
+        space: &space,
+        parse: &parse,
+        write: &write,
+        describe: &describe,
+        measured: measured.as_ref(),
+    };
     job.run(arguments, settings, estimator)
 }
 
@@ -284,6 +315,7 @@ impl Arguments {
             version: env!("CARGO_PKG_VERSION").into(),
             space: self.space.map(|s| s.to_string()),
             from: self.from.as_ref().map(source).transpose()?,
+            images: self.images.clone().map(|path| Images { path, device: self.device.clone() }),
             objectives,
             constraints: self.constraint.clone(),
             algorithm: self.algorithm.unwrap_or(usual),
@@ -316,6 +348,8 @@ struct Job<'a, S: SearchSpace> {
     parse: &'a Parse<'a, S::Candidate>,
     write: &'a Write<'a, S::Candidate>,
     describe: &'a Describe<'a, S::Candidate>,
+    /// What measures accuracies, if they are no estimates.
+    measured: Option<&'a Measured>,
 }
 
 /// The result, `front.json`. It has no times in it: the same search gives the same file.
@@ -330,6 +364,9 @@ struct Front<'a> {
     /// What the estimates are about; without one if no measure is an estimate.
     #[serde(skip_serializing_if = "Option::is_none")]
     estimates: Option<Estimates>,
+    /// What accuracies are measured on; without it they are estimates.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    measured: Option<MeasuredOn>,
     front: Vec<Member>,
 }
 
@@ -464,7 +501,11 @@ where
     ) -> Result<(), Error> {
         let limit = Duration::from_secs(arguments.command_timeout);
         let Settings { objectives, constraints, .. } = settings;
-        let problem = measures::problem(Problem::new(), objectives, constraints, estimator, limit)?;
+        let known = match self.measured {
+            Some(measured) => measured.add_to(Problem::new()),
+            None => Problem::new(),
+        };
+        let problem = measures::problem(known, objectives, constraints, estimator, limit)?;
         let start = settings.start.iter().map(|text| (self.parse)(text));
         let candidates = start.collect::<Result<Vec<_>, _>>()?;
         let mut algorithm = settings.algorithm.algorithm(self.space, estimator)?;
@@ -566,6 +607,7 @@ where
             evaluated: record.history.iter().filter(|e| e.fitness.violation == 0.0).count(),
             stop: record.stop,
             estimates: if estimated { Estimates::of(estimator, &drawn) } else { None },
+            measured: self.measured.map(Measured::on),
             front: members,
         };
         folder.write("front.json", json(&report)?.as_bytes())?;
@@ -687,7 +729,7 @@ impl Front<'_> {
         };
         let columns = numbers.iter().chain(of_estimates).chain(&["file", "architecture"]);
         // Of other units than per cent one can't tell which digits count.
-        let percent = estimator.manifest().fine_tuning.is_none();
+        let percent = estimator.manifest().fine_tuning.is_none() || self.measured.is_some();
         let row = |member: &Member| {
             let measure = |name: &&str| match (*name, member.measures.get(*name)) {
                 (name, Some(_)) if member.latencies.contains_key(name) => {
@@ -719,6 +761,7 @@ impl Front<'_> {
     /// What the estimates are about, whose they are, and what they are worth.
     fn remarks(&self) -> Vec<String> {
         let mut remarks = self.remarks_on_accuracy();
+        remarks.extend(self.measured.as_ref().map(MeasuredOn::remark));
         let names: BTreeSet<&String> = self.front.iter().flat_map(|m| m.latencies.keys()).collect();
         for name in names {
             let inside = |m: &&Member| m.latencies.get(name).is_some_and(|l| l.in_distribution);

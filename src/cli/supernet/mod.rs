@@ -1,6 +1,7 @@
 //! `gennape supernet`: networks that share one set of weights.
 
 mod search;
+mod train;
 
 use super::error::Error;
 
@@ -14,10 +15,12 @@ pub(crate) struct Arguments {
 #[derive(Debug, clap::Subcommand)]
 enum Command {
     Search(search::Arguments),
+    Train(train::Arguments),
 }
 
 pub(crate) fn run(arguments: &Arguments) -> Result<(), Error> {
     match &arguments.command {
         Command::Search(arguments) => search::run(arguments),
+        Command::Train(arguments) => train::run(arguments),
     }
 }

@@ -1,0 +1,31 @@
+//! What tests of training share.
+
+use crate::images::{ImageSet, Images};
+use std::path::{Path, PathBuf};
+
+const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/images");
+
+/// A residual network without weights.
+pub fn network() -> PathBuf {
+    Path::new(ROOT).join("resnet8.onnx")
+}
+
+/// A few images of three classes.
+pub fn images() -> ImageSet {
+    let all = ImageSet::open(&Path::new(ROOT).join("fashion-mnist"), None).unwrap();
+    let of = |images: &Images, most: usize| {
+        let mut left = [most; 3];
+        let wanted = |i: &usize| {
+            let Some(left) = left.get_mut(images.labels()[*i] as usize) else { return false };
+            let some = *left > 0;
+            *left = left.saturating_sub(1);
+            some
+        };
+        images.subset(&(0..images.len()).filter(wanted).collect::<Vec<_>>())
+    };
+    ImageSet {
+        training: of(&all.training, 80),
+        test: all.test.map(|test| of(&test, 20)),
+        classes: all.classes[..3].to_vec(),
+    }
+}
