@@ -176,8 +176,12 @@ impl Comparison<'_> {
     fn node(&mut self, index: usize, node: &Node, new: &ModelGraph, made: &Node) {
         let mut edit = NodeEdit::default();
         if let Some(left) = self.plan.operands.get(&index) {
-            let goes = |(i, id)| (!left.contains(id)).then_some(i);
-            edit.dropped = node.inputs.iter().enumerate().filter_map(goes).collect();
+            // In the same order as all.
+            let mut left = left.iter().peekable();
+            let inputs = node.inputs.iter().enumerate();
+            edit.dropped = inputs
+                .filter_map(|(i, id)| left.next_if(|other| *other == id).is_none().then_some(i))
+                .collect();
         }
         for (name, value) in made.attributes.iter() {
             if node.attributes.get(name) != Some(value) {

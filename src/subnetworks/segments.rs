@@ -55,15 +55,18 @@ impl Readers {
 /// The segments of a network, in its order.
 pub(super) fn find(graph: &ModelGraph, live: &[bool], channels: &Channels) -> Vec<Segment> {
     let readers = Readers::new(graph, live);
+    let joining: Vec<bool> =
+        graph.nodes().iter().map(|node| joins(graph, channels, node)).collect();
     let mut found = Vec::new();
     for node in graph.nodes().iter().zip(live).filter(|(_, live)| **live).map(|(node, _)| node) {
         let &[Some(end)] = node.outputs.as_slice() else { continue };
         let read = &readers.of[end.index()];
-        let joins = |&n: &u32| joins(graph, channels, &graph.nodes()[n as usize]);
-        if readers.output[end.index()] || read.is_empty() || !read.iter().all(joins) {
+        let joined = !read.is_empty() && read.iter().all(|&n| joining[n as usize]);
+        if readers.output[end.index()] || !joined {
             continue;
         }
-        let Some((nodes, weights)) = chain(graph, &readers, end) else { continue };
+        let Some((mut nodes, weights)) = chain(graph, &readers, end) else { continue };
+        nodes.sort_unstable();
         let concatenated = read.iter().map(|&n| &graph.nodes()[n as usize]).find_map(|node| {
             (node.op == OpType::Concat).then(|| units(graph, channels, node, end))
         });
@@ -77,7 +80,7 @@ pub(super) fn find(graph: &ModelGraph, live: &[bool], channels: &Channels) -> Ve
             segment
                 .units
                 .iter()
-                .all(|&unit| matches!(makers[unit], Maker::One(node) if nodes.contains(&node)))
+                .all(|&unit| matches!(makers[unit], Maker::One(node) if nodes.binary_search(&node).is_ok()))
         });
     }
     found.into_iter().map(|(segment, _)| segment).collect()
