@@ -49,20 +49,14 @@ pub(super) fn run(target: Target, estimator: &Estimator, format: Format) -> Resu
             out.write_all(report.picture().as_bytes())?;
             Ok(out.flush()?)
         }
-        Format::Markdown => {
-            let mut out = Text::stdout();
-            let row = |cells: Vec<String>| format!("| {} |", cells.join(" | "));
-            let header = HEADER.map(|name| name.trim_start_matches('<').to_string());
-            out.line(&row(header.to_vec()))?;
-            out.line(&row(header.iter().map(|_| "---".into()).collect()))?;
-            report.rows().into_iter().try_for_each(|cells| out.line(&row(cells)))?;
-            out.flush()
-        }
-        Format::Table => {
+        Format::Table | Format::Markdown => {
             let mut table = Table::new(&HEADER);
             report.rows().into_iter().for_each(|cells| table.row(cells));
             let mut out = Text::stdout();
-            table.print(&mut out)?;
+            match format {
+                Format::Markdown => table.markdown(&mut out)?,
+                _ => table.print(&mut out)?,
+            }
             out.flush()
         }
     }

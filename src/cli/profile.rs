@@ -21,7 +21,7 @@ pub(crate) struct Arguments {
     #[command(flatten)]
     input: input::NetworkArguments,
 
-    /// How to print; dot and svg draw one network.
+    /// How to print; dot, svg and html are about one network.
     #[arg(long, value_enum, default_value_t = Format::Table)]
     format: Format,
 }
@@ -38,6 +38,10 @@ enum Format {
     Dot,
     /// The graph drawn.
     Svg,
+    /// A page: sums by operation and module, a table to sort, the graph drawn.
+    Html,
+    /// A table to paste.
+    Markdown,
 }
 
 #[derive(Serialize)]
@@ -133,10 +137,12 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Error> {
     };
     let only = networks.iter().next().filter(|_| networks.single);
     match (arguments.format, only) {
-        (Format::Dot | Format::Svg, None) if networks.single => {}
-        (Format::Dot | Format::Svg, None) => {
-            return Err(Error::user("dot and svg draw one file at a time"));
+        (Format::Dot | Format::Svg | Format::Html, None) if networks.single => {}
+        (Format::Dot | Format::Svg | Format::Html, None) => {
+            return Err(Error::user("dot, svg and html are about one file at a time"));
         }
+        (Format::Html, Some((path, graph))) => draw(&crate::draw::profile(path, graph, si))?,
+
         (Format::Dot, Some((_, graph))) => draw(&graph.to_dot())?,
         (Format::Svg, Some((path, graph))) => draw(&crate::draw::graph(graph, path))?,
         (Format::Json, _) => print_json(&Report {
@@ -146,8 +152,22 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Error> {
         })?,
         (Format::Csv, Some((_, graph))) => csv_of_operations(graph)?,
         (Format::Csv, None) => csv_of_networks(summaries())?,
-        (Format::Table, Some((path, graph))) => table_of_operations(path, graph)?,
-        (Format::Table, None) => table_of_networks(summaries())?,
+        (Format::Table, Some((path, graph))) => print_operations(path, graph)?,
+        (Format::Table | Format::Markdown, None) if networks.paths.is_empty() => {}
+        (Format::Table, None) => {
+            let mut out = Text::stdout();
+            networks_table(summaries()).print(&mut out)?;
+            out.flush()?;
+        }
+        (Format::Markdown, _) => {
+            let table = match only {
+                Some((_, graph)) => operations_table(graph),
+                None => networks_table(summaries()),
+            };
+            let mut out = Text::stdout();
+            table.markdown(&mut out)?;
+            out.flush()?;
+        }
     }
     networks.status()
 }
@@ -191,11 +211,7 @@ fn list(extent: &Extent) -> [u64; 3] {
     [extent.channels, extent.height, extent.width]
 }
 
-fn table_of_networks<'a>(networks: impl Iterator<Item = Summary<'a>>) -> Result<(), Error> {
-    let mut networks = networks.peekable();
-    if networks.peek().is_none() {
-        return Ok(());
-    }
+fn networks_table<'a>(networks: impl Iterator<Item = Summary<'a>>) -> Table {
     let mut table =
         Table::new(&["network", "parameters", "MACs", "nodes", "depth", "<fingerprint"]);
     for Summary { path, totals, .. } in networks {
@@ -208,9 +224,7 @@ fn table_of_networks<'a>(networks: impl Iterator<Item = Summary<'a>>) -> Result<
             totals.fingerprint.to_string(),
         ]);
     }
-    let mut out = Text::stdout();
-    table.print(&mut out)?;
-    out.flush()
+    table
 }
 
 fn csv_of_networks<'a>(networks: impl Iterator<Item = Summary<'a>>) -> Result<(), Error> {
@@ -224,7 +238,7 @@ fn csv_of_networks<'a>(networks: impl Iterator<Item = Summary<'a>>) -> Result<()
     out.flush()
 }
 
-fn table_of_operations(path: &str, graph: &ComputationGraph) -> Result<(), Error> {
+fn operations_table(graph: &ComputationGraph) -> Table {
     let mut table = Table::new(&["operation", "output", "<kernel", "parameters", "MACs", "<node"]);
     for node in graph.nodes() {
         table.row([
@@ -236,8 +250,12 @@ fn table_of_operations(path: &str, graph: &ComputationGraph) -> Result<(), Error
             node.name.to_string(),
         ]);
     }
+    table
+}
+
+fn print_operations(path: &str, graph: &ComputationGraph) -> Result<(), Error> {
     let mut out = Text::stdout();
-    table.print(&mut out)?;
+    operations_table(graph).print(&mut out)?;
     out.line("")?;
     out.line(path)?;
     out.line(&format!("parameters   {}", si(graph.parameters()).trim_end()))?;

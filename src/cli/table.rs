@@ -39,6 +39,18 @@ impl Table {
         self.lines(width).iter().try_for_each(|line| out.line(line))
     }
 
+    /// Writes the table in Markdown, to be pasted.
+    pub fn markdown(&self, out: &mut Text) -> io::Result<()> {
+        let row = |cells: &[String]| {
+            let cells: Vec<String> = cells.iter().map(|c| c.trim().replace('|', "\\|")).collect();
+            format!("| {} |", cells.join(" | "))
+        };
+        let align = self.left.iter().map(|left| if *left { "---" } else { "---:" });
+        out.line(&row(&self.header))?;
+        out.line(&format!("| {} |", align.collect::<Vec<_>>().join(" | ")))?;
+        self.rows.iter().try_for_each(|cells| out.line(&row(cells)))
+    }
+
     fn lines(&self, width: Option<usize>) -> Vec<String> {
         let mut widths: Vec<usize> = self.header.iter().map(|h| measure_text_width(h)).collect();
         for row in &self.rows {

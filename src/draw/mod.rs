@@ -5,12 +5,14 @@
 mod chart;
 mod graph;
 mod page;
+mod profile;
 #[cfg(feature = "train")]
 mod pruning;
 mod scatter;
 mod search;
 
 pub use graph::graph;
+pub use profile::profile;
 #[cfg(feature = "train")]
 pub use pruning::pruning;
 pub use scatter::{Points, evaluation, scatter};

@@ -6,12 +6,20 @@ use std::fmt::Write;
 const STYLE: &str = "body{font:15px/1.5 system-ui,sans-serif;color:#222;max-width:1100px;\
 margin:1.5em auto;padding:0 1em}h1{font-size:1.5em}h2{font-size:1.15em;margin-top:1.6em}\
 .scroll{overflow-x:auto}table{border-collapse:collapse;font-variant-numeric:tabular-nums}\
-td,th{padding:3px 14px 3px 0;text-align:right;white-space:nowrap}th{border-bottom:1px solid #bbb}\
+td,th{padding:3px 14px 3px 0;text-align:right;white-space:nowrap}th{border-bottom:1px solid #bbb;cursor:pointer}\
 td.text,th.text{text-align:left}summary{overflow-wrap:anywhere}\
 tr:hover td{background:#f3f4f6}summary{cursor:pointer;margin:.3em 0}\
 svg{max-width:100%;height:auto}.charts svg{margin:0 1em 1em 0}\
 dl{display:grid;grid-template-columns:max-content 1fr;gap:.1em 1em;margin:0}dt{color:#555}dd{margin:0}\
-@media print{details>*{display:block}tr{break-inside:avoid}}";
+@page{margin:1cm}@media print{body{font-size:10px}tr{break-inside:avoid}}";
+
+/// A click on a column sorts by it: by the value of `data` elements, else by text.
+const SCRIPT: &str = "<script>for(const h of document.querySelectorAll('thead th'))h.onclick=()=>{\
+const t=h.closest('table').tBodies[0],i=h.cellIndex,k=c=>{const d=c.querySelector('data');\
+return d?+d.value:c.textContent.trim()},d=h.dataset.down=h.dataset.down=='1'?'0':'1',\
+s=d=='1'?-1:1;t.append(...[...t.rows].sort((a,b)=>{const x=k(a.cells[i]),y=k(b.cells[i]);\
+return s*(typeof x=='number'&&typeof y=='number'?x-y:String(x).localeCompare(String(y),\
+undefined,{numeric:true}))}))}</script>\n";
 
 /// A page of HTML that stands alone.
 pub(crate) struct Page {
@@ -83,6 +91,7 @@ impl Page {
 
     /// The page.
     pub fn finish(mut self) -> String {
+        self.html.push_str(SCRIPT);
         self.html.push_str("</body></html>\n");
         self.html
     }

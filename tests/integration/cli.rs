@@ -377,3 +377,18 @@ fn a_search_that_finds_nothing_says_so_with_its_exit_code() {
     let outcome = gennape(&[&["search", "--space", "nasbench_macro"], &constraint[..]].concat());
     assert!(outcome.fails().stderr.contains("no network keeps all constraints"));
 }
+
+#[test]
+fn a_profile_is_a_page_and_a_table_to_paste() {
+    let page = gennape(&["profile", RESNET, "--format", "html"]).succeeds().stdout;
+    // Sums by module: the parameters of all convolutions of the last stage, batch normalisation folded.
+    let of_layer4 = 4 * 512 * 512 * 9 - 256 * 512 * 9 + 512 * 256 + 5 * 512;
+    assert!(page.contains(&format!("<data value=\"{of_layer4}\">")), "{of_layer4}");
+    assert!(page.contains("<td class=\"text\">layer4</td>") && page.ends_with("</html>\n"));
+    assert_eq!(page.matches("http").count(), page.matches("xmlns=\"http").count());
+    assert!(page.matches("<tr>").count() > 49 && page.contains("<svg"));
+    let two = gennape(&["profile", RESNET, VIT, "--format", "markdown"]).succeeds().stdout;
+    let lines: Vec<&str> = two.lines().collect();
+    assert!(lines.len() == 4 && lines.iter().all(|line| line.matches('|').count() == 7), "{two}");
+    gennape(&["profile", RESNET, VIT, "--format", "html"]).fails();
+}
