@@ -11,6 +11,7 @@ tests/fuzz/figures.json.
 import argparse
 import json
 import re
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -521,6 +522,57 @@ def front() -> str:
     return "\n".join(rows)
 
 
+def pruning() -> str:
+    """Training while cutting, beside other ways to networks of the same cost."""
+    rows = json.loads((ROOT / "benches/training.json").read_text())["pruning"]
+
+    def each(values: list[float], factor: float = 100) -> str:
+        mean, spread = factor * statistics.mean(values), factor * statistics.pstdev(values)
+        return f"{mean:.1f} ± {spread:.1f}" if len(values) > 1 else f"{mean:.1f}"
+
+    def share(rows: list[dict], what: str) -> str:
+        return f"{100 * statistics.mean(r['small'][what] / r['whole'][what] for r in rows):.0f} %"
+
+    ways = {
+        "whole": "whole network",
+        "pruned": "`gennape prune`",
+        "scratch": "the same from scratch",
+        "tuned": "smallest cut, fine-tuned",
+        "magnitude": "smallest cut, recalibrated",
+        "random": "random cut, recalibrated",
+    }
+    head = ["network", "cut", "MACs", "parameters", *ways.values(), "seeds"]
+    lines = [f"| {' | '.join(head)} |", f"|{' --- |' * len(head)}"]
+    for network in dict.fromkeys(row["network"] for row in rows):
+        own = [row for row in rows if row["network"] == network]
+        cells = [network, own[0]["what"], share(own, "macs"), share(own, "parameters")]
+        for way in ways:
+            cells.append(each([r["accuracy"] if way == "pruned" else r["baselines"][way]["accuracy"] for r in own]))
+        lines.append(f"| {' | '.join([*cells, str(len(own))])} |")
+    settings = {(row["training"], row["epochs"], row["images"]) for row in rows}
+    if len(settings) != 1:
+        sys.exit("error: the rows of benches/training.json are of several settings")
+    training, epochs, images = settings.pop()
+    differing = sum(row["disagreements"] for row in rows)
+    few = min(len([r for r in rows if r["network"] == row["network"]]) for row in rows) < 2
+    return "\n".join(
+        [
+            f"Share of {images:,} test images of Fashion-MNIST that are told right, in %, mean ± standard deviation over "
+            f"seeds; {training:,} training images ({9 * training // 10:,} of them trained on), {epochs} epochs in all for every "
+            "way, which is little: what is compared is the ways, not the networks with what long training gives.",
+            "",
+            *lines,
+            "",
+            "*Whole network*: trained, nothing cut. *From scratch*: what `prune` left, from new weights. *Fine-tuned*: the parts "
+            "with the smallest weights cut where `prune` has cut all, and trained on along the same step sizes. "
+            "*Recalibrated*: cut from the trained whole network, and the statistics of normalisations taken again. All "
+            "are cut to at most the MACs of `prune`. "
+            + ("A row of one seed does not show what is chance. " if few else "")
+            + f"The file that is cut and the network with zeros tell {differing:,} of {images * len(rows):,} images otherwise.",
+        ]
+    )
+
+
 def data() -> str:
     """Labelled sets, as the program lists them."""
     with tempfile.TemporaryDirectory() as folder:
@@ -556,6 +608,7 @@ FIGURES = {
         "speed": speed,
         "growth": growth,
         "python": python,
+        "pruning": pruning,
     },
     "src/security.md": {"fuzzing": fuzzing},
 }
