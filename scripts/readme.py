@@ -475,6 +475,46 @@ def python() -> str:
     return "\n".join(lines)
 
 
+def cells() -> str:
+    """Cells found by policy gradient beside random ones; see benches/cells.rs."""
+    report = json.loads((ROOT / "benches/cells.json").read_text())
+    settings, runs = report["settings"], report["runs"]
+
+    def of(seed: int, what: str) -> list[dict]:
+        return [run for run in runs if run["seed"] == seed and run["what"] == what]
+
+    lines = [
+        "| seed | parameters | found | random cells: mean ± standard deviation | number | best | found is above |",
+        "| --- | --- | --- | --- | --- | --- | --- |",
+    ]
+    differences = []
+    for seed in sorted({run["seed"] for run in runs}):
+        found, random = of(seed, "found"), [run["accuracy"] for run in of(seed, "random")]
+        if not found or len(random) < 2:
+            continue
+        accuracy = found[0]["accuracy"]
+        differences.append(100 * (accuracy - statistics.mean(random)))
+        above = sum(accuracy > other for other in random)
+        lines.append(
+            f"| {seed} | {found[0]['parameters'] / 1e3:.1f} k | {100 * accuracy:.2f} % "
+            f"| {100 * statistics.mean(random):.2f} ± {100 * statistics.stdev(random):.2f} % "
+            f"| {len(random)} | {100 * max(random):.2f} % | {above} of them |"
+        )
+    deviation = f" ± {statistics.stdev(differences):.2f}" if len(differences) > 1 else ""
+    shares = [run["accuracy"] for run in runs if run["accuracy"] is not None]
+    chance = 100 * statistics.mean((p * (1 - p) / settings["test_images"]) ** 0.5 for p in shares)
+    return "\n".join(lines) + (
+        f"\n\nFound minus the mean of random cells: {statistics.mean(differences):+.2f}{deviation} points, "
+        f"{len(differences)} of 3 seeds (aim: above 0); what images are in the test alone moves an accuracy by "
+        f"{chance:.1f} points (standard deviation). {settings['cells']} cells of "
+        f"{settings['channels']} channels, {settings['training_images']:,} training images of Fashion-MNIST "
+        f"scaled to {settings['side']}x{settings['side']}, {settings['test_images']:,} of the test; "
+        f"a search of {settings['search_epochs']} epochs for `{settings['reward']}`; then it and random cells with "
+        f"parameters within {100 * settings['within']:.0f} % of its own are trained from scratch for "
+        f"{settings['epochs']} epochs each."
+    )
+
+
 def front() -> str:
     """One table of accuracy: the ranking, and its top."""
     rows = [
@@ -609,6 +649,7 @@ FIGURES = {
         "growth": growth,
         "python": python,
         "pruning": pruning,
+        "cells": cells,
     },
     "src/security.md": {"fuzzing": fuzzing},
 }
