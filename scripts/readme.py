@@ -475,6 +475,65 @@ def python() -> str:
     return "\n".join(lines)
 
 
+def supernet() -> str:
+    """What one set of weights for all sub-networks is worth; see benches/supernet."""
+    report = json.loads((ROOT / "benches/supernet.json").read_text())
+    largest, smallest = (network["name"] for network in report["networks"][:2])
+
+    def spread(values: list[float], digits: int, unit: str = "") -> str:
+        if not values:
+            return "not measured"
+        mean = sum(values) / len(values)
+        square = sum((value - mean) ** 2 for value in values) / max(len(values) - 1, 1)
+        deviation = f" ± {square**0.5:.{digits}f}" if len(values) > 1 else ""
+        return f"{mean:.{digits}f}{deviation}{unit}"
+
+    def alone(name: str) -> list[float]:
+        return [run["accuracy"] for run in report["alone"] if run["name"] == name]
+
+    lines = [
+        "| trained | runs | epochs | work | hypervolume | τ with training alone | largest | smallest |",
+        "| --- | --- | --- | --- | --- | --- | --- | --- |",
+    ]
+    for sampler, by in dict.fromkeys((run["sampler"], run["measure"]) for run in report["runs"]):
+        runs = [r for r in report["runs"] if (r["sampler"], r["measure"]) == (sampler, by)]
+        compared = [run for run in runs if run["tau"] is not None]
+        counts = sorted({run["compared"] for run in compared})
+        of = f" (of {' or '.join(map(str, counts))})" if counts else ""
+        lines.append(
+            f"| together, {sampler}{'' if by == 'none' else ' by ' + by} | {len(runs)} "
+            f"| {' or '.join(str(e) for e in sorted({run['epochs'] for run in runs}))} "
+            f"| {spread([run['work'] / 1e12 for run in runs], 2, ' T')} "
+            f"| {spread([100 * run['hypervolume'] for run in runs], 2, ' %')} "
+            f"| {spread([run['tau'] for run in compared], 2)}{of} "
+            f"| {spread([run['accuracies'][0] for run in runs], 2, ' %')} "
+            f"| {spread([run['accuracies'][1] for run in runs], 2, ' %')} |"
+        )
+    if alone(largest) or alone(smallest):
+        lines.append(
+            f"| each alone | {len(alone(largest))} | {report['epochs']} | | | "
+            f"| {spread(alone(largest), 2, ' %')} | {spread(alone(smallest), 2, ' %')} |"
+        )
+    lines += [
+        "",
+        f"A residual network of 8 layers ({report['networks'][0]['parameters']:,} parameters, "
+        f"{report['networks'][0]['macs']:,} MACs; the smallest sub-network has "
+        f"{report['networks'][1]['macs']:,}) on {report['training_images']:,} images of Fashion-MNIST: a small "
+        f"experiment. Sub-networks are chosen on {report['images_held_out']:,} held-out training images; "
+        f"accuracies are those on the {report['test_images']:,} images for the test, mean and standard "
+        "deviation over the runs where there are several; what is empty was not run. Work is multiply-accumulates in training; uniform sampling, "
+        "which looks at one sub-network where BestUp looks at three, has as many epochs more as make it equal. "
+        "The hypervolume is that of the front that a search finds, in the plane of error and share "
+        "of MACs; τ is Kendall's, between accuracies with inherited weights and those after training alone for as "
+        "many epochs as BestUp has, over random sub-networks.",
+    ]
+    missing = [] if any(run["sampler"] == "uniform" for run in report["runs"]) else ["uniform sampling"]
+    missing += [] if report["alone"] else ["training alone"]
+    if missing:
+        lines += ["", f"Not measured yet: {', '.join(missing)}. So nothing is compared, and no aim is shown to be met."]
+    return "\n".join(lines)
+
+
 def cells() -> str:
     """Cells found by policy gradient beside random ones; see benches/cells.rs."""
     report = json.loads((ROOT / "benches/cells.json").read_text())
@@ -645,6 +704,7 @@ FIGURES = {
     },
     "benches/README.md": {
         "search-benchmark": search_benchmark,
+        "supernet": supernet,
         "speed": speed,
         "growth": growth,
         "python": python,
