@@ -530,7 +530,9 @@ def supernet() -> str:
     missing = [] if any(run["sampler"] == "uniform" for run in report["runs"]) else ["uniform sampling"]
     missing += [] if report["alone"] else ["training alone"]
     if missing:
-        lines += ["", f"Not measured yet: {', '.join(missing)}. So nothing is compared, and no aim is shown to be met."]
+        lines += ["", f"Not measured yet: {', '.join(missing)}."]
+    if max(sum(r["sampler"] == run["sampler"] for r in report["runs"]) for run in report["runs"]) == 1:
+        lines += ["", "With one run of each sampler, what differs between them may be chance."]
     return "\n".join(lines)
 
 
