@@ -12,6 +12,7 @@ use gennape::spaces::Architecture;
 use gennape::spaces::darts;
 use gennape::spaces::genotype::Genotype;
 use gennape::supernet::cells::{self, Event, Found, Options, Reward, Target};
+use gennape::training::Schedule;
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 use serde_json::{Value, json};
@@ -118,14 +119,16 @@ fn options(seed: u64, epochs: usize) -> Options {
     Options {
         cells: SIZE[0],
         channels: SIZE[1],
-        epochs,
-        batch: 32,
-        rate: 0.1,
-        seed,
-        augmentation: Augmentation::CropFlip,
-        device: tch::Device::Cpu,
-        checkpoint,
-        resume: false,
+        training: Schedule {
+            epochs,
+            batch: 32,
+            rate: None,
+            seed,
+            augmentation: Augmentation::CropFlip,
+            device: tch::Device::Cpu,
+            checkpoint,
+            resume: false,
+        },
     }
 }
 

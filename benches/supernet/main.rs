@@ -19,7 +19,7 @@ use gennape::search::pareto::hypervolume;
 use gennape::search::{Limits, Next, Problem, Start, search};
 use gennape::subnetworks::{SubNetwork, SuperNetwork};
 use gennape::supernet::attentive::{self, Measure, Options, Outcome, Sampler};
-use gennape::training::Cost;
+use gennape::training::{Cost, Schedule};
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
@@ -233,14 +233,16 @@ impl Bench {
         let options = Options {
             sampler,
             estimator,
-            epochs,
-            batch: BATCH,
-            rate: None,
-            seed,
-            augmentation: Augmentation::CropFlip,
-            device: Device::Cpu,
-            checkpoint: self.folder.path().join("checkpoint"),
-            resume: false,
+            training: Schedule {
+                epochs,
+                batch: BATCH,
+                rate: None,
+                seed,
+                augmentation: Augmentation::CropFlip,
+                device: Device::Cpu,
+                checkpoint: self.folder.path().join("checkpoint"),
+                resume: false,
+            },
         };
         let to = self.folder.path().join("to.onnx");
         let mut out = fs::File::create(&to)?;

@@ -16,7 +16,7 @@ mod networks;
 use gennape::images::{Augmentation, ImageSet};
 use gennape::onnx::{self, ReadOptions, Weights};
 use gennape::pruning::{self, Baselines, Budget, Options, What};
-use gennape::training::Cost;
+use gennape::training::{Cost, Schedule};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use std::error::Error;
@@ -156,14 +156,16 @@ fn run(
     let options = Options {
         what: case.what,
         budget: case.budget,
-        epochs: arguments.epochs,
-        batch: BATCH,
-        rate: None,
-        seed,
-        augmentation: Augmentation::CropFlip,
-        device: Device::Cpu,
-        checkpoint: folder.join("checkpoint"),
-        resume: false,
+        training: Schedule {
+            epochs: arguments.epochs,
+            batch: BATCH,
+            rate: None,
+            seed,
+            augmentation: Augmentation::CropFlip,
+            device: Device::Cpu,
+            checkpoint: folder.join("checkpoint"),
+            resume: false,
+        },
     };
     let read = ReadOptions::default();
     let pruned =

@@ -186,22 +186,18 @@ mod tests {
         Cli::command().debug_assert();
     }
 
-    /// The words of a command line that quotes with ' alone.
+    /// The words of a command line, which may be quoted.
     fn words(line: &str) -> Vec<String> {
-        let mut words = vec![String::new()];
-        for (i, part) in line.split('\'').enumerate() {
-            if i % 2 == 1 {
-                words.last_mut().unwrap().push_str(part);
-                continue;
-            }
-            for (j, word) in part.split(' ').enumerate() {
-                if j > 0 {
-                    words.push(String::new());
-                }
-                words.last_mut().unwrap().push_str(word);
+        let (mut words, mut word, mut quote) = (Vec::new(), String::new(), None);
+        for c in line.chars().chain([' ']) {
+            match (c, quote) {
+                (c, Some(q)) if c == q => quote = None,
+                ('\'' | '"', None) => quote = Some(c),
+                (' ', None) if word.is_empty() => {}
+                (' ', None) => words.push(std::mem::take(&mut word)),
+                (c, _) => word.push(c),
             }
         }
-        words.retain(|word| !word.is_empty());
         words
     }
 

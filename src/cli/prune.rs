@@ -104,7 +104,6 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Error> {
     let Arguments { path, output, .. } = arguments;
     let read = arguments.read.options();
     let training = &arguments.training;
-    let device = training.device()?;
     let about = |e: TrainingError| failure(e, path);
     let size = image_size(path, &read).map_err(about)?;
     let images = ImageSet::open(&training.images, Some(size))?;
@@ -113,6 +112,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Error> {
     drop::<Original>(original);
     inputs.push(path.clone());
     let checkpoint = with(output, ".checkpoint");
+    let schedule = training.schedule(arguments.seed, &checkpoint)?;
     distinct(&checkpoint, &inputs)?;
     let mut out = Target::new(output, &inputs)?;
     inputs.push(output.clone());
@@ -136,14 +136,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Error> {
             What::Both => pruning::What::Both,
         },
         budget,
-        epochs: training.epochs,
-        batch: training.batch,
-        rate: training.learning_rate,
-        seed: arguments.seed,
-        augmentation: training.augmentation(),
-        device,
-        checkpoint: checkpoint.clone(),
-        resume: training.resume,
+        training: schedule,
     };
     let interrupted = interrupts()?;
     let bar = Progress::new("training", training.epochs);

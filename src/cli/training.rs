@@ -5,14 +5,13 @@ use crate::execute::{self, ExecuteError};
 use crate::images::{Augmentation, ImageError};
 use crate::search::evaluators::interrupt_commands;
 use crate::text::quoted;
-use crate::training::TrainingError;
+use crate::training::{Schedule, TrainingError};
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
-use tch::Device;
 
 /// How to train on images.
 #[derive(Debug, clap::Args)]
@@ -48,16 +47,22 @@ pub(super) struct TrainingArguments {
 }
 
 impl TrainingArguments {
-    pub fn device(&self) -> Result<Device, Error> {
-        execute::device(&self.device).map_err(Error::user)
-    }
-
-    pub fn augmentation(&self) -> Augmentation {
-        match self.augment {
-            Augment::CropFlip => Augmentation::CropFlip,
-            Augment::Crop => Augmentation::Crop,
-            Augment::None => Augmentation::None,
-        }
+    /// The same for the library.
+    pub fn schedule(&self, seed: u64, checkpoint: &Path) -> Result<Schedule, Error> {
+        Ok(Schedule {
+            epochs: self.epochs,
+            batch: self.batch,
+            rate: self.learning_rate,
+            seed,
+            augmentation: match self.augment {
+                Augment::CropFlip => Augmentation::CropFlip,
+                Augment::Crop => Augmentation::Crop,
+                Augment::None => Augmentation::None,
+            },
+            device: execute::device(&self.device).map_err(Error::user)?,
+            checkpoint: checkpoint.to_path_buf(),
+            resume: self.resume,
+        })
     }
 }
 

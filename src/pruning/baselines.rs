@@ -7,7 +7,7 @@ use crate::images::{Augmentation, ImageSet};
 use crate::onnx::{self, ReadOptions, Weights};
 use crate::subnetworks::SuperNetwork;
 use crate::training::{
-    self, Cost, Prepared, TrainingError, part_alone, trainable, usual_step_size,
+    self, Cost, Prepared, Schedule, TrainingError, part_alone, trainable, usual_step_size,
 };
 use rand::seq::SliceRandom;
 use rand::{Rng, SeedableRng};
@@ -52,14 +52,17 @@ pub fn baselines(
     options: &Options,
     pruned: &Pruned,
 ) -> Result<Baselines, TrainingError> {
-    let (mut prepared, missing) = trainable(path, read, options.seed)?;
-    let device = options.device;
+    let (mut prepared, missing) = trainable(path, read, options.training.seed)?;
+    let device = options.training.device;
     let mut start = || training::open(prepared.graph.clone(), &mut prepared.original, device);
     let network = start()?;
-    let parts =
-        Parts::new(images, training::check(&network, images, &mut Vec::new())?, options.seed);
+    let parts = Parts::new(
+        images,
+        training::check(&network, images, &mut Vec::new())?,
+        options.training.seed,
+    );
     let ways = Ways {
-        rate: options.rate.unwrap_or(usual_step_size(&network, missing)),
+        rate: options.training.rate.unwrap_or(usual_step_size(&network, missing)),
         // The same to the last operation.
         budget: Budget::Macs((pruned.small.macs as f64 + 0.5) / pruned.whole.macs as f64),
         parts: &parts,
@@ -68,7 +71,7 @@ pub fn baselines(
     let space = SuperNetwork::new(network.graph().clone());
     let units = groups::units(&space, &network, options.what)?;
     let few = &parts.training[..parts.training.len().min(4)];
-    let mut rng = ChaCha8Rng::seed_from_u64(options.seed);
+    let mut rng = ChaCha8Rng::seed_from_u64(options.training.seed);
     let (probes, _) = parts.data().batch(few, Augmentation::None, &mut rng, device)?;
     let open = closed(&space, &network, &units, options.what, &probes)?.open(&space, options.what);
     let smallest = |network: &Network| {
@@ -79,7 +82,7 @@ pub fn baselines(
         part_alone(network, space.cut(&kept)?)
     };
 
-    ways.train(&network, 0..options.epochs)?;
+    ways.train(&network, 0..options.training.epochs)?;
     let whole = ways.measure(&network)?;
     let small = smallest(&network)?;
     ways.recalibrate(&small)?;
@@ -91,19 +94,20 @@ pub fn baselines(
     let random = ways.measure(&small)?;
 
     let network = start()?;
-    let at = ((DEADLINE * options.epochs as f64).round() as usize).clamp(1, options.epochs);
+    let at = ((DEADLINE * options.training.epochs as f64).round() as usize)
+        .clamp(1, options.training.epochs);
     ways.train(&network, 0..at)?;
     let small = smallest(&network)?;
-    ways.train(&small, at..options.epochs)?;
+    ways.train(&small, at..options.training.epochs)?;
     let tuned = ways.measure(&small)?;
 
     let bare = SuperNetwork::new(onnx::read(path, read)?);
     let graph = bare.cut(&pruned.kept)?.graph;
     let mut small = Prepared::new(read, |file| {
-        Ok(onnx::write(&graph, file, Weights::Random { seed: options.seed })?)
+        Ok(onnx::write(&graph, file, Weights::Random { seed: options.training.seed })?)
     })?;
     let network = training::open(small.graph, &mut small.original, device)?;
-    ways.train(&network, 0..options.epochs)?;
+    ways.train(&network, 0..options.training.epochs)?;
     let scratch = ways.measure(&network)?;
     Ok(Baselines { whole, magnitude, random, tuned, scratch })
 }
@@ -137,7 +141,7 @@ impl Ways<'_> {
     /// Lets the statistics of normalisations follow the training images once.
     fn recalibrate(&self, network: &Network) -> Result<(), TrainingError> {
         let _guard = tch::no_grad_guard();
-        let Options { augmentation, batch, seed, device, .. } = *self.options;
+        let Schedule { augmentation, batch, seed, device, .. } = self.options.training;
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
         let mut order = self.parts.training.clone();
         order.shuffle(&mut rng);

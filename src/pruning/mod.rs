@@ -37,8 +37,8 @@ use crate::model_graph::{ModelGraph, ValueId};
 use crate::onnx::ReadOptions;
 use crate::subnetworks::{Group, Removal, Segment, SuperNetwork};
 use crate::training::{
-    self, Checkpoint, Cost, Data, HELD_OUT, MOMENTUM, Prepared, TrainingError, WEIGHT_DECAY,
-    logits, part, share_right, step_size, trainable, trained, usual_step_size,
+    self, Checkpoint, Cost, Data, HELD_OUT, MOMENTUM, Prepared, Schedule, TrainingError,
+    WEIGHT_DECAY, logits, part, share_right, step_size, trainable, trained, usual_step_size,
 };
 use projection::Units;
 use rand::SeedableRng;
@@ -46,9 +46,9 @@ use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
 use std::io;
 use std::ops::Range;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Instant;
-use tch::{Device, Kind, TchError, Tensor};
+use tch::{Kind, TchError, Tensor};
 
 /// What may go.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -79,23 +79,8 @@ pub struct Options {
     pub what: What,
     /// What must be left at most.
     pub budget: Budget,
-    /// Passes over the training images in all.
-    pub epochs: usize,
-    /// Images in a batch.
-    pub batch: usize,
-    /// The largest step size; by default 0.1, or 0.01 for networks that come with weights or have no batch
-    /// normalisation.
-    pub rate: Option<f64>,
-    /// Seed of missing weights, of the split and of the order of images.
-    pub seed: u64,
-    /// How training images are varied.
-    pub augmentation: Augmentation,
-    /// Where to compute.
-    pub device: Device,
-    /// Where the state is kept after every epoch.
-    pub checkpoint: PathBuf,
-    /// Go on from there.
-    pub resume: bool,
+    /// How to train.
+    pub training: Schedule,
 }
 
 /// What training is about.
@@ -268,8 +253,8 @@ pub fn prune(
     zeros: Option<&mut dyn io::Write>,
     observe: &mut dyn FnMut(Event) -> bool,
 ) -> Result<Pruned, TrainingError> {
-    let device = options.device;
-    let (mut prepared, missing) = trainable(path, read, options.seed)?;
+    let device = options.training.device;
+    let (mut prepared, missing) = trainable(path, read, options.training.seed)?;
     let network = training::open(prepared.graph.clone(), &mut prepared.original, device)?;
     network.check_batch()?;
     let mut notes = Vec::new();
@@ -277,7 +262,7 @@ pub fn prune(
     if missing > 0 {
         notes.push(format!("{missing} stored tensors have no elements and start at random"));
     }
-    let parts = Parts::new(images, channels, options.seed);
+    let parts = Parts::new(images, channels, options.training.seed);
     let (data, (measured, everything)) = (parts.data(), parts.measured());
     let before = if missing == 0 { Some(measured.accuracy(&network, &everything)?) } else { None };
 
@@ -314,8 +299,8 @@ pub fn prune(
     notes.iter().for_each(|note| _ = observe(Event::Note(note.clone())));
 
     let default = usual_step_size(&network, missing);
-    let Options { what, budget, epochs, batch, rate, seed, augmentation, .. } = options;
-    let settings = format!("{what:?} {budget:?} {epochs} {batch} {rate:?} {seed} {augmentation:?}");
+    let Options { what, budget, training } = options;
+    let settings = format!("{what:?} {budget:?} {}", training.digested());
     let run = Run {
         network: &network,
         space: &space,
@@ -323,14 +308,14 @@ pub fn prune(
         open: &open_units,
         budget: options.budget,
         options,
-        rate: options.rate.unwrap_or(default),
+        rate: options.training.rate.unwrap_or(default),
         parts: &parts,
         checkpoint: Some(Checkpoint {
-            path: options.checkpoint.clone(),
+            path: options.training.checkpoint.clone(),
             digest: training::digest(path, &settings, &images.training)?,
         }),
     };
-    let state = run.train(0..options.epochs, observe)?;
+    let state = run.train(0..options.training.epochs, observe)?;
 
     let mut trained = trained(&mut prepared, read, &network)?;
     let trained_space = SuperNetwork::new(trained.graph.clone());
@@ -514,19 +499,19 @@ struct Record {
 impl Run<'_> {
     /// Steps of an epoch.
     fn steps(&self) -> usize {
-        self.parts.training.len().div_ceil(self.options.batch).max(1)
+        self.parts.training.len().div_ceil(self.options.training.batch).max(1)
     }
 
     /// First step of projection, and first after it.
     fn milestones(&self) -> [usize; 2] {
-        let all = (self.steps() * self.options.epochs) as f64;
+        let all = (self.steps() * self.options.training.epochs) as f64;
         let first = ((WARM_UP * all) as usize).max(1);
         [first, ((DEADLINE * all) as usize).max(first + 1)]
     }
 
     /// The step size at a step.
     fn rate(&self, step: usize) -> f64 {
-        step_size(self.rate, step as f64 / (self.steps() * self.options.epochs) as f64)
+        step_size(self.rate, step as f64 / (self.steps() * self.options.training.epochs) as f64)
     }
 
     /// The tensors of the state, by name.
@@ -573,24 +558,26 @@ impl Run<'_> {
             kept: vec![true; self.units.count as usize],
             history: Vec::new(),
         };
-        if self.options.resume {
+        if self.options.training.resume {
             self.resume(&mut state)?;
         }
         let started = Instant::now();
         let resumed = epochs.start + state.history.len();
         let (steps, [first, deadline]) = (self.steps(), self.milestones());
-        let all = steps * self.options.epochs;
+        let all = steps * self.options.training.epochs;
         for epoch in resumed..epochs.end {
-            let mut rng = ChaCha8Rng::seed_from_u64(self.options.seed);
+            let mut rng = ChaCha8Rng::seed_from_u64(self.options.training.seed);
             rng.set_stream(epoch as u64 + 1);
             // For dropout.
             tch::manual_seed(
-                (self.options.seed as i64).wrapping_mul(1 << 20).wrapping_add(epoch as i64),
+                (self.options.training.seed as i64)
+                    .wrapping_mul(1 << 20)
+                    .wrapping_add(epoch as i64),
             );
             let mut order = self.parts.training.clone();
             order.shuffle(&mut rng);
             let mut loss = 0.0;
-            for (i, indices) in order.chunks(self.options.batch).enumerate() {
+            for (i, indices) in order.chunks(self.options.training.batch).enumerate() {
                 let step = epoch * steps + i;
                 if step == first {
                     self.choose(&mut state)?;
@@ -619,13 +606,13 @@ impl Run<'_> {
                 zero: count(&state.zero)?,
                 chosen: count(&state.chosen)?,
             };
-            let rest = (self.options.epochs - epoch - 1) as f64;
+            let rest = (self.options.training.epochs - epoch - 1) as f64;
             let left = started.elapsed().as_secs_f64() / (epoch + 1 - resumed) as f64 * rest;
             state.history.push(record);
             self.save(&state)?;
             let go_on =
                 state.history.last().is_none_or(|record| observe(Event::Epoch(record, left)));
-            if !go_on && epoch + 1 < self.options.epochs {
+            if !go_on && epoch + 1 < self.options.training.epochs {
                 return Err(TrainingError::Stopped(epoch + 1));
             }
         }
@@ -656,7 +643,7 @@ impl Run<'_> {
         state: &mut State,
         rng: &mut ChaCha8Rng,
     ) -> Result<f64, TrainingError> {
-        let augmentation = self.options.augmentation;
+        let augmentation = self.options.training.augmentation;
         let (x, labels) =
             self.parts.data().batch(indices, augmentation, rng, self.network.device())?;
         let output = logits(&self.network.forward(&x, true)?, indices.len())?;

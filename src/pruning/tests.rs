@@ -1,11 +1,13 @@
 use super::projection::{Slice, Units};
 use super::*;
+use crate::images::Augmentation;
 use crate::onnx::{self, Weights};
 use crate::spaces::Space;
 use crate::training::fixtures;
 use proptest::prelude::*;
 use rand::Rng;
 use std::fs;
+use tch::Device;
 
 const FIXTURES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures");
 
@@ -204,14 +206,16 @@ fn options(folder: &Path, budget: Budget) -> Options {
     Options {
         what: What::Channels,
         budget,
-        epochs: 6,
-        batch: 16,
-        rate: None,
-        seed: 1,
-        augmentation: Augmentation::None,
-        device: Device::Cpu,
-        checkpoint: folder.join("checkpoint"),
-        resume: false,
+        training: Schedule {
+            epochs: 6,
+            batch: 16,
+            rate: None,
+            seed: 1,
+            augmentation: Augmentation::None,
+            device: Device::Cpu,
+            checkpoint: folder.join("checkpoint"),
+            resume: false,
+        },
     }
 }
 
@@ -239,26 +243,27 @@ fn a_network_is_pruned_end_to_end() {
     assert!(pruned.accuracy > 0.6, "{}", pruned.accuracy);
     let last = pruned.history.last().unwrap();
     assert!(last.zero > 0 && last.zero == last.chosen && last.phase == Phase::Training);
+    // Three curves and both networks.
     let page = crate::draw::pruning("A & B", &pruned);
-    assert!(page.contains("A &amp; B") && page.matches("<svg").count() == 3);
+    assert!(page.contains("A &amp; B") && page.matches("<svg").count() == 5);
 
     let mut out = Vec::new();
     let mut stop = |event: Event| !matches!(event, Event::Epoch(epoch, _) if epoch.epoch == 1);
     let error = prune(&network, &read, &images, &options, &mut out, None, &mut stop).unwrap_err();
     assert!(matches!(error, TrainingError::Stopped(1)), "{error}");
-    options.resume = true;
+    options.training.resume = true;
     prune(&network, &read, &images, &options, &mut out, None, &mut |_| true).unwrap();
     assert_eq!(blake3::hash(&out), blake3::hash(&whole));
-    options.seed = 2;
+    options.training.seed = 2;
     let error =
         prune(&network, &read, &images, &options, &mut out, None, &mut |_| true).unwrap_err();
     assert!(matches!(error, TrainingError::Checkpoint { .. }), "{error}");
 
     // The file that came out can be pruned again, from its weights.
-    (options.seed, options.resume) = (1, false);
+    (options.training.seed, options.training.resume) = (1, false);
     let again = folder.path().join("again.onnx");
     fs::write(&again, &whole).unwrap();
-    options.epochs = 1;
+    options.training.epochs = 1;
     options.budget = Budget::Parameters(0.001);
     let mut notes = Vec::new();
     let smaller = prune(&again, &read, &images, &options, &mut Vec::new(), None, &mut |event| {
@@ -294,7 +299,7 @@ fn branches_are_pruned_end_to_end() {
     assert!(page.contains("branch that is left out"));
     // Of each block something must stay, at least a shortcut.
     options.budget = Budget::Macs(0.03);
-    options.epochs = 3;
+    options.training.epochs = 3;
     let pruned =
         prune(&network, &read, &images, &options, &mut io::sink(), None, &mut |_| true).unwrap();
     assert!(!pruned.met && pruned.difference < 1e-5, "{}", pruned.difference);

@@ -13,7 +13,7 @@ pub(crate) use prepare::{Prepared, trainable, trained};
 
 use crate::estimator::NotFinite;
 use crate::execute::{ExecuteError, Network};
-use crate::images::{ImageSet, Images};
+use crate::images::{Augmentation, ImageSet, Images};
 use crate::lower::{LowerError, lower};
 use crate::model_graph::{BuildError, ModelGraph, Value, ValueId};
 use crate::onnx::{Original, ReadError, ReadOptions, WriteError};
@@ -22,6 +22,36 @@ use hashbrown::HashMap;
 use std::io;
 use std::path::{Path, PathBuf};
 use tch::{Device, TchError, Tensor};
+
+/// How networks are trained on images, whatever is made of them.
+#[derive(Debug, Clone)]
+pub struct Schedule {
+    /// Passes over the training images in all.
+    pub epochs: usize,
+    /// Images in a batch.
+    pub batch: usize,
+    /// The largest step size; by default 0.1, or 0.01 for networks that come with weights or have no batch
+    /// normalisation, divided by the number of networks whose gradients are summed.
+    pub rate: Option<f64>,
+    /// Seed of missing weights, of what is drawn and of the order of images.
+    pub seed: u64,
+    /// How training images are varied.
+    pub augmentation: Augmentation,
+    /// Where to compute.
+    pub device: Device,
+    /// Where the state is kept after every epoch.
+    pub checkpoint: PathBuf,
+    /// Go on from there.
+    pub resume: bool,
+}
+
+impl Schedule {
+    /// What a run that goes on must agree in.
+    pub(crate) fn digested(&self) -> String {
+        let Self { epochs, batch, rate, seed, augmentation, .. } = self;
+        format!("{epochs} {batch} {rate:?} {seed} {augmentation:?}")
+    }
+}
 
 /// Why a network could not be trained.
 #[derive(Debug, thiserror::Error)]

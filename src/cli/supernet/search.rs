@@ -94,13 +94,10 @@ fn side(text: &str) -> Result<usize, String> {
     side.ok_or_else(|| "a multiple of 4 up to 4096 is expected".into())
 }
 
-/// The largest step size: these networks have batch normalisations and start at random.
-const RATE: f64 = 0.1;
-
 pub(crate) fn run(arguments: &Arguments) -> Result<(), Error> {
     let Arguments { output, reward, training, .. } = arguments;
     let CellSpace::Darts = arguments.space;
-    let (epochs, device) = (training.epochs, training.device()?);
+    let epochs = training.epochs;
     let limit = Duration::from_secs(arguments.command_timeout as u64);
     let mut target = Target { reward, measures: Vec::new() };
     let mut inputs = vec![training.images.clone()];
@@ -112,20 +109,11 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Error> {
     let size = arguments.size.map(|side| [side; 2]);
     let images = ImageSet::open(&training.images, size)?;
     let checkpoint = with(output, ".checkpoint");
+    let schedule = training.schedule(arguments.seed, &checkpoint)?;
     distinct(&checkpoint, &inputs)?;
     let mut out = File::new(output, &inputs)?;
-    let options = Options {
-        cells: arguments.cells,
-        channels: arguments.channels,
-        epochs,
-        batch: training.batch,
-        rate: training.learning_rate.unwrap_or(RATE),
-        seed: arguments.seed,
-        augmentation: training.augmentation(),
-        device,
-        checkpoint: checkpoint.clone(),
-        resume: training.resume,
-    };
+    let options =
+        Options { cells: arguments.cells, channels: arguments.channels, training: schedule };
     let interrupted = interrupts()?;
     let bar = Progress::new("training", epochs);
     let mut observe = |event: Event| {

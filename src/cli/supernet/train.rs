@@ -83,7 +83,6 @@ enum MeasureName {
 pub(super) fn run(arguments: &Arguments) -> Result<(), Error> {
     let Arguments { path, output, training, .. } = arguments;
     let read = arguments.read.options();
-    let device = training.device()?;
     let about = |e: TrainingError| failure(e, path);
     let estimator = match (arguments.measure, &arguments.model.model) {
         (MeasureName::Estimate, _) => Some(arguments.model.load()?),
@@ -100,19 +99,13 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Error> {
     drop::<Original>(original);
     inputs.push(path.clone());
     let checkpoint = with(output, ".checkpoint");
+    let schedule = training.schedule(arguments.seed, &checkpoint)?;
     distinct(&checkpoint, &inputs)?;
     let mut out = Target::new(output, &inputs)?;
     let options = Options {
         sampler: Some(arguments.sampler),
         estimator: estimator.as_ref(),
-        epochs: training.epochs,
-        batch: training.batch,
-        rate: training.learning_rate,
-        seed: arguments.seed,
-        augmentation: training.augmentation(),
-        device,
-        checkpoint: checkpoint.clone(),
-        resume: training.resume,
+        training: schedule,
     };
     let interrupted = interrupts()?;
     let bar = Progress::new("training", training.epochs);

@@ -26,13 +26,13 @@ pub use measure::Measure;
 
 use crate::estimator::Estimator;
 use crate::execute::Network;
-use crate::images::{Augmentation, ImageSet, Normalisation};
+use crate::images::{ImageSet, Normalisation};
 use crate::lower::lower;
 use crate::onnx::ReadOptions;
 use crate::subnetworks::{SubNetwork, SuperNetwork, UnitOrder};
 use crate::training::{
-    self, Checkpoint, Cost, Data, MOMENTUM, TrainingError, WEIGHT_DECAY, logits, part, step_size,
-    trainable, trained, usual_step_size,
+    self, Checkpoint, Cost, Data, MOMENTUM, Schedule, TrainingError, WEIGHT_DECAY, logits, part,
+    step_size, trainable, trained, usual_step_size,
 };
 use hashbrown::HashMap;
 use measure::{Held, calibrated};
@@ -42,10 +42,10 @@ use rand_chacha::ChaCha8Rng;
 use sampler::Prior;
 use std::fmt;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::str::FromStr;
 use std::time::Instant;
-use tch::{Device, Kind, Tensor};
+use tch::{Kind, Tensor};
 
 /// Which of the sub-networks of one cost are trained.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -100,24 +100,8 @@ pub struct Options<'a> {
     pub sampler: Option<Sampler>,
     /// What tells the best of them: estimates, or else their loss on the batch at hand.
     pub estimator: Option<&'a Estimator>,
-    /// Passes over the training images in all.
-    pub epochs: usize,
-    /// Images in a batch.
-    pub batch: usize,
-    /// The largest step size; by default 0.1, or 0.01 for networks that come with weights or have no batch
-    /// normalisation, divided by the number of networks whose gradients are summed.
-    pub rate: Option<f64>,
-    /// Seed of missing weights, of what is drawn and of the order of images. The images held out are the
-    /// same for all seeds.
-    pub seed: u64,
-    /// How training images are varied.
-    pub augmentation: Augmentation,
-    /// Where to compute.
-    pub device: Device,
-    /// Where the state is kept after every epoch.
-    pub checkpoint: PathBuf,
-    /// Go on from there.
-    pub resume: bool,
+    /// How to train.
+    pub training: Schedule,
 }
 
 /// An epoch that is over.
@@ -196,8 +180,9 @@ pub fn train(
     out: &mut dyn io::Write,
     observe: &mut dyn FnMut(Event) -> bool,
 ) -> Result<Outcome, TrainingError> {
-    let (mut prepared, missing) = trainable(path, read, options.seed)?;
-    let network = training::open(prepared.graph.clone(), &mut prepared.original, options.device)?;
+    let (mut prepared, missing) = trainable(path, read, options.training.seed)?;
+    let network =
+        training::open(prepared.graph.clone(), &mut prepared.original, options.training.device)?;
     network.check_batch()?;
     let mut notes = Vec::new();
     let channels = training::check(&network, images, &mut notes)?;
@@ -221,14 +206,10 @@ pub fn train(
     let held = Held::of(images, channels);
     let together = if options.sampler.is_some() { 2 + OTHERS } else { 1 };
     let settings = format!(
-        "{:?} {} {} {} {:?} {} {:?}",
+        "{:?} {} {}",
         options.sampler,
         options.estimator.map_or_else(String::new, |e| blake3::hash(e.weights()).to_string()),
-        options.epochs,
-        options.batch,
-        options.rate,
-        options.seed,
-        options.augmentation
+        options.training.digested()
     );
     let run = Run {
         tensors,
@@ -237,10 +218,10 @@ pub fn train(
         order: &order,
         smallest: space.smallest(),
         options,
-        rate: options.rate.unwrap_or(usual_step_size(&network, missing) / together as f64),
+        rate: options.training.rate.unwrap_or(usual_step_size(&network, missing) / together as f64),
         held: &held,
         checkpoint: Checkpoint {
-            path: options.checkpoint.clone(),
+            path: options.training.checkpoint.clone(),
             digest: training::digest(path, &settings, &images.training)?,
         },
     };
@@ -308,7 +289,7 @@ struct State<'a> {
 
 impl Run<'_> {
     fn train(&self, observe: &mut dyn FnMut(Event) -> bool) -> Result<Vec<Epoch>, TrainingError> {
-        let Options { epochs, batch, seed, device, .. } = *self.options;
+        let Schedule { epochs, batch, seed, device, .. } = self.options.training;
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
         let mut state = State {
             velocity: self.tensors.iter().map(Tensor::f_zeros_like).collect::<Result<_, _>>()?,
@@ -319,7 +300,7 @@ impl Run<'_> {
         let mut named = Checkpoint::stored(self.network);
         let velocity = state.velocity.iter().enumerate();
         named.extend(velocity.map(|(i, t)| (format!("velocity.{i}"), t.shallow_clone())));
-        let mut history: Vec<Epoch> = match self.options.resume {
+        let mut history: Vec<Epoch> = match self.options.training.resume {
             true => self.checkpoint.load(&named)?,
             false => Vec::new(),
         };
@@ -340,7 +321,7 @@ impl Run<'_> {
             for (i, indices) in order.chunks(batch).enumerate() {
                 let step = epoch * steps + i;
                 let (x, labels) =
-                    data.batch(indices, self.options.augmentation, &mut rng, device)?;
+                    data.batch(indices, self.options.training.augmentation, &mut rng, device)?;
                 let rate = step_size(self.rate, step as f64 / all as f64);
                 loss += self.step(rate, &x, &labels, &mut state, &mut rng)?;
                 if !loss.is_finite() {

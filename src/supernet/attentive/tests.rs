@@ -1,10 +1,12 @@
 use super::*;
+use crate::images::Augmentation;
 use crate::onnx::Original;
 use crate::spaces::Space;
 use crate::subnetworks::SuperNetwork;
 use crate::training::{Prepared, fixtures};
 use rand::Rng;
 use std::fs;
+use tch::Device;
 
 /// A network of a file with its sub-networks, and numbers for its input.
 fn network(bytes: Vec<u8>) -> (Prepared, Network, SuperNetwork, UnitOrder, Tensor) {
@@ -181,14 +183,16 @@ fn options(folder: &Path) -> Options<'static> {
     Options {
         sampler: Some(Sampler::BestUp(2)),
         estimator: None,
-        epochs: 6,
-        batch: 32,
-        rate: None,
-        seed: 1,
-        augmentation: Augmentation::None,
-        device: Device::Cpu,
-        checkpoint: folder.join("checkpoint"),
-        resume: false,
+        training: Schedule {
+            epochs: 6,
+            batch: 32,
+            rate: None,
+            seed: 1,
+            augmentation: Augmentation::None,
+            device: Device::Cpu,
+            checkpoint: folder.join("checkpoint"),
+            resume: false,
+        },
     }
 }
 
@@ -211,7 +215,7 @@ fn a_super_network_is_trained_end_to_end() {
     let mut stop = |event: Event| !matches!(event, Event::Epoch(epoch, _) if epoch.epoch == 2);
     let error = train(&network, &read, &images, &options, &mut out, &mut stop).unwrap_err();
     assert!(matches!(error, TrainingError::Stopped(2)), "{error}");
-    options.resume = true;
+    options.training.resume = true;
     train(&network, &read, &images, &options, &mut out, &mut |_| true).unwrap();
     assert_eq!(blake3::hash(&out), blake3::hash(&whole));
 

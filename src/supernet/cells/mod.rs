@@ -52,7 +52,7 @@ use crate::search::{self, EvaluationError, Evaluator};
 use crate::spaces::darts;
 use crate::spaces::genotype::Genotype;
 use crate::training::{
-    Checkpoint, Cost, Data, HELD_OUT, Prepared, TrainingError, logits, open, share_right,
+    Checkpoint, Cost, Data, HELD_OUT, Prepared, Schedule, TrainingError, logits, open, share_right,
     step_size, trained,
 };
 use alpha::{Alpha, Baseline};
@@ -61,10 +61,9 @@ use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
 use std::collections::{BTreeMap, HashMap};
 use std::io;
-use std::path::PathBuf;
 use std::time::Instant;
 use store::Store;
-use tch::{Device, Reduction, Tensor};
+use tch::{Reduction, Tensor};
 
 /// Why nothing was found.
 #[derive(Debug, thiserror::Error)]
@@ -125,22 +124,8 @@ pub struct Options {
     pub cells: usize,
     /// Channels of its first cell.
     pub channels: usize,
-    /// Passes over the training images in all.
-    pub epochs: usize,
-    /// Images in a batch.
-    pub batch: usize,
-    /// The largest step size of the found network's weights; a quarter of it while they are shared.
-    pub rate: f64,
-    /// Seed of weights, of the split, of the order of images and of what is drawn.
-    pub seed: u64,
-    /// How training images are varied.
-    pub augmentation: Augmentation,
-    /// Where to compute.
-    pub device: Device,
-    /// Where the state is kept after every epoch.
-    pub checkpoint: PathBuf,
-    /// Go on from there.
-    pub resume: bool,
+    /// How to train.
+    pub training: Schedule,
 }
 
 /// An epoch that is over.
@@ -200,6 +185,10 @@ pub struct Found {
     #[serde(skip)]
     pub graph: ModelGraph,
 }
+
+/// The largest step size, unless another is asked for: these networks have batch normalisations and start at
+/// random.
+const STEP_SIZE: f64 = 0.1;
 
 /// Operations that edges choose from in the stages that search, and cells of those of the found network.
 const STAGES: [(usize, f64); 3] = [(7, 0.25), (5, 0.55), (3, 0.85)];
@@ -273,9 +262,9 @@ fn run(
     if [height, width].iter().any(|side| *side % 4 != 0) {
         return Err(CellsError::Sides { height, width });
     }
-    let [rest, held] = images.training.split(HELD_OUT, options.seed);
+    let [rest, held] = images.training.split(HELD_OUT, options.training.seed);
     let others = images.training.subset(&rest);
-    let parts = others.split(REWARDING, options.seed);
+    let parts = others.split(REWARDING, options.training.seed);
     let [training, rewarding] = parts.map(|part| part.iter().map(|&i| rest[i]).collect());
     let normalisation = Normalisation::of(&images.training, &rest);
     let data = Data { images: &images.training, channels, normalisation: &normalisation };
@@ -290,7 +279,7 @@ fn run(
         target,
         options,
         checkpoint: Checkpoint {
-            path: options.checkpoint.clone(),
+            path: options.training.checkpoint.clone(),
             digest: digest(images, target, options),
         },
     };
@@ -302,16 +291,21 @@ fn run(
     let network = run.found(&state)?;
     let read = ReadOptions::default();
     let mut file = Prepared::new(&read, |file| {
-        Ok(onnx::write(&run.build(&network), file, Weights::Random { seed: options.seed })?)
+        Ok(onnx::write(
+            &run.build(&network),
+            file,
+            Weights::Random { seed: options.training.seed },
+        )?)
     })?;
-    let last = state.store.network(file.graph.clone(), options.seed, options.device)?;
+    let last =
+        state.store.network(file.graph.clone(), options.training.seed, options.training.device)?;
     let mut file = trained(&mut file, &read, &last)?;
     let (measured, on, indices) = match &images.test {
         Some(test) => (Data { images: test, ..data }, "test", (0..test.len()).collect()),
         None => (data, "held out", run.held.clone()),
     };
     let accuracy = {
-        let network = open(file.graph.clone(), &mut file.original, options.device)?;
+        let network = open(file.graph.clone(), &mut file.original, options.training.device)?;
         measured.accuracy(&network, &indices)?
     };
     onnx::write_edited(&mut file.original, &file.graph, &Edits::default(), LARGEST, out, None)?;
@@ -333,9 +327,10 @@ fn run(
 
 /// What a checkpoint must agree in.
 fn digest(images: &ImageSet, target: &Target, options: &Options) -> String {
-    let Options { cells, channels, epochs, batch, rate, seed, augmentation, .. } = options;
+    let Options { cells, channels, training } = options;
     let settings = format!(
-        "{cells} {channels} {epochs} {batch} {rate} {seed} {augmentation:?} {} {:?} {}",
+        "{cells} {channels} {} {} {:?} {}",
+        training.digested(),
         target.reward,
         images.training.size(),
         images.training.len()
@@ -376,12 +371,12 @@ struct State {
 impl Run<'_> {
     /// Steps of an epoch.
     fn steps(&self) -> usize {
-        self.all.len().div_ceil(self.options.batch).max(1)
+        self.all.len().div_ceil(self.options.training.batch).max(1)
     }
 
     /// The stage of a step, and which share of the stage is over.
     fn stage(&self, step: usize) -> (usize, f64) {
-        let all = self.steps() * self.options.epochs;
+        let all = self.steps() * self.options.training.epochs;
         let end = |stage: usize| (STAGE * stage as f64 * all as f64) as usize;
         let search = if self.given.is_some() { 0 } else { STAGES.len() };
         let stage = (0..search).find(|&stage| step < end(stage + 1)).unwrap_or(STAGES.len());
@@ -445,18 +440,18 @@ impl Run<'_> {
         };
         // Sizes that there are none of are told before anything begins.
         self.found(&state)?;
-        if self.given.is_none() && self.steps() * self.options.epochs < LEAST {
-            return Err(CellsError::Steps(self.steps() * self.options.epochs));
+        if self.given.is_none() && self.steps() * self.options.training.epochs < LEAST {
+            return Err(CellsError::Steps(self.steps() * self.options.training.epochs));
         }
-        if self.options.resume {
+        if self.options.training.resume {
             self.resume(&mut state)?;
         }
         let started = Instant::now();
         let resumed = state.history.len();
         let steps = self.steps();
-        let all = steps * self.options.epochs;
-        for epoch in resumed..self.options.epochs {
-            let mut rng = ChaCha8Rng::seed_from_u64(self.options.seed);
+        let all = steps * self.options.training.epochs;
+        for epoch in resumed..self.options.training.epochs {
+            let mut rng = ChaCha8Rng::seed_from_u64(self.options.training.seed);
             rng.set_stream(epoch as u64 + 1);
             let mut batches = [&self.training, &self.rewarding, &self.all].map(|part| {
                 let mut order = part.clone();
@@ -467,7 +462,7 @@ impl Run<'_> {
             for step in epoch * steps..(epoch + 1) * steps {
                 let [training, rewarding, all_images] = batches
                     .each_mut()
-                    .map(|b| b.by_ref().take(self.options.batch).collect::<Vec<usize>>());
+                    .map(|b| b.by_ref().take(self.options.training.batch).collect::<Vec<usize>>());
                 let (stage, share) = self.stage(step);
                 if stage > state.stage {
                     self.begin(stage, &mut state)?;
@@ -493,17 +488,17 @@ impl Run<'_> {
                     return Err(TrainingError::Stopped(epoch).into());
                 }
             }
-            if epoch + 1 == self.options.epochs {
+            if epoch + 1 == self.options.training.epochs {
                 self.recalibrate(&mut state, &mut rng)?;
             }
-            let rest = (self.options.epochs - epoch - 1) as f64;
+            let rest = (self.options.training.epochs - epoch - 1) as f64;
             let left = started.elapsed().as_secs_f64() / (epoch + 1 - resumed) as f64 * rest;
             let record = self.record(epoch + 1, loss / steps as f64, &mut state)?;
             state.history.push(record);
             self.save(&state)?;
             let go_on =
                 state.history.last().is_none_or(|record| observe(Event::Epoch(record, left)));
-            if !go_on && epoch + 1 < self.options.epochs {
+            if !go_on && epoch + 1 < self.options.training.epochs {
                 return Err(TrainingError::Stopped(epoch + 1).into());
             }
         }
@@ -534,8 +529,8 @@ impl Run<'_> {
         state: &mut State,
     ) -> Result<Network, CellsError> {
         let graph = self.build(&self.in_stage(network, state.stage)?);
-        let seed = self.options.seed.wrapping_add((step as u64 + 1) << 24);
-        Ok(state.store.network(graph, seed, self.options.device)?)
+        let seed = self.options.training.seed.wrapping_add((step as u64 + 1) << 24);
+        Ok(state.store.network(graph, seed, self.options.training.device)?)
     }
 
     /// One step of the weights of a network; the loss before it.
@@ -548,14 +543,18 @@ impl Run<'_> {
         rng: &mut ChaCha8Rng,
     ) -> Result<f64, CellsError> {
         let network = self.network(network, step, state)?;
-        let (x, labels) =
-            self.data.batch(indices, self.options.augmentation, rng, self.options.device)?;
+        let (x, labels) = self.data.batch(
+            indices,
+            self.options.training.augmentation,
+            rng,
+            self.options.training.device,
+        )?;
         let outputs = logits(&network.forward(&x, true)?, indices.len())?;
         let weight = None::<&Tensor>;
         let loss = outputs.f_cross_entropy_loss(&labels, weight, Reduction::Mean, -100, 0.0)?;
         let (stage, share) = self.stage(step);
         let shared = if stage < STAGES.len() { SHARED } else { 1.0 };
-        let rate = step_size(shared * self.options.rate, share);
+        let rate = step_size(shared * self.options.training.rate.unwrap_or(STEP_SIZE), share);
         state.store.step(&network, &loss, rate)?;
         Ok(loss.f_double_value(&[])?)
     }
@@ -594,9 +593,9 @@ impl Run<'_> {
     ) -> Result<f64, CellsError> {
         let _guard = tch::no_grad_guard();
         let mut right = 0.0;
-        for chunk in indices.chunks(self.options.batch) {
+        for chunk in indices.chunks(self.options.training.batch) {
             let (x, labels) =
-                self.data.batch(chunk, Augmentation::None, rng, self.options.device)?;
+                self.data.batch(chunk, Augmentation::None, rng, self.options.training.device)?;
             let outputs = logits(&network.forward(&x, true)?, chunk.len())?;
             right += share_right(&outputs, &labels)? * chunk.len() as f64;
         }
@@ -634,9 +633,10 @@ impl Run<'_> {
         let network = self.network(&found, 0, state)?;
         let mut order = self.all.iter().copied().cycle();
         for _ in 0..RECALIBRATION {
-            let indices: Vec<usize> = order.by_ref().take(self.options.batch).collect();
-            let augmentation = self.options.augmentation;
-            let (x, _) = self.data.batch(&indices, augmentation, rng, self.options.device)?;
+            let indices: Vec<usize> = order.by_ref().take(self.options.training.batch).collect();
+            let augmentation = self.options.training.augmentation;
+            let (x, _) =
+                self.data.batch(&indices, augmentation, rng, self.options.training.device)?;
             let _ = network.forward(&x, true)?;
         }
         Ok(())

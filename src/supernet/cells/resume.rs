@@ -30,7 +30,7 @@ impl Run<'_> {
     pub(super) fn resume(&self, state: &mut State) -> Result<(), CellsError> {
         // Which weights there are depends on what was drawn.
         let record: Record = self.checkpoint.load(&[])?;
-        state.store = Store::zeros(&record.shapes, self.options.device)?;
+        state.store = Store::zeros(&record.shapes, self.options.training.device)?;
         let record: Record = self.checkpoint.load(&state.store.tensors())?;
         let alpha = Alpha::from_bits(&record.alpha);
         state.alpha =

@@ -1,6 +1,7 @@
 use super::*;
 use crate::images::Images;
 use std::path::Path;
+use tch::Device;
 use tch::Kind;
 
 const IMAGES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/images/fashion-mnist");
@@ -16,15 +17,23 @@ fn options(folder: &Path) -> Options {
     Options {
         cells: 4,
         channels: 4,
-        epochs: 5,
-        batch: 20,
-        rate: 0.1,
-        seed: 1,
-        augmentation: Augmentation::CropFlip,
-        device: Device::Cpu,
-        checkpoint: folder.join("found.onnx.checkpoint"),
-        resume: false,
+        training: Schedule {
+            epochs: 5,
+            batch: 20,
+            rate: None,
+            seed: 1,
+            augmentation: Augmentation::CropFlip,
+            device: Device::Cpu,
+            checkpoint: folder.join("found.onnx.checkpoint"),
+            resume: false,
+        },
     }
+}
+
+/// The same for so many epochs.
+fn long(mut options: Options, epochs: usize) -> Options {
+    options.training.epochs = epochs;
+    options
 }
 
 fn target(reward: &Reward) -> Target<'_> {
@@ -123,12 +132,12 @@ fn searches_find_what_they_tell_and_can_be_repeated() {
     let mut stop = |event: Event| !matches!(event, Event::Epoch(epoch, _) if epoch.epoch == 2);
     let error = search(&images, &target, &options, &mut again, &mut stop).unwrap_err();
     assert!(matches!(error, CellsError::Training(TrainingError::Stopped(2))), "{error}");
-    options.resume = true;
+    options.training.resume = true;
     let same = search(&images, &target, &options, &mut again, &mut |_| true).unwrap();
     assert_eq!(same.architecture, found.architecture);
     assert_eq!(same.history.len(), 5);
     assert_eq!(blake3::hash(&again), blake3::hash(&file));
-    options.seed = 2;
+    options.training.seed = 2;
     let error = search(&images, &target, &options, &mut again, &mut |_| true).unwrap_err();
     assert!(matches!(error, CellsError::Training(TrainingError::Checkpoint { .. })), "{error}");
 }
@@ -136,7 +145,7 @@ fn searches_find_what_they_tell_and_can_be_repeated() {
 #[test]
 fn what_can_not_be_searched_is_told() {
     let folder = tempfile::tempdir().unwrap();
-    let options = Options { epochs: 10, ..options(folder.path()) };
+    let options = long(options(folder.path()), 10);
     let run = |images: &ImageSet, reward: &str, options: &Options| {
         let reward: Reward = reward.parse().unwrap();
         let mut stop = |event: Event| !matches!(event, Event::Epoch(e, _) if e.epoch == 3);
@@ -149,7 +158,7 @@ fn what_can_not_be_searched_is_told() {
     assert!(matches!(error, CellsError::Reward { .. }), "{error}");
     let error = run(&images(60, Some([30, 28])), "accuracy", &options);
     assert!(error.to_string().starts_with("the images are 30x28"), "{error}");
-    let error = run(&few, "accuracy", &Options { epochs: 2, ..options.clone() });
+    let error = run(&few, "accuracy", &long(options.clone(), 2));
     assert!(matches!(error, CellsError::Steps(6)), "{error}");
     let mut one = few;
     one.training = one.training.subset(&[0, 1]);
