@@ -198,7 +198,7 @@ impl Target for Reading {
             }
             if graph.len() < MAX_NODES && random.gen_ratio(1, 4) {
                 enter("draw");
-                let _ = (graph.to_dot(), gennape::draw::graph(&graph, "fuzzed"));
+                let _ = (graph.to_dot(), gennape::draw::graph(graph, "fuzzed"));
             }
             enter("write");
             let mut out = Bounded(Vec::new());
