@@ -234,11 +234,11 @@ pub fn search(
     run(None, images, target, options, out, observe)
 }
 
-/// Trains a network of the space alone, from random weights, as the last stage of [`search`] does, in all of
+/// Trains a network of the space alone, from random weights, as the last stage of [`search()`] does, in all of
 /// the epochs: what a found network can be compared with. Its own size counts, not that of `options`.
 ///
 /// # Errors
-/// As [`search`].
+/// As [`search()`].
 pub fn train(
     network: &darts::Network,
     images: &ImageSet,
