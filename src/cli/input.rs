@@ -59,7 +59,7 @@ pub(crate) struct NetworkArguments {
     architectures: Option<PathBuf>,
 
     /// The search space of --architectures.
-    #[arg(long, value_parser = super::export::space_parser(), requires = "architectures")]
+    #[arg(long, value_parser = super::export::space_parser(), requires = "architectures", conflicts_with_all = ["paths", "from_file"])]
     space: Option<Space>,
 
     #[command(flatten)]

@@ -367,6 +367,9 @@ fn networks_are_listed_in_files_and_on_standard_input() {
     let empty = gennape(&["profile", "--from-file", &path("empty.txt")]).fails();
     assert!(empty.stderr.contains("no line"), "{}", empty.stderr);
     assert!(gennape(&["predict"]).stderr.contains("required"));
+    // A space says nothing of files.
+    let both = gennape(&["predict", RESNET, "--space", "nasbench201"]).fails();
+    assert!(both.stderr.contains("--space"), "{}", both.stderr);
 }
 
 #[test]
