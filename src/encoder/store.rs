@@ -5,6 +5,7 @@ use super::{FEATURES, GraphFeatures};
 use crate::files;
 use crate::graph::{ComputationGraph, Operation};
 use crate::proxies::{DESCRIPTORS, Descriptors, Proxies};
+use etcetera::BaseStrategy;
 use ndarray::Array2;
 use rayon::prelude::*;
 use std::collections::HashMap;
@@ -291,11 +292,11 @@ impl GraphStore {
     }
 }
 
-/// Where featurised graphs are kept unless said otherwise: `gennape` in the user's cache folder.
+/// Where featurised graphs are kept unless said otherwise: `gennape` in the user's cache folder, which is
+/// `$XDG_CACHE_HOME` or `~/.cache`, and on Windows `%LOCALAPPDATA%`.
 pub fn default_cache() -> PathBuf {
-    let variable = |name| std::env::var_os(name).filter(|v| !v.is_empty()).map(PathBuf::from);
-    let home = || variable("HOME").map(|home| home.join(".cache"));
-    variable("XDG_CACHE_HOME").or_else(home).unwrap_or_else(std::env::temp_dir).join("gennape")
+    let user = etcetera::choose_base_strategy().map(|base| base.cache_dir());
+    user.unwrap_or_else(|_| std::env::temp_dir()).join("gennape")
 }
 
 #[cfg(test)]
@@ -308,7 +309,8 @@ mod tests {
         let graph = |i| Ok::<_, ()>(testing::graph(i as u64));
         let store = GraphStore::build(300, graph, &|_| ()).unwrap();
         assert_eq!(store.features(7), GraphFeatures::new(&testing::graph(7)));
-        let path = std::env::temp_dir().join(format!("gennape-store-{}.bin", std::process::id()));
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("store.bin");
         let key = [3; 32];
         store.save(&path, &key).unwrap();
         assert_eq!(GraphStore::load(&path, &key).as_ref(), Some(&store));
@@ -322,6 +324,5 @@ mod tests {
             std::fs::write(&path, &bytes[..damage]).unwrap();
             assert_eq!(GraphStore::load(&path, &key), None);
         }
-        std::fs::remove_file(&path).unwrap();
     }
 }

@@ -6,6 +6,7 @@ use super::limits::{MAX_DIMENSION, MAX_ELEMENTS, MAX_FLOATS, MAX_RANK, MIN_OPSET
 use super::names::{NameMap, Names, Word};
 use super::wire;
 use crate::model_graph::{Attribute, DataType, OpType, Shape, TensorData};
+use half::{bf16, f16};
 use hashbrown::HashMap;
 use onnx_protobuf::attribute_proto::AttributeType;
 use onnx_protobuf::tensor_proto::DataLocation;
@@ -528,8 +529,10 @@ fn elements(proto: &TensorProto, dtype: DataType, shape: &[usize]) -> Option<Ten
     let data = match dtype {
         DataType::Float => TensorData::Floats(proto.float_data.iter().map(|&x| x.into()).collect()),
         DataType::Double => TensorData::Floats(proto.double_data.clone()),
-        DataType::Float16 => TensorData::Floats(bits().map(half).collect()),
-        DataType::Bfloat16 => TensorData::Floats(bits().map(bfloat).collect()),
+        DataType::Float16 => TensorData::Floats(bits().map(|b| f16::from_bits(b).into()).collect()),
+        DataType::Bfloat16 => {
+            TensorData::Floats(bits().map(|b| bf16::from_bits(b).into()).collect())
+        }
         DataType::Int64 => TensorData::Ints(proto.int64_data.clone()),
         DataType::Uint32 | DataType::Uint64 => TensorData::Ints(
             proto.uint64_data.iter().map(|&i| i64::try_from(i).ok()).collect::<Option<_>>()?,
@@ -553,8 +556,8 @@ pub(super) fn from_raw(raw: &[u8], dtype: DataType, count: usize) -> Option<Tens
     Some(match dtype {
         DataType::Float => floats(raw, |b| f32::from_le_bytes(b).into()),
         DataType::Double => floats(raw, f64::from_le_bytes),
-        DataType::Float16 => floats(raw, |b| half(u16::from_le_bytes(b))),
-        DataType::Bfloat16 => floats(raw, |b| bfloat(u16::from_le_bytes(b))),
+        DataType::Float16 => floats(raw, |b| f16::from_le_bytes(b).into()),
+        DataType::Bfloat16 => floats(raw, |b| bf16::from_le_bytes(b).into()),
         DataType::Int64 => ints(raw, |b| Some(i64::from_le_bytes(b)))?,
         DataType::Uint64 => ints(raw, |b| i64::try_from(u64::from_le_bytes(b)).ok())?,
         DataType::Int32 => ints(raw, |b| Some(i32::from_le_bytes(b).into()))?,
@@ -578,44 +581,4 @@ fn ints<const N: usize>(
     convert: impl Fn([u8; N]) -> Option<i64>,
 ) -> Option<TensorData> {
     raw.as_chunks().0.iter().map(|&b| convert(b)).collect::<Option<_>>().map(TensorData::Ints)
-}
-
-/// The value of a 16-bit IEEE 754 float.
-fn half(bits: u16) -> f64 {
-    let sign = if bits & 0x8000 == 0 { 1.0 } else { -1.0 };
-    let exponent = i32::from(bits >> 10 & 0x1f);
-    let fraction = f64::from(bits & 0x3ff);
-    sign * match exponent {
-        0 => fraction * 2f64.powi(-24),
-        31 if fraction == 0.0 => f64::INFINITY,
-        31 => f64::NAN,
-        _ => (1.0 + fraction / 1024.0) * 2f64.powi(exponent - 15),
-    }
-}
-
-/// The value of a bfloat16: the upper half of a 32-bit float.
-fn bfloat(bits: u16) -> f64 {
-    f32::from_bits(u32::from(bits) << 16).into()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn half_floats_have_their_ieee_values() {
-        for (bits, value) in [
-            (0x3c00, 1.0),
-            (0xc000, -2.0),
-            (0x7bff, 65504.0),
-            (0x0001, 5.960464477539063e-8),
-            (0x0400, 6.103515625e-5),
-            (0x3555, 0.333251953125),
-            (0x7c00, f64::INFINITY),
-        ] {
-            assert_eq!(half(bits), value);
-        }
-        assert!(half(0x7e00).is_nan());
-        assert_eq!(bfloat(0x4049), 3.140625);
-    }
 }

@@ -8,6 +8,7 @@ use super::wire::push_varint;
 use crate::model_graph::{
     Attribute, DataType, ModelGraph, Node, OpType, Origin, TensorData, Value, ValueId, infer,
 };
+use half::{bf16, f16};
 use onnx_protobuf::attribute_proto::AttributeType;
 use onnx_protobuf::tensor_shape_proto::{Dimension, dimension};
 use onnx_protobuf::type_proto::{self, Tensor as TensorType};
@@ -540,8 +541,8 @@ fn float_bytes(x: f64, dtype: DataType) -> Option<Bytes> {
     Some(match dtype {
         DataType::Float => (x as f32).to_le_bytes().into_iter().collect(),
         DataType::Double => x.to_le_bytes().into_iter().collect(),
-        DataType::Float16 => half_bits(x as f32).to_le_bytes().into_iter().collect(),
-        DataType::Bfloat16 => bfloat_bits(x as f32).to_le_bytes().into_iter().collect(),
+        DataType::Float16 => f16::from_f64(x).to_le_bytes().into_iter().collect(),
+        DataType::Bfloat16 => bf16::from_f64(x).to_le_bytes().into_iter().collect(),
         _ => return None,
     })
 }
@@ -571,61 +572,9 @@ fn normal(rng: &mut StdRng) -> f64 {
     (-2.0 * u.ln()).sqrt() * (std::f64::consts::TAU * v).cos()
 }
 
-/// The nearest bfloat16, ties to even.
-fn bfloat_bits(x: f32) -> u16 {
-    if x.is_nan() {
-        return 0x7fc0;
-    }
-    let bits = x.to_bits();
-    (bits.wrapping_add(0x7fff + (bits >> 16 & 1)) >> 16) as u16
-}
-
-/// The nearest 16-bit float, ties to even.
-fn half_bits(x: f32) -> u16 {
-    let sign = (x.to_bits() >> 16 & 0x8000) as u16;
-    let magnitude = x.abs();
-    if x.is_nan() {
-        return 0x7e00;
-    }
-    // Halfway between the largest number and the next that there would be.
-    if magnitude >= 65520.0 {
-        return sign | 0x7c00;
-    }
-    let exponent = (magnitude.to_bits() >> 23) as i32 - 127;
-    // Distance between neighbours; below 2^-14 it stays the same.
-    let step_exponent = exponent.max(-14) - 10;
-    let steps = (f64::from(magnitude) / 2f64.powi(step_exponent)).round_ties_even() as u16;
-    // Adding lets a rounding up to the next power of two carry into the exponent.
-    let biased = if exponent < -14 { 0 } else { (exponent + 14) as u16 };
-    sign | ((biased << 10) + steps)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn half_bits_round_to_nearest_even() {
-        for (x, bits) in [
-            (1.0, 0x3c00),
-            (-2.0, 0xc000),
-            (65504.0, 0x7bff),
-            (65519.9, 0x7bff),
-            (65520.0, 0x7c00),
-            (5.9604645e-8, 0x0001),
-            (2.9802322e-8, 0x0000),
-            (6.1035156e-5, 0x0400),
-            (6.097_555e-5, 0x03ff),
-            (0.333_333_34, 0x3555),
-            (2049.0, 0x6800),
-            (2051.0, 0x6802),
-            (f32::NEG_INFINITY, 0xfc00),
-        ] {
-            assert_eq!(half_bits(x), bits, "{x}");
-        }
-        assert_eq!(bfloat_bits(3.140625), 0x4049);
-        assert_eq!(bfloat_bits(1.0 + 1.0 / 256.0), 0x3f80);
-    }
 
     #[test]
     fn taken_names_are_not_given_again() {
