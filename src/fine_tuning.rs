@@ -414,12 +414,11 @@ mod tests {
         let text = |text: &str| text.to_string();
         let (name, labels, target) = (text("mine"), text("labels"), text("target"));
         let options = Options { name, command: None, labels, target, seed, cache: None };
-        let folder =
-            std::env::temp_dir().join(format!("gennape-tune-{}-{seed}", std::process::id()));
+        let folder = tempfile::tempdir().unwrap();
         let tuned = fine_tune(&base, &set, &options, &|_, _, _| ()).unwrap();
-        tuned.estimator.save(&folder.join("mine")).unwrap();
-        let written = Estimator::load(&folder.join("mine")).unwrap();
-        std::fs::remove_dir_all(&folder).unwrap();
+        let mine = folder.path().join("mine");
+        tuned.estimator.save(&mine).unwrap();
+        let written = Estimator::load(&mine).unwrap();
         assert_eq!(written.weights(), tuned.estimator.weights());
         assert_eq!(accuracies(&written, &set, &all), accuracies(&tuned.estimator, &set, &all));
 

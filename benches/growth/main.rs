@@ -190,13 +190,12 @@ fn main() -> Result<(), Box<dyn Error>> {
         ModelProto::parse_from_bytes(&fs::read(file)?)?;
         return Ok(());
     }
-    let folder = env::temp_dir().join(format!("gennape-growth-{}", std::process::id()));
-    fs::create_dir_all(&folder)?;
+    let folder = tempfile::tempdir()?;
     let mut rows = Vec::new();
     for shape in Shape::ALL {
         let mut files = Vec::new();
         for nodes in SIZES {
-            let file = folder.join(format!("{nodes}.onnx"));
+            let file = folder.path().join(format!("{nodes}.onnx"));
             write(&shape.network(nodes), File::create(&file)?, Weights::Stripped)?;
             files.push(file);
         }
@@ -230,7 +229,6 @@ fn main() -> Result<(), Box<dyn Error>> {
             rows.push(row);
         }
     }
-    fs::remove_dir_all(&folder)?;
     let cores = thread::available_parallelism()?.get();
     let json = serde_json::to_string_pretty(&Report { schema: 1, cores, sizes: SIZES, rows })?;
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("benches/growth.json");

@@ -736,9 +736,8 @@ mod tests {
     /// Damage in a Parquet file is an error or changes values; it does not end the program.
     #[test]
     fn damaged_parquet_files_do_no_harm() {
-        let folder = std::env::temp_dir().join(format!("gennape-labels-{}", std::process::id()));
-        std::fs::create_dir_all(&folder).unwrap();
-        let path = folder.join("damaged.parquet");
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("damaged.parquet");
         for name in ["none.parquet", "snappy.parquet", "gzip.parquet"] {
             let whole = std::fs::read(fixture(name)).unwrap();
             for position in (0..whole.len()).step_by(13) {
@@ -752,7 +751,6 @@ mod tests {
                 assert!(LabelTable::read(&path).is_err(), "cut at {position}");
             }
         }
-        std::fs::remove_dir_all(&folder).unwrap();
     }
 
     /// Little on disk that would be much in memory, or never end.

@@ -1085,10 +1085,10 @@ mod tests {
         }
         // Taken from a store, which a file keeps, it is the same.
         let store = GraphStore::build(3, |i| Ok::<_, ()>(graphs[i].clone()), &|_| ()).unwrap();
-        let path = std::env::temp_dir().join(format!("gennape-guess-{}", std::process::id()));
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("store");
         store.save(&path, &[0; 32]).unwrap();
         let store = GraphStore::load(&path, &[0; 32]).unwrap();
-        std::fs::remove_file(&path).unwrap();
         let (stored, _) = Estimator::embedded().estimate_store(&store, &|_| ()).unwrap();
         assert_eq!(stored, estimates);
     }

@@ -539,9 +539,8 @@ fn the_strongest_channels_keep_their_weights() {
     let a = net.plain(OpType::Conv, &[x, first]);
     let y = net.plain(OpType::Conv, &[a, second]);
     net.0.output(y);
-    let folder = std::env::temp_dir().join(format!("gennape-shrink-{}", std::process::id()));
-    std::fs::create_dir_all(&folder).unwrap();
-    let (whole, small) = (folder.join("whole.onnx"), folder.join("small.onnx"));
+    let folder = tempfile::tempdir().unwrap();
+    let [whole, small] = ["whole.onnx", "small.onnx"].map(|name| folder.path().join(name));
     let file = std::fs::File::create(&whole).unwrap();
     onnx::write(&net.0.finish(), file, onnx::Weights::Random { seed: 4 }).unwrap();
     let weights = |path: &std::path::Path| -> Vec<Vec<f64>> {
@@ -586,7 +585,6 @@ fn the_strongest_channels_keep_their_weights() {
     let mut out = Vec::new();
     space.shrink(&sub, &mut borrowed, &mut out, None).unwrap();
     assert_eq!(out, std::fs::read(&small).unwrap());
-    std::fs::remove_dir_all(&folder).unwrap();
 }
 
 /// Nodes that the outputs need, when one operand of one node is cut off.

@@ -587,10 +587,10 @@ mod tests {
         };
         let _guard = seeded();
         tch::set_num_threads(1);
-        let cache = std::env::temp_dir().join(format!("gennape-ablation-{}", std::process::id()));
+        let cache = tempfile::tempdir().unwrap();
         let options = Options {
             data,
-            cache: cache.clone(),
+            cache: cache.path().join("cache"),
             networks: 300,
             epochs: Some(1),
             seeds: 1,
@@ -599,7 +599,6 @@ mod tests {
         };
         let mut lines = Vec::new();
         let report = nasbench101(&options, &mut |line| lines.push(line.to_string())).unwrap();
-        std::fs::remove_dir_all(&cache).unwrap();
         assert!(lines.iter().any(|l| l.starts_with("seed 1/1: CL+Pairwise+FCM: ")), "{lines:?}");
 
         let json = serde_json::to_string(&report).unwrap();

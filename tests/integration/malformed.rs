@@ -312,12 +312,12 @@ fn missing_and_doubled_names_are_rejected() {
 
 #[test]
 fn external_data_stays_inside_the_folder() {
-    let folder = Folder::new("external");
-    fs::create_dir_all(folder.0.join("model/data")).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    fs::create_dir_all(folder.path().join("model/data")).unwrap();
     let elements: Bytes = [2i64, 4].iter().flat_map(|i| i.to_le_bytes()).collect();
-    fs::write(folder.0.join("model/data/shape"), &elements).unwrap();
-    fs::write(folder.0.join("secret"), &elements).unwrap();
-    let path = folder.0.join("model/model.onnx");
+    fs::write(folder.path().join("model/data/shape"), &elements).unwrap();
+    fs::write(folder.path().join("secret"), &elements).unwrap();
+    let path = folder.path().join("model/model.onnx");
     let load = |location: &str, offset: &str| {
         let entry = |key, value| bytes(13, [bytes(1, key), bytes(2, value)].concat());
         let external = [entry("location", location), entry("offset", offset), number(14, 1)];
@@ -330,16 +330,16 @@ fn external_data_stays_inside_the_folder() {
     let graph = load("data/shape", "0").unwrap();
     assert_eq!(graph.value(graph.outputs()[0]).shape.as_slice(), [2, 4]);
 
-    let secret = folder.0.join("secret");
+    let secret = folder.path().join("secret");
     for location in ["../secret", "data/../../secret", secret.to_str().unwrap(), "..", "", "a\\b"] {
         assert_eq!(load(location, "0").unwrap_err().kind(), ExternalData, "{location}");
     }
     assert_eq!(load("data/shape", "-1").unwrap_err().kind(), ExternalData);
     #[cfg(unix)]
     {
-        std::os::unix::fs::symlink(&secret, folder.0.join("model/link")).unwrap();
+        std::os::unix::fs::symlink(&secret, folder.path().join("model/link")).unwrap();
         assert_eq!(load("link", "0").unwrap_err().kind(), ExternalData);
-        std::os::unix::fs::symlink(&folder.0, folder.0.join("model/up")).unwrap();
+        std::os::unix::fs::symlink(folder.path(), folder.path().join("model/up")).unwrap();
         assert_eq!(load("up/secret", "0").unwrap_err().kind(), ExternalData);
     }
     // What is not there leaves the elements unknown, which matters here and is hinted at.
@@ -373,13 +373,13 @@ fn elements_of_w(path: &Path) -> Result<Option<Bytes>, ReadError> {
 /// needs them.
 #[test]
 fn external_data_that_is_not_there_is_named() {
-    let folder = Folder::new("absent");
-    let path = folder.0.join("model.onnx");
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("model.onnx");
     let outcome = |rest: &[(&str, &str)], data: Option<&[u8]>| {
         fs::write(&path, with_data_in("w.bin", rest)).unwrap();
         match data {
-            Some(data) => fs::write(folder.0.join("w.bin"), data).unwrap(),
-            None => _ = fs::remove_file(folder.0.join("w.bin")),
+            Some(data) => fs::write(folder.path().join("w.bin"), data).unwrap(),
+            None => _ = fs::remove_file(folder.path().join("w.bin")),
         }
         let remarks = read(&path, &ReadOptions::default()).map(|graph| {
             graph.remarks().iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")
@@ -413,15 +413,15 @@ fn external_data_that_is_not_there_is_named() {
 #[test]
 fn caches_of_links_are_read() {
     use std::os::unix::fs::symlink;
-    let folder = Folder::new("cache");
-    let snapshot = folder.0.join("snapshots/1");
+    let folder = tempfile::tempdir().unwrap();
+    let snapshot = folder.path().join("snapshots/1");
     fs::create_dir_all(&snapshot).unwrap();
-    fs::create_dir_all(folder.0.join("blobs/deeper")).unwrap();
+    fs::create_dir_all(folder.path().join("blobs/deeper")).unwrap();
     let data: Bytes = [1f32, 2.0, 3.0, 4.0].iter().flat_map(|x| x.to_le_bytes()).collect();
-    fs::write(folder.0.join("blobs/aa"), with_data_in("model.onnx_data", &[])).unwrap();
-    fs::write(folder.0.join("blobs/bb"), &data).unwrap();
-    fs::write(folder.0.join("blobs/deeper/cc"), &data).unwrap();
-    fs::write(folder.0.join("secret"), &data).unwrap();
+    fs::write(folder.path().join("blobs/aa"), with_data_in("model.onnx_data", &[])).unwrap();
+    fs::write(folder.path().join("blobs/bb"), &data).unwrap();
+    fs::write(folder.path().join("blobs/deeper/cc"), &data).unwrap();
+    fs::write(folder.path().join("secret"), &data).unwrap();
     let (model, weights) = (snapshot.join("model.onnx"), snapshot.join("model.onnx_data"));
     symlink("../../blobs/aa", &model).unwrap();
     let bytes = |target: &str| {
@@ -442,8 +442,8 @@ fn caches_of_links_are_read() {
 #[cfg(unix)]
 #[test]
 fn pipes_devices_and_folders_are_no_files() {
-    let folder = Folder::new("pipes");
-    let pipe = folder.0.join("pipe.onnx");
+    let folder = tempfile::tempdir().unwrap();
+    let pipe = folder.path().join("pipe.onnx");
     let made = std::process::Command::new("mkfifo").arg(&pipe).status().unwrap();
     assert!(made.success());
     for path in [pipe.as_path(), Path::new("/dev/zero")] {
@@ -451,9 +451,9 @@ fn pipes_devices_and_folders_are_no_files() {
         assert!(error.to_string().contains("no regular file"), "{error}");
         assert!(Original::open(path, &ReadOptions::default()).is_err());
     }
-    assert_eq!(read(&folder.0, &ReadOptions::default()).unwrap_err().kind(), ErrorKind::Io);
-    let path = folder.0.join("model.onnx");
-    std::os::unix::fs::symlink("/dev/zero", folder.0.join("zero")).unwrap();
+    assert_eq!(read(folder.path(), &ReadOptions::default()).unwrap_err().kind(), ErrorKind::Io);
+    let path = folder.path().join("model.onnx");
+    std::os::unix::fs::symlink("/dev/zero", folder.path().join("zero")).unwrap();
     for location in ["pipe.onnx", "zero"] {
         fs::write(&path, with_data_in(location, &[])).unwrap();
         let error = read(&path, &ReadOptions::default()).unwrap_err();
@@ -465,8 +465,8 @@ fn pipes_devices_and_folders_are_no_files() {
 /// Whoever shortens a file while it is read gives an error or the old network, no dead process.
 #[test]
 fn a_file_cut_while_it_is_read_is_an_error() {
-    let folder = Folder::new("cut");
-    let path = folder.0.join("model.onnx");
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("model.onnx");
     let nodes: Bytes = (0..2000)
         .flat_map(|i| {
             let weight =
@@ -638,23 +638,6 @@ fn counts_are_limited() {
 
 fn fixtures() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/shapes")
-}
-
-/// A folder for one test, removed afterwards.
-struct Folder(PathBuf);
-
-impl Folder {
-    fn new(name: &str) -> Self {
-        let path = std::env::temp_dir().join(format!("gennape-{name}-{}", std::process::id()));
-        fs::create_dir_all(&path).unwrap();
-        Self(path)
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        _ = fs::remove_dir_all(&self.0);
-    }
 }
 
 mod fuzz {

@@ -370,7 +370,8 @@ mod tests {
     fn damage_is_found_and_located() {
         let whole = std::fs::read(fixture("two_runs.tfrecord")).unwrap();
         let second = whole.len() / 2;
-        let path = std::env::temp_dir().join(format!("gennape-{}.tfrecord", std::process::id()));
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("damaged.tfrecord");
         for position in 0..whole.len() {
             let mut bytes = whole.clone();
             bytes[position] ^= 0x10;
@@ -390,7 +391,6 @@ mod tests {
                 }
             }
         }
-        std::fs::remove_file(&path).unwrap();
     }
 
     #[test]
@@ -434,7 +434,8 @@ mod tests {
     /// What is written is a table of labels as well.
     #[test]
     fn other_budgets_are_targets() {
-        let path = std::env::temp_dir().join(format!("gennape-{}-full.csv", std::process::id()));
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("full.csv");
         let cells = read(&fixture("full.tfrecord"), |_| {}).unwrap();
         write_csv(&cells, std::fs::File::create(&path).unwrap()).unwrap();
         let table = LabelTable::read(&path).unwrap();
@@ -444,6 +445,5 @@ mod tests {
             set.iter().map(|l| &l.architecture).collect::<Vec<_>>(),
             cells.iter().map(|c| &c.cell).collect::<Vec<_>>()
         );
-        std::fs::remove_file(&path).unwrap();
     }
 }

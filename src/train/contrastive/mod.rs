@@ -291,7 +291,6 @@ mod tests {
     use super::*;
     use crate::encoder::{GraphFeatures, testing};
     use rand::Rng;
-    use std::path::PathBuf;
 
     /// The loss as the module documentation writes it, and the entropy of its targets.
     fn direct(
@@ -351,10 +350,6 @@ mod tests {
         assert!((losses[0] - losses[1]).abs() > 0.1, "{losses:?}");
     }
 
-    fn folder(name: &str) -> PathBuf {
-        std::env::temp_dir().join(format!("gennape-{name}-{}", std::process::id()))
-    }
-
     #[test]
     fn pretraining_learns_repeats_and_exports_what_it_trained() {
         let _guard = seeded();
@@ -362,7 +357,8 @@ mod tests {
             GraphStore::build(60, |i| Ok::<_, ()>(testing::graph(i as u64)), &|_| ()).unwrap();
         let graphs: Vec<usize> = (0..60).collect();
         let families: Vec<usize> = graphs.iter().map(|g| g % 2).collect();
-        let cache = folder("pretrain");
+        let folder = tempfile::tempdir().unwrap();
+        let cache = folder.path().join("cache");
         let set = Graphs { store: &store, graphs: &graphs, families: &families, cache: &cache };
         let config = Config::encoder();
         let operations = &testing::OPERATIONS[..5];
@@ -383,7 +379,6 @@ mod tests {
         let features: Vec<GraphFeatures> = graphs.iter().map(|&g| store.features(g)).collect();
         let embeddings = encoder.embed(&features);
         assert!(embeddings.std_axis(Axis(0), 0.0).iter().any(|s| *s > 0.1));
-        std::fs::remove_dir_all(&cache).unwrap();
     }
 
     /// Dropout is for training alone: weights go into a model file as they answer there.

@@ -278,7 +278,8 @@ mod tests {
     fn a_cache_gives_the_same_and_damage_or_other_graphs_are_noticed() {
         let store =
             GraphStore::build(30, |i| Ok::<_, ()>(testing::graph(i as u64)), &|_| ()).unwrap();
-        let cache = std::env::temp_dir().join(format!("gennape-spectra-{}", std::process::id()));
+        let folder = tempfile::tempdir().unwrap();
+        let cache = folder.path().join("cache");
         let graphs: Vec<usize> = (0..20).chain([3, 3]).collect();
         let expected = spectra(&store, &graphs, 21);
         for (row, &graph) in expected.rows().into_iter().zip(&graphs) {
@@ -307,6 +308,5 @@ mod tests {
         assert_eq!(of(&graphs[1..], 21), expected.slice(ndarray::s![1.., ..]));
         assert_eq!(of(&graphs, 7), expected.slice(ndarray::s![.., ..7]));
         assert_eq!(files().len(), 3);
-        std::fs::remove_dir_all(&cache).unwrap();
     }
 }
