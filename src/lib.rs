@@ -61,7 +61,6 @@ pub mod search;
 pub mod security {}
 pub mod spaces;
 pub mod subnetworks;
-#[cfg(feature = "train")]
 pub mod supernet;
 mod text;
 #[cfg(feature = "train")]

@@ -4,20 +4,21 @@ use super::error::Error;
 use super::evaluate::MOST_REPORT;
 use super::stdout::{Text, print_json};
 use super::table::Table;
+use crate::benchmarks::{Set, nasbench101};
 use crate::evaluation;
 use crate::evaluation::ablation::{Report, SCHEMA};
 use crate::files;
+use clap::builder::{PossibleValue, PossibleValuesParser};
 use std::path::{Path, PathBuf};
 #[cfg(feature = "train")]
 use {
     super::error::report as report_line,
-    crate::benchmarks::{self, Set, nasbench101},
+    crate::benchmarks,
     crate::encoder::default_cache,
     crate::train::{
         self,
         ablation::{FAMILIES, Options},
     },
-    clap::builder::{PossibleValue, PossibleValuesParser},
 };
 
 /// Train GENNAPE's predictors and measure each alone and all together.
@@ -36,16 +37,11 @@ pub(crate) struct Arguments {
     /// How to print.
     #[arg(long, value_enum, default_value_t = Format::Table)]
     format: Format,
-    #[cfg(feature = "train")]
     #[command(flatten)]
     training: TrainingArguments,
-    #[cfg(not(feature = "train"))]
-    #[arg(trailing_var_arg = true, allow_hyphen_values = true, hide = true)]
-    rest: Vec<std::ffi::OsString>,
 }
 
 /// What to train and to rank.
-#[cfg(feature = "train")]
 #[derive(Debug, clap::Args)]
 struct TrainingArguments {
     /// The labelled set to train on.
@@ -76,7 +72,6 @@ struct TrainingArguments {
 }
 
 /// Labelled sets that the paper's predictors are trained on.
-#[cfg(feature = "train")]
 #[derive(Debug, Clone, Copy, clap::ValueEnum)]
 enum TrainingSet {
     /// Networks of at least 80 % on CIFAR-10.
@@ -94,7 +89,6 @@ enum Format {
 }
 
 /// The sets that are not trained on.
-#[cfg(feature = "train")]
 fn family_parser() -> PossibleValuesParser {
     let foreign = Set::ALL.iter().filter(|s| s.name != "nasbench101");
     foreign.map(|s| PossibleValue::new(s.name).help(s.about)).into()
@@ -122,8 +116,7 @@ fn read(path: &Path) -> Result<Report, Error> {
 }
 
 #[cfg(not(feature = "train"))]
-fn measure(arguments: &Arguments) -> Result<Report, Error> {
-    let _ = &arguments.rest;
+fn measure(_: &Arguments) -> Result<Report, Error> {
     Err(super::without_training("ablate"))
 }
 

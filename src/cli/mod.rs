@@ -23,19 +23,15 @@ mod output;
 mod predict;
 pub(crate) mod profile;
 mod progress;
-#[cfg(feature = "train")]
 mod prune;
 pub(crate) mod search;
 mod shell;
 mod shrink;
 pub(crate) mod space;
 mod stdout;
-#[cfg(feature = "train")]
 mod supernet;
 mod table;
-#[cfg(feature = "train")]
 mod train;
-#[cfg(feature = "train")]
 mod training;
 
 use crate::fault;
@@ -62,41 +58,19 @@ enum Command {
     Export(export::Arguments),
     Space(space::Arguments),
     Shrink(shrink::Arguments),
-    #[cfg(feature = "train")]
+    #[cfg_attr(not(feature = "train"), command(before_help = WITHOUT_TRAINING))]
     Prune(prune::Arguments),
-    /// Train a network and cut it while it trains (not in this build: it needs libtorch).
-    #[cfg(not(feature = "train"))]
-    #[command(disable_help_flag = true)]
-    Prune {
-        #[arg(trailing_var_arg = true, allow_hyphen_values = true, hide = true)]
-        rest: Vec<std::ffi::OsString>,
-    },
-    #[cfg(feature = "train")]
     Supernet(supernet::Arguments),
-    /// Train one set of weights for many networks (not in this build: it needs libtorch).
-    #[cfg(not(feature = "train"))]
-    #[command(disable_help_flag = true)]
-    Supernet {
-        #[arg(trailing_var_arg = true, allow_hyphen_values = true, hide = true)]
-        rest: Vec<OsString>,
-    },
     Evaluate(evaluate::Arguments),
     Finetune(finetune::Arguments),
     Fit(fit::Arguments),
     Search(search::Arguments),
     Data(data::Arguments),
-    #[cfg(feature = "train")]
+    #[cfg_attr(not(feature = "train"), command(before_help = WITHOUT_TRAINING))]
     Train(train::Arguments),
     Ablate(ablate::Arguments),
     Completions(shell::Completions),
     Man(shell::Man),
-    /// Train an estimator (not in this build: it needs libtorch).
-    #[cfg(not(feature = "train"))]
-    #[command(disable_help_flag = true)]
-    Train {
-        #[arg(trailing_var_arg = true, allow_hyphen_values = true, hide = true)]
-        rest: Vec<OsString>,
-    },
 }
 
 impl Command {
@@ -124,14 +98,19 @@ impl Command {
             Self::Completions(arguments) => shell::completions(&arguments),
             Self::Man(arguments) => shell::man(&arguments),
             #[cfg(not(feature = "train"))]
-            Self::Train { .. } => Err(without_training("train")),
+            Self::Train(_) => Err(without_training("train")),
             #[cfg(not(feature = "train"))]
-            Self::Prune { .. } => Err(without_training("prune")),
+            Self::Prune(_) => Err(without_training("prune")),
             #[cfg(not(feature = "train"))]
-            Self::Supernet { .. } => Err(without_training("supernet")),
+            Self::Supernet(_) => Err(without_training("supernet")),
         }
     }
 }
+
+/// What the help of a command that trains begins with.
+#[cfg(not(feature = "train"))]
+pub(crate) const WITHOUT_TRAINING: &str =
+    "Not in this build, which has no libtorch: built with --features train, gennape can";
 
 /// Why a command that trains can't.
 #[cfg(not(feature = "train"))]

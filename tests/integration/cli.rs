@@ -298,8 +298,25 @@ fn wrong_arguments_say_what_is_right() {
 #[cfg(not(feature = "train"))]
 #[test]
 fn training_is_explained_where_it_is_missing() {
-    let outcome = gennape(&["train", "nasbench101", "--epochs", "1"]).fails();
-    assert!(outcome.stderr.contains("hint: ") && outcome.stderr.contains("--features train"));
+    let prune =
+        ["prune", RESNET, "--images", ".", "--keep-macs", "0.5", "--what", "both", "-o", "x"];
+    for arguments in [&["train", "nasbench101", "-o", "x"][..], &prune, &["ablate", "nasbench101"]]
+    {
+        let outcome = gennape(arguments).fails();
+        let hint = format!("--features train -- {}", arguments[0]);
+        assert!(outcome.stderr.contains(&hint), "{}", outcome.stderr);
+    }
+}
+
+/// Whoever wonders whether to build with libtorch can read what that would give.
+#[test]
+fn the_help_of_training_needs_no_libtorch() {
+    for arguments in [&["train"][..], &["prune"], &["supernet", "train"], &["supernet", "search"]] {
+        let help = gennape(&[arguments, &["--help"]].concat()).succeeds().stdout;
+        assert!(help.contains("--seed"), "{help}");
+        assert_eq!(help.contains("--features train"), cfg!(not(feature = "train")), "{help}");
+    }
+    assert!(gennape(&["ablate", "--help"]).succeeds().stdout.contains("--seeds"));
 }
 
 #[test]

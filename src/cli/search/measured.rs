@@ -35,7 +35,7 @@ mod with_images {
     use crate::cli::output::Target;
     use crate::cli::search::folder::{Images, Settings, Source};
     use crate::cli::search::measures;
-    use crate::cli::training::failure;
+    use crate::cli::training::run::failure;
     use crate::execute;
     use crate::images::ImageSet;
     use crate::onnx::ReadOptions;

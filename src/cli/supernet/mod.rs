@@ -3,6 +3,7 @@
 mod search;
 mod train;
 
+#[cfg(feature = "train")]
 use super::error::Error;
 
 /// Train one set of weights for many networks.
@@ -14,10 +15,13 @@ pub(crate) struct Arguments {
 
 #[derive(Debug, clap::Subcommand)]
 enum Command {
+    #[cfg_attr(not(feature = "train"), command(before_help = super::WITHOUT_TRAINING))]
     Search(search::Arguments),
+    #[cfg_attr(not(feature = "train"), command(before_help = super::WITHOUT_TRAINING))]
     Train(train::Arguments),
 }
 
+#[cfg(feature = "train")]
 pub(crate) fn run(arguments: &Arguments) -> Result<(), Error> {
     match &arguments.command {
         Command::Search(arguments) => search::run(arguments),

@@ -36,12 +36,9 @@
 
 mod alpha;
 mod resume;
-mod reward;
 mod store;
 #[cfg(test)]
 mod tests;
-
-pub use reward::{Reward, RewardError};
 
 use crate::execute::Network;
 use crate::images::{Augmentation, ImageSet, Normalisation};
@@ -51,6 +48,7 @@ use crate::onnx::{self, Edits, ReadOptions, Weights};
 use crate::search::{self, EvaluationError, Evaluator};
 use crate::spaces::darts;
 use crate::spaces::genotype::Genotype;
+use crate::supernet::Reward;
 use crate::training::{
     Checkpoint, Cost, Data, HELD_OUT, Prepared, Schedule, TrainingError, logits, open, share_right,
     step_size, trained,

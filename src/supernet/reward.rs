@@ -18,13 +18,13 @@ const KNOWN: &str = "accuracy, parameters, macs, latency=DEVICE, latency='FILE',
 /// `-`; in quotes it may hold anything, as a path does.
 ///
 /// ```
-/// # use gennape::supernet::cells::Reward;
+/// # use gennape::supernet::Reward;
 /// let reward: Reward = "accuracy * max(1, latency=rtx4090/2) ^ -0.07 - 0.1*parameters".parse()?;
 /// assert_eq!(reward.measures(), ["latency=rtx4090", "parameters"]);
 /// assert_eq!(reward.of(0.9, &[1.0, 2e6]), 0.7);
 /// let error = "accuracy - * 2".parse::<Reward>().unwrap_err();
 /// assert!(error.to_string().starts_with("character 12: expected a number, a measure"));
-/// # Ok::<(), gennape::supernet::cells::RewardError>(())
+/// # Ok::<(), gennape::supernet::RewardError>(())
 /// ```
 #[derive(Debug, Clone, PartialEq)]
 pub struct Reward {

@@ -1,0 +1,126 @@
+//! Trains the network and writes what is left of it.
+
+use super::{Arguments, What};
+use crate::cli::error::{Error, note, report};
+use crate::cli::input;
+use crate::cli::output::{Target, distinct};
+use crate::cli::progress::Progress;
+use crate::cli::space::Format;
+use crate::cli::stdout::{Text, print_json};
+use crate::cli::table::{Table, si};
+use crate::cli::training::run::{duration, failure, interrupts, steps, with};
+use crate::images::ImageSet;
+use crate::onnx::Original;
+use crate::pruning::{self, Budget, Event, Options, Pruned};
+use crate::training::{TrainingError, image_size};
+use serde::Serialize;
+use std::io::Write;
+use std::sync::atomic::Ordering;
+
+pub(crate) fn run(arguments: &Arguments) -> Result<(), Error> {
+    let Arguments { path, output, .. } = arguments;
+    let read = arguments.read.options();
+    let training = &arguments.training;
+    let about = |e: TrainingError| failure(e, path);
+    let size = image_size(path, &read).map_err(about)?;
+    let images = ImageSet::open(&training.images, Some(size))?;
+    let (_, original) = input::open(path, &read)?;
+    let mut inputs = original.files().map_err(|e| about(e.into()))?;
+    drop::<Original>(original);
+    inputs.push(path.clone());
+    let checkpoint = with(output, ".checkpoint");
+    let schedule = training.schedule(arguments.seed, &checkpoint)?;
+    distinct(&checkpoint, &inputs)?;
+    let mut out = Target::new(output, &inputs)?;
+    inputs.push(output.clone());
+    let mut zeros = match &arguments.zeros {
+        Some(path) => Some(Target::new(path, &inputs)?),
+        None => None,
+    };
+    inputs.extend(arguments.zeros.clone());
+    let mut page = match &arguments.report {
+        Some(path) => Some(Target::new(path, &inputs)?),
+        None => None,
+    };
+    let budget = match (arguments.budget.keep_macs, arguments.budget.keep_parameters) {
+        (Some(share), _) => Budget::Macs(share),
+        (None, share) => Budget::Parameters(share.unwrap_or(1.0)),
+    };
+    let options = Options {
+        what: match arguments.what {
+            What::Channels => pruning::What::Channels,
+            What::Branches => pruning::What::Branches,
+            What::Both => pruning::What::Both,
+        },
+        budget,
+        training: schedule,
+    };
+    let interrupted = interrupts()?;
+    let bar = Progress::new("training", training.epochs);
+    let mut observe = |event: Event| {
+        match event {
+            Event::Note(text) => note(&text),
+            Event::Step(done, all) => bar.reach(steps(done, all, training.epochs)),
+            Event::Epoch(epoch, left) => report(&format!(
+                "epoch {}/{}: loss {:.4}, {:.2} % of held-out images right, {} of {} chosen parts zero, {} left",
+                epoch.epoch,
+                training.epochs,
+                epoch.loss,
+                100.0 * epoch.accuracy,
+                epoch.zero,
+                epoch.chosen,
+                duration(left)
+            )),
+        }
+        !interrupted.load(Ordering::Relaxed)
+    };
+    let whole = zeros.as_mut().map(|file| file as &mut dyn Write);
+    let pruned = pruning::prune(path, &read, &images, &options, &mut out, whole, &mut observe);
+    drop(bar);
+    let pruned = pruned.map_err(about)?;
+    out.finish()?;
+    zeros.map_or(Ok(()), Target::finish)?;
+    if let Some(page) = &mut page {
+        let title = format!("Pruning of {}", path.display());
+        page.write_all(crate::draw::pruning(&title, &pruned).as_bytes())?;
+    }
+    page.map_or(Ok(()), Target::finish)?;
+    // It is of no use any more.
+    let _ = std::fs::remove_file(&checkpoint);
+    report(&format!("wrote {}", output.display()));
+    print(arguments.format, &pruned)
+}
+
+#[derive(Serialize)]
+struct Answer<'a> {
+    schema: u32,
+    #[serde(flatten)]
+    pruned: &'a Pruned,
+}
+
+fn print(format: Format, pruned: &Pruned) -> Result<(), Error> {
+    if format == Format::Json {
+        return print_json(&Answer { schema: 1, pruned });
+    }
+    let Pruned { whole, small, accuracy_before, accuracy, .. } = pruned;
+    let percent = |share: f64| format!("{:.2} %", 100.0 * share);
+    let on = format!("right ({}, {} images)", pruned.measured_on, pruned.images);
+    let mut table = Table::new(&["network", "parameters", "MACs", &on]);
+    let before = accuracy_before.map_or_else(|| "no weights".into(), percent);
+    table.row(["before".into(), si(whole.parameters), si(whole.macs), before]);
+    table.row(["after".into(), si(small.parameters), si(small.macs), percent(*accuracy)]);
+    let mut out = Text::stdout();
+    table.print(&mut out)?;
+    out.flush()?;
+    note(&pruned.normalisation.told());
+    if !pruned.met {
+        note("the budget is not kept");
+    }
+    if pruned.disagreements > 0 {
+        note(&format!(
+            "the smaller network tells {} of {} images otherwise than the larger one with zeros",
+            pruned.disagreements, pruned.images
+        ));
+    }
+    Ok(())
+}
