@@ -22,11 +22,13 @@ SHOWN = "cargo run --release --"
 PROGRAM = "target/release/gennape"
 
 
-def output(arguments: str) -> list[str]:
-    """What the program prints; `arguments` are the shell's."""
+def output(arguments: str, exit_code: int = 0) -> list[str]:
+    """What the program prints, errors last; `arguments` are the shell's."""
     command = f"{PROGRAM} {arguments}"
-    result = subprocess.run(command, shell=True, cwd=ROOT, check=True, capture_output=True, text=True)
-    return result.stdout.splitlines()
+    result = subprocess.run(command, shell=True, cwd=ROOT, capture_output=True, text=True)
+    if result.returncode != exit_code:
+        raise subprocess.CalledProcessError(result.returncode, command, result.stdout, result.stderr)
+    return (result.stdout + (result.stderr if exit_code else "")).splitlines()
 
 
 def console(command: str, lines: list[str]) -> str:
@@ -189,6 +191,15 @@ def latency() -> str:
 def compare() -> str:
     arguments = "compare data/examples/resnet50.onnx data/examples/convnext_tiny.onnx"
     return console(f"gennape {arguments}", output(arguments))
+
+
+def check() -> str:
+    examples = "data/examples"
+    arguments = (
+        f"check {examples}/efficientnet_b0.onnx --constraint 'accuracy>=1x {examples}/resnet50.onnx' "
+        f"--constraint 'macs<=0.1x {examples}/resnet50.onnx' --constraint 'latency=rtx4090<=5'"
+    )
+    return console(f"gennape {arguments}", output(arguments, exit_code=1))
 
 
 def speed() -> str:
@@ -689,7 +700,7 @@ def data() -> str:
 # Sections by file: those that a program prints, and those of figures.
 PRINTED = {
     "README.md": {"predict": predict},
-    "src/guide/rank.md": {"compare": compare, "profile": profile},
+    "src/guide/rank.md": {"compare": compare, "check": check, "profile": profile},
     "src/guide/search.md": {"search": search},
     "src/guide/shrink.md": {"shrink": shrink},
     "models/README.md": {"evaluation": evaluation, "ablation": ablation},

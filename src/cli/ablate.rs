@@ -79,7 +79,7 @@ enum TrainingSet {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-enum Format {
+pub(super) enum Format {
     /// Aligned columns for people.
     Table,
     /// One JSON object; its `schema` number changes when the meaning of a field does.

@@ -251,9 +251,7 @@ impl NetworkArguments {
         for (path, outcome) in sources.iter().map(Source::name).zip(outcomes) {
             match outcome {
                 Ok(Ok((graph, remarks))) => {
-                    note_remarks(&path, &remarks);
-                    let unknown = graph.nodes().filter(|n| n.operation == Operation::Unknown);
-                    note_unknown(&path, &unknown.map(|n| &*n.name).collect::<Vec<_>>());
+                    note_assumptions(&path, &remarks, &graph);
                     networks.paths.push(path);
                     networks.graphs.push(graph);
                     networks.remarks.push(remarks);
@@ -366,6 +364,13 @@ fn read_one(source: &Source, options: &onnx::ReadOptions) -> Result<Network, Fai
     };
     let graph = lower::lower(&model).map_err(|e| fail(&e))?;
     Ok((graph, model.remarks().to_vec()))
+}
+
+/// Says what was assumed, and what of the network is unknown.
+pub(crate) fn note_assumptions(path: &str, remarks: &[Remark], graph: &ComputationGraph) {
+    note_remarks(path, remarks);
+    let unknown = graph.nodes().filter(|n| n.operation == Operation::Unknown);
+    note_unknown(path, &unknown.map(|n| &*n.name).collect::<Vec<_>>());
 }
 
 /// Says what was assumed.

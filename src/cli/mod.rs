@@ -6,6 +6,7 @@
 #![deny(clippy::print_stdout, clippy::print_stderr)]
 
 mod ablate;
+mod check;
 pub(crate) mod compare;
 mod data;
 mod embed;
@@ -53,6 +54,7 @@ struct Cli {
 enum Command {
     Predict(predict::Arguments),
     Compare(compare::Arguments),
+    Check(check::Arguments),
     Profile(profile::Arguments),
     Embed(embed::Arguments),
     Export(export::Arguments),
@@ -78,6 +80,7 @@ impl Command {
         match self {
             Self::Predict(arguments) => predict::run(&arguments),
             Self::Compare(arguments) => compare::run(&arguments),
+            Self::Check(arguments) => check::run(&arguments),
             Self::Profile(arguments) => profile::run(&arguments),
             Self::Embed(arguments) => embed::run(&arguments),
             Self::Export(arguments) => export::run(&arguments),

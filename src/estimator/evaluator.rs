@@ -22,6 +22,19 @@ pub enum Statistic {
     Distance,
 }
 
+impl Statistic {
+    /// The number.
+    pub fn of(self, estimate: &Estimate) -> f64 {
+        match self {
+            Self::Mean => estimate.accuracy,
+            Self::Reliable(direction) => estimate.reliable(direction),
+            Self::Low => estimate.interval[0],
+            Self::High => estimate.interval[1],
+            Self::Distance => estimate.distance,
+        }
+    }
+}
+
 impl Estimate {
     /// The accuracy that a search can go by without being led astray where nothing vouches for the
     /// estimate: inside, the one that is expected; from distance 1 on, the worse end of the interval
@@ -79,13 +92,7 @@ impl Evaluator for Accuracy<'_> {
         let estimates = self.estimator.estimate(&graphs)?;
         met.extend(new.iter().map(|n| n.fingerprint).zip(estimates));
         let number = |network: &Network| {
-            met.get(&network.fingerprint).map_or(f64::NAN, |estimate| match self.statistic {
-                Statistic::Mean => estimate.accuracy,
-                Statistic::Reliable(direction) => estimate.reliable(direction),
-                Statistic::Low => estimate.interval[0],
-                Statistic::High => estimate.interval[1],
-                Statistic::Distance => estimate.distance,
-            })
+            met.get(&network.fingerprint).map_or(f64::NAN, |estimate| self.statistic.of(estimate))
         };
         Ok(networks.iter().map(number).collect())
     }

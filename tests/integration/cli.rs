@@ -320,6 +320,53 @@ fn the_help_of_training_needs_no_libtorch() {
 }
 
 #[test]
+fn a_check_fails_where_a_constraint_does_not_hold() {
+    const DENSENET: &str = "data/examples/densenet121.onnx";
+    let check = |path: &str, constraints: &[&str]| {
+        let constraints = constraints.iter().flat_map(|c| ["--constraint", *c]);
+        let mut arguments = vec!["check", path, "--format", "json"];
+        arguments.extend(constraints);
+        gennape(&arguments)
+    };
+    let times = |measure: &str, sign: &str, factor: &str, path: &str| {
+        format!("{measure}{sign}{factor}x {path}")
+    };
+    // A network is as large and as good as itself, and as other commands say.
+    let own: Vec<String> = ["macs", "parameters", "accuracy", "latency=rtx4090", "depth"]
+        .iter()
+        .flat_map(|m| ["<=", ">="].map(|sign| times(m, sign, "1", RESNET)))
+        .collect();
+    let own: Vec<&str> = own.iter().map(String::as_str).collect();
+    let json = check(RESNET, &own).succeeds().json();
+    let results = json["results"].as_array().unwrap();
+    assert_eq!(results.len(), 10);
+    assert!(results.iter().all(|r| r["holds"] == true && r["value"] == r["bound"]), "{json}");
+    let profile = gennape(&["profile", RESNET, "--format", "json"]).succeeds().json();
+    assert_eq!(results[0]["value"].as_f64(), profile["results"][0]["macs"].as_f64());
+    let predict = gennape(&["predict", RESNET, "--format", "json"]).succeeds().json();
+    let accuracy = predict["results"][0]["accuracy"].as_f64().unwrap();
+    assert!((results[4]["value"].as_f64().unwrap() - accuracy).abs() < 1e-4);
+
+    // What does not hold is told with everything else, and by the exit code.
+    let constraints = [times("macs", "<=", "0.99", RESNET), times("macs", "<=", "1", DENSENET)];
+    let outcome = check(RESNET, &constraints.each_ref().map(String::as_str)).fails();
+    assert!(outcome.stderr.contains("1 of 2 constraints do not hold"), "{}", outcome.stderr);
+    let json = outcome.json();
+    assert_eq!(
+        (&json["results"][0]["holds"], &json["results"][1]["holds"]),
+        (&false.into(), &true.into())
+    );
+
+    // Accuracies on different data sets are not compared.
+    let cell = "data/examples/nasbench201_best.onnx";
+    let constraint = times("accuracy", ">=", "1", cell);
+    let outcome = check(RESNET, &[&constraint]).fails();
+    assert!(outcome.stderr.contains("imagenet1k") && outcome.stderr.contains("--target cifar10"));
+    let asked = ["check", RESNET, "--target", "cifar10", "--constraint", &constraint];
+    gennape(&asked).succeeds();
+}
+
+#[test]
 fn a_reader_that_leaves_is_no_error() {
     // More than a pipe holds.
     let arguments = ["profile", "data/examples/densenet121.onnx", "--format", "svg"];

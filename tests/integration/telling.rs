@@ -741,6 +741,12 @@ fn every_hint_works_as_typed() {
             Box::new(|arguments, hint| [arguments, &words(hint)[..2]].concat()),
         ),
         situation(
+            "check.rs",
+            &["check", RESNET, "--constraint", "accuracy<=2x data/examples/nasbench201_best.onnx"],
+            "--target cifar10",
+            Box::new(|arguments, hint| [arguments, &words(hint)[..2]].concat()),
+        ),
+        situation(
             "evaluate.rs",
             &["evaluate", "--report", "models/evaluation.json", "--format", "svg"],
             "name a labelled set",

@@ -108,9 +108,21 @@ impl FromStr for Measure {
 }
 
 impl Measure {
+    /// Which number of the model's estimates it is, if it is one, where it is to be made this.
+    pub fn statistic(&self, direction: Direction) -> Option<Statistic> {
+        Some(match self {
+            Self::Accuracy => Statistic::Reliable(direction),
+            Self::AccuracyMean => Statistic::Mean,
+            Self::AccuracyLow => Statistic::Low,
+            Self::AccuracyHigh => Statistic::High,
+            Self::Distance => Statistic::Distance,
+            _ => return None,
+        })
+    }
+
     /// Whether it is a number of the model's estimates.
     fn is_estimate(&self) -> bool {
-        *self == Self::Accuracy || ESTIMATE.contains(self)
+        self.statistic(Direction::Maximise).is_some()
     }
 
     /// The shell command that it runs.
@@ -247,7 +259,7 @@ text_form!(Objective);
 text_form!(Constraint);
 
 /// A number with an optional `k`, `M`, `G` or `T`.
-fn quantity(text: &str) -> Result<f64, String> {
+pub(crate) fn quantity(text: &str) -> Result<f64, String> {
     let text = text.trim();
     let units = [('k', 1e3), ('K', 1e3), ('M', 1e6), ('G', 1e9), ('T', 1e12)];
     let unit = units.iter().find(|(unit, _)| text.ends_with(*unit));
@@ -364,12 +376,10 @@ fn evaluator<'a>(
     accuracy: &Accuracy<'a>,
     command_limit: Duration,
 ) -> Result<Boxed<'a>, Error> {
+    if let Some(statistic) = measure.statistic(direction) {
+        return Ok(Boxed(Box::new(accuracy.by(statistic))));
+    }
     Ok(Boxed(match measure {
-        Measure::Accuracy => Box::new(accuracy.by(Statistic::Reliable(direction))),
-        Measure::AccuracyMean => Box::new(accuracy.by(Statistic::Mean)),
-        Measure::AccuracyLow => Box::new(accuracy.by(Statistic::Low)),
-        Measure::AccuracyHigh => Box::new(accuracy.by(Statistic::High)),
-        Measure::Distance => Box::new(accuracy.by(Statistic::Distance)),
         Measure::Model(folder) => Box::new(Owned(
             Estimator::load(Path::new(folder))
                 .map_err(|e| Error::from(e).about(&measure.to_string()))?,
