@@ -17,6 +17,7 @@ pub struct Fault(String);
 
 impl Fault {
     /// What should not have happened.
+    #[cfg(feature = "cli")]
     pub(crate) fn new(what: &str) -> Self {
         Self(what.into())
     }

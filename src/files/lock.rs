@@ -1,13 +1,10 @@
 //! One process at a time.
 
-use super::{parent, tidy};
+use super::{LOCK, parent, tidy};
 use std::ffi::OsString;
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, ErrorKind, Read, Write};
 use std::path::{Path, PathBuf};
-
-/// How the names of files end that say who works in a folder.
-pub(super) const SUFFIX: &str = ".gennape-lock";
 
 /// Longest text about a process that is read.
 const MOST: u64 = 200;
@@ -26,7 +23,7 @@ impl Lock {
     /// # Errors
     /// When another process has it, which the error names; or when its file can't be made.
     pub fn inside(folder: &Path) -> io::Result<Self> {
-        Self::take(folder.join(SUFFIX))
+        Self::take(folder.join(LOCK))
     }
 
     /// The right to make or replace the file or folder at `path`.
@@ -37,7 +34,7 @@ impl Lock {
         let path = tidy(path);
         let mut name = OsString::from(".");
         name.push(path.file_name().unwrap_or_default());
-        name.push(SUFFIX);
+        name.push(LOCK);
         Self::take(parent(&path).join(name))
     }
 

@@ -23,14 +23,18 @@
 #[cfg(test)]
 pub(crate) mod faults;
 mod folder;
+#[cfg(any(test, feature = "cli"))]
 mod lock;
+#[cfg(any(test, feature = "cli"))]
 mod log;
 mod output;
 #[cfg(test)]
 mod tests;
 
 pub(crate) use folder::{OutputFolder, Scratch};
+#[cfg(any(test, feature = "cli"))]
 pub(crate) use lock::Lock;
+#[cfg(any(test, feature = "cli"))]
 pub(crate) use log::Log;
 pub(crate) use output::{Output, write};
 
@@ -41,6 +45,9 @@ use std::path::{Path, PathBuf};
 
 /// How the names of files end that are not whole yet.
 const PARTIAL: &str = ".gennape-partial";
+
+/// How the names of files end that say who works in a folder.
+const LOCK: &str = ".gennape-lock";
 
 /// Opens a file to read: no pipe, which could wait for ever, and no device, which may never end.
 pub(crate) fn open(path: &Path) -> io::Result<File> {
@@ -101,6 +108,7 @@ impl<R: Read> Read for Bounded<R> {
 }
 
 /// Whether two paths lead to the same file or folder, by whatever names.
+#[cfg(any(test, feature = "cli"))]
 pub(crate) fn same(a: &Path, b: &Path) -> bool {
     #[cfg(unix)]
     {
@@ -150,7 +158,7 @@ pub(crate) fn sweep(folder: &Path) {
 
 /// Whether a file of this name in a folder is not the user's but a trace of this program at work.
 pub(crate) fn is_trace(name: &OsStr) -> bool {
-    is_partial(name) || name.as_encoded_bytes().ends_with(lock::SUFFIX.as_bytes())
+    is_partial(name) || name.as_encoded_bytes().ends_with(LOCK.as_bytes())
 }
 
 fn is_partial(name: &OsStr) -> bool {

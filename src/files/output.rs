@@ -19,6 +19,7 @@ enum To {
     /// It replaces the target.
     Replace { partial: TempPath, permissions: Option<Permissions> },
     /// It becomes the target, which was not there.
+    #[cfg(any(test, feature = "cli"))]
     New { partial: TempPath },
     /// It is the target, a device or a pipe.
     Device,
@@ -56,6 +57,7 @@ impl Output {
     ///
     /// # Errors
     /// As [`create`](Self::create), and when there is one.
+    #[cfg(any(test, feature = "cli"))]
     pub fn create_new(path: &Path) -> io::Result<Self> {
         match fs::symlink_metadata(path) {
             Ok(there) if there.is_file() => Err(ErrorKind::AlreadyExists.into()),
@@ -109,6 +111,7 @@ impl Output {
         step()?;
         match self.to {
             To::Replace { partial, .. } => partial.persist(&self.path).map_err(|e| e.error)?,
+            #[cfg(any(test, feature = "cli"))]
             To::New { partial } => partial.persist_noclobber(&self.path).map_err(|e| e.error)?,
             To::Device => {}
         }

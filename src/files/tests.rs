@@ -262,7 +262,7 @@ fn one_lock_at_a_time() {
     #[cfg(unix)]
     {
         fs::write(folder.path().join("mine"), "mine").unwrap();
-        let link = folder.path().join(lock::SUFFIX);
+        let link = folder.path().join(LOCK);
         std::os::unix::fs::symlink(folder.path().join("mine"), link).unwrap();
         assert!(Lock::inside(folder.path()).is_err());
         assert_eq!(fs::read_to_string(folder.path().join("mine")).unwrap(), "mine");

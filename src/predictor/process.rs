@@ -15,8 +15,7 @@
 use super::FuzzyClusters;
 use crate::encoder::{WeightError, WeightFile, Weights};
 use crate::proxies::{Aspect, DESCRIPTORS};
-use linfa_linalg::cholesky::InverseC;
-use ndarray::{Array1, Array2, ArrayView1, Axis, Zip, s};
+use ndarray::{Array1, Array2, ArrayView1, Axis, Zip};
 use serde::{Deserialize, Serialize};
 use std::ops::Range;
 
@@ -139,6 +138,7 @@ struct Scaling {
 }
 
 impl Scaling {
+    #[cfg(feature = "clustering")]
     fn of(descriptors: &Array2<f64>) -> Self {
         let mean = descriptors.mean_axis(Axis(0)).unwrap_or_else(|| Array1::zeros(LENGTH));
         let deviation = descriptors.std_axis(Axis(0), 0.0);
@@ -220,7 +220,11 @@ fn combine(h: &Hyperparameters, kernel: f64, same_target: bool, covariates: f64)
 }
 
 /// Inverse of a positive definite matrix, by halves: nearly all of it is products of matrices.
+#[cfg(feature = "clustering")]
 fn inverse(matrix: Array2<f64>) -> Result<Array2<f64>, ProcessError> {
+    use linfa_linalg::cholesky::InverseC;
+    use ndarray::s;
+
     let count = matrix.nrows();
     if count <= 64 {
         return matrix.invc().map_err(|_| ProcessError::NotPositive);
