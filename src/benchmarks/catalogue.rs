@@ -12,6 +12,7 @@ use std::path::Path;
 
 /// A labelled set.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 pub struct Entry {
     /// The name it goes by.
     pub name: &'static str,
@@ -107,6 +108,7 @@ pub const SETS: &[Entry] = &[
 
 /// A file of a labelled set.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 pub struct Found {
     /// Size of the file.
     pub bytes: u64,

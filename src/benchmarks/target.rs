@@ -6,6 +6,7 @@ use std::fmt;
 
 /// The accuracy that a network reaches when it is trained on this data set, in per cent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum Target {
     /// ImageNet-1k, top 1.

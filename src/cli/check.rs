@@ -15,6 +15,7 @@ use crate::onnx::{self, ReadOptions};
 use crate::search::{Direction, Network};
 use hashbrown::HashMap;
 use hashbrown::hash_map::EntryRef;
+use schemars::JsonSchema;
 use serde::Serialize;
 use std::error::Error as StdError;
 use std::path::{Path, PathBuf};
@@ -123,7 +124,7 @@ impl FromStr for Limit {
 }
 
 /// A constraint and a network that should keep it.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 struct Verdict {
     path: String,
     constraint: String,
@@ -135,8 +136,8 @@ struct Verdict {
     shown: [String; 2],
 }
 
-#[derive(Serialize)]
-struct Report<'a> {
+#[derive(Serialize, JsonSchema)]
+pub(super) struct Report<'a> {
     schema: u32,
     results: &'a [Verdict],
 }

@@ -10,6 +10,7 @@ use crate::estimator::Answer;
 use crate::graph::ComputationGraph;
 use crate::proxies::{DESCRIPTORS, Descriptors, Proxies, descriptors};
 use clap::ValueEnum;
+use schemars::JsonSchema;
 use serde::Serialize;
 
 /// Tell how probable it is that one network is better than another, and what tells them apart.
@@ -40,7 +41,7 @@ enum Format {
     Json,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 pub(crate) struct Report<'a> {
     schema: u32,
     target: Option<&'static str>,
@@ -72,7 +73,7 @@ impl<'a> Report<'a> {
     }
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 struct Compared<'a> {
     path: &'a str,
     accuracy: f64,
@@ -82,7 +83,7 @@ struct Compared<'a> {
     macs: u64,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 struct Difference {
     descriptor: &'static str,
     values: [f64; 2],

@@ -11,6 +11,7 @@ use crate::spaces::{Architecture, nasbench101::Cell};
 use clap::{Subcommand, ValueEnum};
 use flate2::Compression;
 use flate2::write::GzEncoder;
+use schemars::JsonSchema;
 use serde::Serialize;
 use std::fs;
 use std::io::Write;
@@ -79,13 +80,13 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Error> {
     }
 }
 
-#[derive(Serialize)]
-struct Listing {
+#[derive(Serialize, JsonSchema)]
+pub(super) struct Listing {
     schema: u32,
     sets: Vec<Listed>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 struct Listed {
     #[serde(flatten)]
     entry: Entry,

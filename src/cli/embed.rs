@@ -8,6 +8,7 @@ use crate::encoder::GraphFeatures;
 use crate::proxies::{DESCRIPTORS, Proxies, descriptors};
 use clap::ValueEnum;
 use ndarray::ArrayView1;
+use schemars::JsonSchema;
 use serde::Serialize;
 use std::collections::BTreeMap;
 
@@ -48,8 +49,8 @@ enum Format {
     Json,
 }
 
-#[derive(Serialize)]
-struct Report<'a, T> {
+#[derive(Serialize, JsonSchema)]
+pub(super) struct Report<'a, T> {
     schema: u32,
     #[serde(skip_serializing_if = "Option::is_none")]
     model: Option<&'a str>,
@@ -57,14 +58,14 @@ struct Report<'a, T> {
     errors: &'a [ReadFailure],
 }
 
-#[derive(Serialize)]
-struct Embedded<'a> {
+#[derive(Serialize, JsonSchema)]
+pub(super) struct Embedded<'a> {
     path: &'a str,
     embedding: Vec<f32>,
 }
 
-#[derive(Serialize)]
-struct Described<'a> {
+#[derive(Serialize, JsonSchema)]
+pub(super) struct Described<'a> {
     path: &'a str,
     descriptors: BTreeMap<&'static str, f64>,
 }

@@ -17,6 +17,7 @@ use crate::files;
 use crate::spaces::Space;
 use clap::ValueEnum;
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::HashSet;
 use std::io::Write;
@@ -160,8 +161,8 @@ pub(super) const MOST_REPORT: u64 = 1 << 26;
 /// Version of [`Report`]'s JSON form.
 const SCHEMA: u32 = 2;
 
-#[derive(Serialize, Deserialize)]
-struct Report {
+#[derive(Serialize, Deserialize, JsonSchema)]
+pub(super) struct Report {
     schema: u32,
     model: String,
     families: Vec<FamilyReport>,

@@ -17,6 +17,7 @@ use crate::latency::{self, Agreement, Device};
 use crate::spaces::Space;
 use clap::ValueEnum;
 use rayon::prelude::*;
+use schemars::JsonSchema;
 use serde::Serialize;
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -99,8 +100,8 @@ enum Format {
     Json,
 }
 
-#[derive(Serialize)]
-struct Report<'a> {
+#[derive(Serialize, JsonSchema)]
+pub(super) struct Report<'a> {
     schema: u32,
     model: &'a str,
     /// Rows in the file of labels, usable or not.
@@ -109,7 +110,7 @@ struct Report<'a> {
     candidates: Vec<Measured>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 struct Measured {
     method: Method,
     /// Of each label predicted from the others.
@@ -119,8 +120,8 @@ struct Measured {
 /// Parts that are left out in turn to tell how well a device is fitted.
 const PARTS: usize = 20;
 
-#[derive(Serialize)]
-struct LatencyReport<'a> {
+#[derive(Serialize, JsonSchema)]
+pub(super) struct LatencyReport<'a> {
     schema: u32,
     model: &'a str,
     /// Rows in the file of latencies, usable or not.

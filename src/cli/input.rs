@@ -11,6 +11,7 @@ use crate::onnx::{self, Original};
 use crate::spaces::Space;
 use crate::text::clipped;
 use rayon::prelude::*;
+use schemars::JsonSchema;
 use serde::Serialize;
 use std::collections::BTreeSet;
 use std::fmt::Display;
@@ -112,7 +113,7 @@ pub(crate) fn open(
 }
 
 /// A network that could not.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub(crate) struct ReadFailure {
     path: String,
     error: String,
@@ -381,7 +382,7 @@ fn note_remarks(path: &str, remarks: &[Remark]) {
 }
 
 /// What was assumed of a network, in JSON.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub(crate) struct Assumptions {
     /// Whether the cost is not the network's exact one.
     partial: bool,

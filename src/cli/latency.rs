@@ -7,13 +7,14 @@ use super::stdout::{Csv, Text, print_json};
 use super::table::{Table, si};
 use crate::graph::ComputationGraph;
 use crate::latency::{Agreement, Device, LatencyEstimate, LatencyModel, Ranking, Unit};
+use schemars::JsonSchema;
 use serde::Serialize;
 
 /// Classes of work that `--explain` names.
 const EXPLAINED: usize = 8;
 
-#[derive(Serialize)]
-struct Report<'a> {
+#[derive(Serialize, JsonSchema)]
+pub(super) struct Report<'a> {
     schema: u32,
     model: &'a str,
     device: &'a Device,
@@ -21,7 +22,7 @@ struct Report<'a> {
     errors: &'a [ReadFailure],
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 struct NetworkReport<'a> {
     #[serde(flatten)]
     answer: &'a Answer<'a>,
@@ -35,7 +36,7 @@ struct NetworkReport<'a> {
 }
 
 /// One network's line; its fields are the columns of the CSV too.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 struct Answer<'a> {
     path: &'a str,
     target: &'a str,

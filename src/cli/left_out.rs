@@ -8,14 +8,15 @@ use crate::benchmarks::Target;
 use crate::draw::{self, Points};
 use crate::estimator::Estimator;
 use crate::estimator::real::{Evaluation, Ranking, RealNetworks};
+use schemars::JsonSchema;
 use serde::Serialize;
 use std::io::Write;
 
 /// Version of [`Report`]'s JSON form.
 const SCHEMA: u32 = 1;
 
-#[derive(Serialize)]
-struct Report<'a> {
+#[derive(Serialize, JsonSchema)]
+pub(super) struct Report<'a> {
     schema: u32,
     model: &'a str,
     target: Target,
@@ -24,7 +25,7 @@ struct Report<'a> {
     networks: Vec<Network<'a>>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 struct Network<'a> {
     name: &'a str,
     /// Measured, in per cent.

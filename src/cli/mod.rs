@@ -25,6 +25,7 @@ mod predict;
 pub(crate) mod profile;
 mod progress;
 mod prune;
+mod schema;
 pub(crate) mod search;
 mod shell;
 mod shrink;
@@ -71,6 +72,7 @@ enum Command {
     #[cfg_attr(not(feature = "train"), command(before_help = WITHOUT_TRAINING))]
     Train(train::Arguments),
     Ablate(ablate::Arguments),
+    Schema(schema::Arguments),
     Completions(shell::Completions),
     Man(shell::Man),
 }
@@ -98,6 +100,7 @@ impl Command {
             #[cfg(feature = "train")]
             Self::Train(arguments) => train::run(&arguments),
             Self::Ablate(arguments) => ablate::run(&arguments),
+            Self::Schema(arguments) => schema::run(&arguments),
             Self::Completions(arguments) => shell::completions(&arguments),
             Self::Man(arguments) => shell::man(&arguments),
             #[cfg(not(feature = "train"))]

@@ -13,6 +13,7 @@ use crate::graph::ComputationGraph;
 use crate::latency::LatencyModel;
 use clap::builder::PossibleValuesParser;
 use clap::builder::TypedValueParser;
+use schemars::JsonSchema;
 use serde::Serialize;
 use std::collections::BTreeMap;
 
@@ -114,15 +115,15 @@ fn target_parser() -> impl TypedValueParser<Value = Asked> {
     })
 }
 
-#[derive(Serialize)]
-struct Report<'a> {
+#[derive(Serialize, JsonSchema)]
+pub(super) struct Report<'a> {
     schema: u32,
     model: &'a str,
     results: Vec<NetworkReport<'a>>,
     errors: &'a [ReadFailure],
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 struct NetworkReport<'a> {
     #[serde(flatten)]
     answer: &'a Answer<'a>,
@@ -137,7 +138,7 @@ struct NetworkReport<'a> {
 }
 
 /// One network's line; its fields are the columns of the CSV too.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 struct Answer<'a> {
     path: &'a str,
     /// What the accuracy is about.

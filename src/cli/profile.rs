@@ -7,6 +7,7 @@ use super::table::{Table, si};
 use crate::graph::{ComputationGraph, Extent, Fingerprint, Node, Operation as O};
 use crate::model_graph::Remark;
 use clap::ValueEnum;
+use schemars::JsonSchema;
 use serde::{Serialize, Serializer};
 use std::fmt::Display;
 use std::io::Write;
@@ -44,15 +45,15 @@ enum Format {
     Markdown,
 }
 
-#[derive(Serialize)]
-struct Report<'a> {
+#[derive(Serialize, JsonSchema)]
+pub(super) struct Report<'a> {
     schema: u32,
     results: Vec<Summary<'a>>,
     errors: &'a [ReadFailure],
 }
 
 /// What is said of a network.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 pub(crate) struct Summary<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     path: Option<&'a str>,
@@ -78,7 +79,7 @@ impl<'a> Summary<'a> {
 }
 
 /// What there is to say of a network as a whole.
-#[derive(Debug, Clone, Copy, Serialize)]
+#[derive(Debug, Clone, Copy, Serialize, JsonSchema)]
 struct Totals {
     parameters: u64,
     macs: u64,
@@ -86,6 +87,7 @@ struct Totals {
     depth: usize,
     unknown_operators: usize,
     #[serde(serialize_with = "as_text")]
+    #[schemars(with = "String")]
     fingerprint: Fingerprint,
 }
 
@@ -106,7 +108,7 @@ impl Totals {
     }
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 struct Operation<'a> {
     operation: &'static str,
     name: &'a str,

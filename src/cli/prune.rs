@@ -9,7 +9,7 @@ use super::training::{TrainingArguments, number};
 use std::path::PathBuf;
 
 #[cfg(feature = "train")]
-pub(super) use run::run;
+pub(in crate::cli) use run::{Answer, run};
 
 /// Train a network on images and cut it while it trains.
 ///

@@ -9,6 +9,7 @@ use super::table::si;
 use crate::lower::lower;
 use crate::subnetworks::{CutTensor, ShrinkError, Shrunk, SuperNetwork};
 use crate::text::quoted;
+use schemars::JsonSchema;
 use serde::Serialize;
 use std::path::PathBuf;
 
@@ -39,8 +40,8 @@ pub(crate) struct Arguments {
     format: Format,
 }
 
-#[derive(Serialize)]
-struct Report {
+#[derive(Serialize, JsonSchema)]
+pub(super) struct Report {
     schema: u32,
     /// The sub-network, without choices that make no difference.
     text: String,

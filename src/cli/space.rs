@@ -11,6 +11,7 @@ use crate::model_graph::{ModelGraph, ValueId};
 use crate::subnetworks::{ShrinkError, SuperNetwork};
 use clap::ValueEnum;
 use hashbrown::HashMap;
+use schemars::JsonSchema;
 use serde::Serialize;
 use std::io::Write as _;
 use std::path::PathBuf;
@@ -41,7 +42,7 @@ pub(super) enum Format {
     Json,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 pub(crate) struct Report<'a> {
     schema: u32,
     /// Of the number of combinations.
@@ -55,13 +56,13 @@ pub(crate) struct Report<'a> {
     activations: Vec<Activation<'a>>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 struct Cost {
     parameters: u64,
     macs: u64,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 struct Group<'a> {
     name: String,
     tensor: &'a str,
@@ -73,7 +74,7 @@ struct Group<'a> {
     keep: Vec<String>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 struct Branch<'a> {
     name: String,
     tensor: &'a str,
@@ -82,7 +83,7 @@ struct Branch<'a> {
     result: &'a str,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 struct Layer<'a> {
     name: String,
     tensor: &'a str,
@@ -91,14 +92,14 @@ struct Layer<'a> {
     instead: &'a str,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 struct Kernel<'a> {
     name: String,
     tensor: &'a str,
     extents: Vec<usize>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 struct Activation<'a> {
     name: String,
     tensor: &'a str,

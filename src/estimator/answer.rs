@@ -34,6 +34,7 @@ impl Question {
 
 /// What has something to say of a network.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Expert {
     /// The head on the encoder's embedding, of networks like those it was trained on.
@@ -60,6 +61,7 @@ impl Expert {
 
 /// An expert's part of an estimate.
 #[derive(Debug, Clone, PartialEq, Serialize)]
+#[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 pub struct Voice {
     /// Who speaks.
     pub expert: Expert,
@@ -75,6 +77,7 @@ pub struct Voice {
 
 /// A labelled network near the one that is asked about.
 #[derive(Debug, Clone, PartialEq, Serialize)]
+#[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 pub struct Neighbour {
     /// Its name, with recipe or author.
     pub name: String,

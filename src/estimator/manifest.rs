@@ -51,6 +51,7 @@ impl Manifest {
 
 /// How a model was adapted to a user's own labels.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 pub struct FineTuning {
     /// Name of the model that it started from.
     pub base: String,
@@ -72,6 +73,7 @@ pub struct FineTuning {
 
 /// What fine-tuning makes of a model.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Method {
     /// Other values in the same order.
@@ -85,6 +87,7 @@ pub enum Method {
 
 /// A thing before and after.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 #[allow(missing_docs)]
 pub struct Comparison<T> {
     pub before: T,
@@ -93,6 +96,7 @@ pub struct Comparison<T> {
 
 /// Labelled networks that a model was trained on.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 pub struct Data {
     /// Name of the [set](crate::benchmarks::Set).
     pub set: String,
@@ -159,6 +163,7 @@ pub struct Epoch {
 
 /// Agreement of scores with true accuracies.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 pub struct Metrics {
     /// Spearman's rank correlation.
     pub spearman: Measure,
@@ -218,6 +223,7 @@ const RESAMPLES: usize = 1000;
 
 /// A measured value with its 95 % bootstrap interval.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 #[allow(missing_docs)]
 pub struct Measure {
     pub value: f64,

@@ -79,6 +79,7 @@ pub struct Known {
 
 /// Agreement with labels that were left out.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 pub struct Evaluation {
     /// The target.
     pub target: Target,
@@ -99,6 +100,7 @@ pub const LEAST_OF_GROUP: usize = 20;
 
 /// How well the networks of a group are ranked that was left out.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 pub struct GroupRanking {
     /// Its name.
     pub group: String,
@@ -113,6 +115,7 @@ pub struct GroupRanking {
 /// How well something ranks networks that were left out. In brackets, 95 % bootstrap intervals over
 /// the groups.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 pub struct Ranking {
     /// What it is.
     pub ranked_by: String,

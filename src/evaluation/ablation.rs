@@ -11,6 +11,7 @@ pub const SCHEMA: u32 = 1;
 
 /// What was measured.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 pub struct Report {
     /// [`SCHEMA`].
     pub schema: u32,
@@ -33,6 +34,7 @@ pub struct Report {
 /// Hyperparameters of all heads, chosen by Kendall's τ-b on validation networks of NAS-Bench-101:
 /// first the widths, of CL+T, then the clustering, of CL+FCM+T.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 pub struct Choice {
     /// Widths of the hidden layers.
     pub hidden: Vec<usize>,
@@ -44,6 +46,7 @@ pub struct Choice {
 
 /// Hyperparameters that were tried, with what came of it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 pub struct Tried {
     /// Widths of the hidden layers.
     pub hidden: Vec<usize>,
@@ -57,6 +60,7 @@ pub struct Tried {
 
 /// A measure over all seeds.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 pub struct Spread {
     /// Mean.
     pub mean: f64,
@@ -68,6 +72,7 @@ pub struct Spread {
 
 /// A predictor on NAS-Bench-101's test networks.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 pub struct InSpace {
     /// The predictor.
     pub method: String,
@@ -81,6 +86,7 @@ pub struct InSpace {
 
 /// A family that no encoder and no head was trained on.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 pub struct Transfer {
     /// Its name.
     pub family: String,
@@ -94,6 +100,7 @@ pub struct Transfer {
 
 /// How a predictor ranks a family, as Spearman's rank correlation.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 pub struct Member {
     /// The predictor.
     pub method: String,

@@ -35,6 +35,7 @@ pub struct Family<'a> {
 
 /// Fitting to a few labels of the family.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 pub struct FewShot {
     /// Labelled networks to fit to.
     pub labels: usize,
@@ -44,6 +45,7 @@ pub struct FewShot {
 
 /// What is measured of a ranking. True values are rescaled for NDCG alone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Measure {
     /// [`metrics::spearman`].
@@ -122,6 +124,7 @@ impl Measure {
 
 /// A measure of one ranking.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 pub struct Measured {
     /// What it is.
     pub measure: Measure,
@@ -138,6 +141,7 @@ pub struct Measured {
 
 /// One ranking of a family.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 pub struct Ranking {
     /// What the networks are ranked by.
     pub ranked_by: String,
@@ -156,6 +160,7 @@ impl Ranking {
 
 /// How well a family is ranked.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 pub struct FamilyReport {
     /// Name of the family.
     pub family: String,

@@ -6,6 +6,7 @@ use rand::Rng;
 
 /// Mean and standard deviation of every channel, by which pixels are normalised.
 #[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
+#[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 pub struct Normalisation {
     /// Mean of each channel, with 1 for the brightest pixel.
     pub mean: Vec<f32>,

@@ -40,6 +40,7 @@ const BEYOND: f64 = 2.0;
 
 /// Whose time it is.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 pub struct Device {
     /// The device.
     pub name: String,
@@ -90,6 +91,7 @@ pub struct LatencyModel {
 
 /// What a model estimates.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum Kind {
     /// Latencies.
@@ -98,6 +100,7 @@ pub enum Kind {
 
 /// The unit of a latency.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 pub enum Unit {
     /// Milliseconds for one input.
     #[serde(rename = "ms")]
@@ -106,6 +109,7 @@ pub enum Unit {
 
 /// Agreement with latencies that were left out.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 pub struct Agreement {
     /// What was left out together: families, or parts at random.
     pub left_out: String,
@@ -122,6 +126,7 @@ pub struct Agreement {
 /// How well something estimates networks that were left out. In brackets, 95 % bootstrap intervals
 /// over the groups.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 pub struct Ranking {
     /// What it is.
     pub estimated_by: String,

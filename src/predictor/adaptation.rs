@@ -49,6 +49,7 @@ const RISE: f64 = 0.01;
 
 /// What turns features into ranks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Kind {
     /// An increasing function of the first feature, whose ranking it keeps.

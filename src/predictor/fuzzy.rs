@@ -85,6 +85,7 @@ impl FuzzyClusters {
 
 /// How embeddings are clustered.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 pub struct Clustering {
     /// Number of clusters.
     pub clusters: usize,

@@ -18,6 +18,7 @@ use tch::{Kind, Tensor};
 
 /// A network that was come to in another way.
 #[derive(Debug, Clone, Copy, PartialEq, serde::Serialize, serde::Deserialize)]
+#[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 pub struct Baseline {
     /// Share of the images told right, those that [`Pruned`] tells of.
     pub accuracy: f64,
@@ -27,6 +28,7 @@ pub struct Baseline {
 
 /// Other ways, each with as many epochs in all as pruning had, and from the same start.
 #[derive(Debug, Clone, Copy, PartialEq, serde::Serialize, serde::Deserialize)]
+#[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 pub struct Baselines {
     /// The whole network, trained.
     pub whole: Baseline,

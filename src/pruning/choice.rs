@@ -5,6 +5,7 @@ use crate::training::{Cost, TrainingError};
 
 /// What must be left of a network at most.
 #[derive(Debug, Clone, Copy, PartialEq, serde::Serialize, serde::Deserialize)]
+#[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Budget {
     /// A share of its multiply-accumulates.

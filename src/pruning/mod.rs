@@ -52,6 +52,7 @@ use tch::{Kind, TchError, Tensor};
 
 /// What may go.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum What {
     /// Channels.
@@ -85,6 +86,7 @@ pub struct Options {
 
 /// What training is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Phase {
     /// Scores are taken.
@@ -97,6 +99,7 @@ pub enum Phase {
 
 /// An epoch that is over.
 #[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
+#[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 pub struct Epoch {
     /// Its number, from 1.
     pub epoch: usize,
@@ -125,6 +128,7 @@ pub enum Event<'a> {
 
 /// A group of channels, and what became of it.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+#[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 pub struct GroupReport {
     /// The first tensor that has them.
     pub tensor: String,
@@ -138,6 +142,7 @@ pub struct GroupReport {
 
 /// A segment, and what became of it.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+#[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 pub struct BranchReport {
     /// The tensor that it ends in.
     pub tensor: String,
@@ -151,6 +156,7 @@ pub struct BranchReport {
 
 /// What came out.
 #[derive(Debug, Clone, serde::Serialize)]
+#[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 pub struct Pruned {
     /// Cost of the whole network,
     pub whole: Cost,

@@ -84,6 +84,7 @@ pub struct CutWeight {
 
 /// The positions that are left of a tensor.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+#[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 pub struct CutTensor {
     /// Its name,
     pub tensor: String,

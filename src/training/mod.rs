@@ -114,6 +114,7 @@ impl From<TchError> for TrainingError {
 
 /// Parameters and multiply-accumulates.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 pub struct Cost {
     /// Trainable parameters.
     pub parameters: u64,

@@ -20,7 +20,8 @@ def prunes():
     """Whether the program is there, and was built for training."""
     if not PROGRAM.exists():
         return False
-    return subprocess.run([PROGRAM, "prune", "--help"], capture_output=True).returncode == 0
+    told = subprocess.run([PROGRAM, "prune", "--help"], stdout=subprocess.PIPE, text=True).stdout
+    return "--features train" not in told
 
 
 def images(path):

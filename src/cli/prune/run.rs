@@ -13,6 +13,7 @@ use crate::images::ImageSet;
 use crate::onnx::Original;
 use crate::pruning::{self, Budget, Event, Options, Pruned};
 use crate::training::{TrainingError, image_size};
+use schemars::JsonSchema;
 use serde::Serialize;
 use std::io::Write;
 use std::sync::atomic::Ordering;
@@ -91,8 +92,8 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Error> {
     print(arguments.format, &pruned)
 }
 
-#[derive(Serialize)]
-struct Answer<'a> {
+#[derive(Serialize, JsonSchema)]
+pub(in crate::cli) struct Answer<'a> {
     schema: u32,
     #[serde(flatten)]
     pruned: &'a Pruned,

@@ -8,6 +8,7 @@ use crate::cli::output::distinct;
 use crate::files::{self, Lock, OutputFolder};
 use crate::subnetworks::ShrinkError;
 use crate::text::quoted;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::fs;
 use std::io;
@@ -20,7 +21,7 @@ const SETTINGS: &str = "search.json";
 const MOST_SETTINGS: u64 = 1 << 20;
 
 /// What `search.json` holds.
-#[derive(Serialize, Deserialize)]
+#[derive(Serialize, Deserialize, JsonSchema)]
 struct Saved<S> {
     schema: u32,
     #[serde(flatten)]
@@ -28,7 +29,7 @@ struct Saved<S> {
 }
 
 /// What was asked.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub(super) struct Settings {
     /// Version of the program.
     pub version: String,
@@ -54,7 +55,7 @@ pub(super) struct Settings {
 }
 
 /// A network that is searched for sub-networks.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub(super) struct Source {
     pub path: PathBuf,
     pub input_shapes: Vec<(String, Vec<usize>)>,
@@ -65,7 +66,7 @@ pub(super) struct Source {
 }
 
 /// Images that sub-networks are measured on.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub(super) struct Images {
     pub path: PathBuf,
     /// Where to compute.

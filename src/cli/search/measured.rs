@@ -1,9 +1,10 @@
 //! Accuracies that are measured on images instead of estimated.
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 /// What accuracies were measured on.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub(super) struct MeasuredOn {
     /// Number of the training images that were held out.
     images: usize,

@@ -7,6 +7,7 @@ use crate::graph::ComputationGraph;
 use crate::latency::{LatencyModel, ReliableLatency};
 use crate::search::evaluators::{Command, LatencyTable};
 use crate::search::{Bound, Direction, EvaluationError, Evaluator, Network, Problem};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fmt::{self, Display};
@@ -157,7 +158,7 @@ impl Display for Measure {
 }
 
 /// `MEASURE`, `MEASURE:max` or `MEASURE:min`.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(into = "String", try_from = "String")]
 pub(crate) struct Objective {
     measure: Measure,
@@ -197,7 +198,7 @@ impl Display for Objective {
 }
 
 /// `MEASURE<=NUMBER` or `MEASURE>=NUMBER`.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(into = "String", try_from = "String")]
 pub(crate) struct Constraint {
     measure: Measure,

@@ -37,6 +37,7 @@ use clap::ValueEnum;
 use folder::{Folder, Images, Settings, Source};
 use measured::{Measured, MeasuredOn};
 use measures::{Constraint, ESTIMATE, Measure, Objective};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::path::PathBuf;
@@ -140,7 +141,7 @@ enum Format {
 }
 
 /// Names of the algorithms.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum AlgorithmName {
     /// Independent draws.
@@ -353,8 +354,8 @@ struct Job<'a, S: SearchSpace> {
 }
 
 /// The result, `front.json`. It has no times in it: the same search gives the same file.
-#[derive(Serialize)]
-struct Front<'a> {
+#[derive(Serialize, JsonSchema)]
+pub(in crate::cli) struct Front<'a> {
     schema: u32,
     #[serde(flatten)]
     settings: &'a Settings,
@@ -371,7 +372,7 @@ struct Front<'a> {
 }
 
 /// A network of the front.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 struct Member {
     architecture: String,
     /// File, relative to the folder.
@@ -390,7 +391,7 @@ struct Member {
 }
 
 /// What a model of latencies says of a network.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 struct Latency {
     /// Milliseconds.
     latency: f64,
@@ -407,7 +408,7 @@ impl From<LatencyEstimate> for Latency {
 }
 
 /// What the model says of a network.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 struct Estimated {
     /// Expected, in per cent; of a fine-tuned model in the unit of its labels.
     accuracy: f64,
@@ -437,7 +438,7 @@ impl Estimated {
 }
 
 /// What the estimates of the front are about, and whose they are.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 struct Estimates {
     target: String,
     /// Why this target.
@@ -447,7 +448,7 @@ struct Estimates {
 }
 
 /// Who spoke of networks of the front.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 struct Speaker {
     expert: Expert,
     model: String,

@@ -1,7 +1,7 @@
 //! `gennape supernet`: networks that share one set of weights.
 
-mod search;
-mod train;
+pub(super) mod search;
+pub(super) mod train;
 
 #[cfg(feature = "train")]
 use super::error::Error;

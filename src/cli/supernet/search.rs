@@ -9,7 +9,7 @@ use crate::supernet::Reward;
 use std::path::PathBuf;
 
 #[cfg(feature = "train")]
-pub(super) use run::run;
+pub(in crate::cli) use run::{Answer, run};
 
 /// Find cells by policy gradient while a super-network of cells trains on images.
 ///

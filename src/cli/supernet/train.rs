@@ -11,7 +11,7 @@ use crate::supernet::Sampler;
 use std::path::PathBuf;
 
 #[cfg(feature = "train")]
-pub(super) use run::run;
+pub(in crate::cli) use run::{Answer, run};
 
 /// Train all sub-networks of a network together, after AttentiveNAS.
 ///

@@ -60,6 +60,7 @@ pub struct Options<'a> {
 
 /// An epoch that is over.
 #[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
+#[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 pub struct Epoch {
     /// Its number, from 1.
     pub epoch: usize,
@@ -86,6 +87,7 @@ pub enum Event<'a> {
 
 /// One of the networks that share weights.
 #[derive(Debug, Clone, Copy, PartialEq, serde::Serialize)]
+#[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 pub struct Trained {
     /// Its cost.
     pub cost: Cost,
@@ -95,6 +97,7 @@ pub struct Trained {
 
 /// What came out.
 #[derive(Debug, Clone, serde::Serialize)]
+#[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 pub struct Outcome {
     /// Logarithm to base 10 of the number of sub-networks, at most.
     pub log10_size: f64,

@@ -128,6 +128,7 @@ pub struct Options {
 
 /// An epoch that is over.
 #[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
+#[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 pub struct Epoch {
     /// Its number, from 1.
     pub epoch: usize,
@@ -159,6 +160,7 @@ pub enum Event<'a> {
 
 /// What came out.
 #[derive(Debug, Clone, serde::Serialize)]
+#[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 pub struct Found {
     /// The network, as text of the space.
     pub architecture: String,

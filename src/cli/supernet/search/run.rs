@@ -12,6 +12,7 @@ use crate::cli::training::run::{self as training, duration, interrupts, steps, w
 use crate::images::ImageSet;
 use crate::search::Direction;
 use crate::supernet::cells::{self, CellsError, Event, Found, Options, Target};
+use schemars::JsonSchema;
 use serde::Serialize;
 use std::path::PathBuf;
 use std::sync::atomic::Ordering;
@@ -82,8 +83,8 @@ fn failure(error: CellsError, arguments: &Arguments) -> Error {
     }
 }
 
-#[derive(Serialize)]
-struct Answer<'a> {
+#[derive(Serialize, JsonSchema)]
+pub(in crate::cli) struct Answer<'a> {
     schema: u32,
     #[serde(flatten)]
     found: &'a Found,

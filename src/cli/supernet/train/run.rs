@@ -14,6 +14,7 @@ use crate::onnx::Original;
 use crate::supernet::attentive::{self, Event, Options, Outcome, Trained};
 use crate::text::quoted;
 use crate::training::{TrainingError, image_size};
+use schemars::JsonSchema;
 use serde::Serialize;
 use std::sync::atomic::Ordering;
 
@@ -73,8 +74,8 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Error> {
     print(arguments, &outcome)
 }
 
-#[derive(Serialize)]
-struct Answer<'a> {
+#[derive(Serialize, JsonSchema)]
+pub(in crate::cli) struct Answer<'a> {
     schema: u32,
     #[serde(flatten)]
     outcome: &'a Outcome,
