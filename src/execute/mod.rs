@@ -153,13 +153,15 @@ impl Network {
             };
             fixed[id.index()] = Some(known.f_to(device)?);
         }
-        for id in &uses.parameters {
+        let steps = steps(&graph, &uses.nodes);
+        let Uses { mut parameters, statistics, .. } = uses;
+        // Masks of attention are no weights, and a step would make infinities something else.
+        parameters.retain(|id| fixed[id.index()].as_ref().is_some_and(finite));
+        for id in &parameters {
             if let Some(tensor) = &fixed[id.index()] {
                 fixed[id.index()] = Some(tensor.f_set_requires_grad(true)?);
             }
         }
-        let steps = steps(&graph, &uses.nodes);
-        let Uses { parameters, statistics, .. } = uses;
         Ok(Self { batch, device, fixed, parameters, statistics, steps, input, output, graph })
     }
 
@@ -176,6 +178,11 @@ impl Network {
     /// The stored tensors that can be trained, in the order of the network.
     pub fn parameters(&self) -> impl Iterator<Item = (ValueId, &Tensor)> {
         self.parameters.iter().filter_map(|id| Some((*id, self.fixed[id.index()].as_ref()?)))
+    }
+
+    /// The nodes that are run, in their order.
+    pub fn nodes(&self) -> impl Iterator<Item = (usize, &Node)> {
+        self.steps.iter().map(|(index, _)| (*index, &self.graph.nodes()[*index]))
     }
 
     /// Mean and variance of batch normalisations.
@@ -203,7 +210,19 @@ impl Network {
     /// # Errors
     /// When the input has another shape than the network's apart from the batch, or a computation fails.
     pub fn forward(&self, input: &Tensor, training: bool) -> Result<Tensor, ExecuteError> {
-        self.run(input, if training { Pass::Training } else { Pass::Inference })
+        self.run(input, if training { Pass::Training } else { Pass::Inference }, &mut |_, _| Ok(()))
+    }
+
+    /// The output as in inference; `see` is shown every tensor that a node makes on the way.
+    ///
+    /// # Errors
+    /// As [`forward`](Self::forward), or when `see` fails.
+    pub fn forward_seen(
+        &self,
+        input: &Tensor,
+        see: &mut dyn FnMut(ValueId, &Tensor) -> Result<(), TchError>,
+    ) -> Result<Tensor, ExecuteError> {
+        self.run(input, Pass::Inference, see)
     }
 
     /// The output as in training, but for dropout, which leaves everything as it is. The statistics of
@@ -212,7 +231,7 @@ impl Network {
     /// # Errors
     /// As [`forward`](Self::forward).
     pub fn forward_with_batch_statistics(&self, input: &Tensor) -> Result<Tensor, ExecuteError> {
-        self.run(input, Pass::Calibration(1))
+        self.run(input, Pass::Calibration(1), &mut |_, _| Ok(()))
     }
 
     /// Makes the statistics of batch normalisations the means of those of `batches`.
@@ -225,12 +244,17 @@ impl Network {
     ) -> Result<(), ExecuteError> {
         let _guard = tch::no_grad_guard();
         for (number, batch) in (1..).zip(batches) {
-            drop(self.run(&batch?, Pass::Calibration(number))?);
+            drop(self.run(&batch?, Pass::Calibration(number), &mut |_, _| Ok(()))?);
         }
         Ok(())
     }
 
-    fn run(&self, input: &Tensor, pass: Pass) -> Result<Tensor, ExecuteError> {
+    fn run(
+        &self,
+        input: &Tensor,
+        pass: Pass,
+        see: &mut dyn FnMut(ValueId, &Tensor) -> Result<(), TchError>,
+    ) -> Result<Tensor, ExecuteError> {
         let expected = &self.graph.value(self.input).shape;
         let place = self.batch.place(self.input).ok_or(ExecuteError::Batch)?;
         let size = input.size();
@@ -276,6 +300,7 @@ impl Network {
             })?;
             for (id, tensor) in node.outputs.iter().zip(outputs) {
                 if let Some(id) = id {
+                    see(*id, &tensor)?;
                     made[id.index()] = Some(tensor);
                 }
             }
@@ -313,6 +338,12 @@ impl Network {
         let difference = together.f_sub(&alone)?.f_abs()?.f_max()?.f_double_value(&[])?;
         if difference <= 1e-3 * largest { Ok(()) } else { Err(ExecuteError::Batch) }
     }
+}
+
+/// Whether all elements are finite, of tensors that are not a part of one that is trained.
+fn finite(tensor: &Tensor) -> bool {
+    let all = || tensor.f_isfinite()?.f_all()?.f_int64_value(&[]);
+    tensor.requires_grad() || all().is_ok_and(|all| all != 0)
 }
 
 /// The elements of a tensor, in row-major order.

@@ -222,6 +222,14 @@ fn operator(op: &OpType) -> Option<Operator> {
             let extent = c.x(0)?.size()[axis as usize];
             Ok(c.x(0)?.f_gather(axis, &c.x(1)?.f_remainder(extent)?, false)?)
         },
+        GatherND => |c| {
+            if c.node.attributes.int("batch_dims", 0) != 0 {
+                return fail("axes of a batch are not implemented");
+            }
+            let at = c.x(1)?.f_to_kind(Kind::Int64)?.f_unbind(-1)?;
+            let at: Vec<Option<Tensor>> = at.into_iter().map(Some).collect();
+            Ok(c.x(0)?.f_index(&at)?)
+        },
         ScatterND => |c| {
             if c.node.attributes.str("reduction").is_some_and(|r| r != "none") {
                 return fail("a reduction is not implemented");
@@ -637,6 +645,16 @@ impl<'a> Call<'a> {
         let (x, index) = (self.x(0)?, self.x(1)?);
         let axis = infer::axis(self.node.attributes.int("axis", 0), x.dim())?;
         let size = x.size();
+        if let Some(place) = self.id(0).and_then(|id| self.batch.place(id))
+            && place.axis == axis
+        {
+            // The same of each element of the batch.
+            let one = index.f_narrow(0, 0, 1)?.f_reshape([-1])?;
+            let mut apart = size;
+            apart.splice(axis..=axis, [self.count as i64, place.inner as i64]);
+            let taken = x.f_reshape(apart)?.f_index_select(axis as i64 + 1, &one)?;
+            return Ok(taken.f_reshape(self.target()?)?);
+        }
         let flat = index.f_to_kind(Kind::Int64)?.f_reshape([-1])?.f_remainder(size[axis].max(1))?;
         let mut out = size[..axis].to_vec();
         out.extend(index.size());

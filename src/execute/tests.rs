@@ -2,6 +2,7 @@
 //! `scripts/execute_fixtures.py`.
 
 use super::*;
+use crate::model_graph::{Attributes, Builder};
 use crate::onnx::{Original, ReadOptions, Weights};
 use crate::spaces::Space;
 use std::fs;
@@ -200,12 +201,58 @@ fn missing_weights_start_by_the_fields_rules() {
     assert!((deviation / (2.0 / fan_in).sqrt() - 1.0).abs() < 0.05, "{deviation}");
 }
 
-/// An exporter wrote a view of one map as indices into all of its numbers.
+/// A view as exporters write it where strides were given: indices into all of the numbers of one input, or of
+/// two, or such that mix them.
 #[test]
-fn what_mixes_the_inputs_of_a_batch_is_refused() {
+fn views_by_index_are_taken_of_each_input() {
+    let network = |inputs: usize, taken: Vec<i64>| {
+        let mut builder = Builder::new("view", 17);
+        let ints = |builder: &mut Builder, shape: &[usize], list: Vec<i64>| {
+            builder.constant("list", DataType::Int64, shape, Some(TensorData::Ints(list)))
+        };
+        let x = builder.input("x", DataType::Float, &[inputs, 4, 3, 3]);
+        let x = builder.node(OpType::GlobalAveragePool, Attributes::new(), &[x]).unwrap();
+        let flat = ints(&mut builder, &[1], vec![-1]);
+        let x = builder.node(OpType::Reshape, Attributes::new(), &[x, flat]).unwrap();
+        let index = ints(&mut builder, &[inputs, taken.len() / inputs], taken);
+        let x = builder.node(OpType::Gather, Attributes::new(), &[x, index]).unwrap();
+        builder.output(x);
+        builder.finish()
+    };
+    let kept = [2, 0, 1, 3, 3];
+    let second = kept.map(|i| i + 4);
+    for graph in [network(1, kept.to_vec()), network(2, [kept, second].concat())] {
+        let network = Network::new(graph, |_, _| Ok(None), 0, Device::Cpu).unwrap();
+        let x = Tensor::randn([6, 4, 3, 3], (Kind::Float, Device::Cpu));
+        let expected = x.mean_dim([2, 3].as_slice(), false, None);
+        let expected = expected.index_select(1, &Tensor::from_slice(&kept));
+        let found = network.forward(&x, false).unwrap();
+        assert_eq!(found.size(), [6, 5]);
+        assert!((found - expected).abs().max().double_value(&[]) < 1e-6);
+    }
+    for mixing in [network(2, [second, kept].concat()), network(2, [kept, kept].concat())] {
+        assert_eq!(Batch::followed(&mixing), None);
+    }
     let path = Path::new(ROOT).join("data/examples/convnext_tiny.onnx");
     let (graph, _) = Original::open(&path, &ReadOptions::default()).unwrap();
-    assert_eq!(Batch::followed(&graph), None);
+    assert!(Batch::followed(&graph).is_some());
+}
+
+/// Infinities in a mask stay what they are.
+#[test]
+fn masks_are_not_trained() {
+    let mut builder = Builder::new("mask", 17);
+    let x = builder.input("x", DataType::Float, &[1, 40]);
+    let (weight, mask) = (builder.weight(&[40, 40]), builder.weight(&[40]));
+    let x = builder.node(OpType::MatMul, Attributes::new(), &[x, weight]).unwrap();
+    let x = builder.node(OpType::Add, Attributes::new(), &[x, mask]).unwrap();
+    let x = builder.node(OpType::Softmax, Attributes::new(), &[x]).unwrap();
+    builder.output(x);
+    let elements = |id: ValueId, _: &Value| {
+        Ok((id == mask).then(|| (0..40).map(|i| [0.0, f64::NEG_INFINITY][i % 2]).collect()))
+    };
+    let network = Network::new(builder.finish(), elements, 0, Device::Cpu).unwrap();
+    assert_eq!(network.parameters().map(|(id, _)| id).collect::<Vec<_>>(), [weight]);
 }
 
 #[test]

@@ -535,8 +535,11 @@ impl<'a> Follower<'a> {
     fn gather(&self) -> Option<Places> {
         let along = self.along(0)?;
         match (self.at(0), self.at(1)) {
+            (Some(place), None) if place.axis == along => {
+                self.taken_alike(place)?;
+                same(Place::whole(along))
+            }
             (Some(place), None) => {
-                (place.axis != along).then_some(())?;
                 let added = self.shape(1).len();
                 let axis = match place.axis < along {
                     true => place.axis,
@@ -547,6 +550,22 @@ impl<'a> Follower<'a> {
             (None, Some(place)) => same(Place { axis: along + place.axis, ..place }),
             _ => None,
         }
+    }
+
+    /// Whether a Gather takes the same of each element of the batch, along its own axis: exporters write so where
+    /// strides were given (`as_strided`), as after a mean over axes that were permuted.
+    fn taken_alike(&self, place: Place) -> Option<()> {
+        let index = self.graph.value(self.id(1)?);
+        let (list, inner) = (index.data()?.ints()?, i64::try_from(place.inner).ok()?);
+        (*index.shape.first()? == self.size && !list.is_empty()).then_some(())?;
+        let one = list.len() / self.size;
+        let own = |(i, &taken): (usize, &i64)| {
+            let first = i64::try_from(i / one).ok().and_then(|element| element.checked_mul(inner));
+            first.and_then(|first| taken.checked_sub(first)) == Some(list[i % one])
+        };
+        let inside = list[..one].iter().all(|taken| (0..inner).contains(taken));
+        let all = place.inner.checked_mul(self.size) == Some(self.shape(0)[place.axis]);
+        (all && inside && list.iter().enumerate().all(own)).then_some(())
     }
 
     /// Operators that work on each of the first `count` axes' elements apart.
