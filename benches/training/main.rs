@@ -9,7 +9,7 @@
 //! DIR is a folder of images as `gennape prune` takes it, by default where Debian's package
 //! dataset-fashion-mnist has them; images of 28x28 pixels in 10 classes fit the networks. What is chosen
 //! on figures is chosen with `--held-out`: 10,000 of the training images take the place of the test, and are trained
-//! on in no run. Every run is written as soon as it is over.
+//! on in no run. Every run is written as soon as it is over, and not done again.
 
 mod networks;
 
@@ -119,6 +119,9 @@ fn measure(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
         let images = part(&images, arguments, seed)?;
         let wanted = |name: &str| arguments.only.as_ref().is_none_or(|only| only == name);
         for case in networks::ALL.iter().filter(|case| wanted(case.name)) {
+            if known(&path, arguments, case, seed) {
+                continue;
+            }
             eprintln!("{} with seed {seed}…", case.name);
             let row = run(case, &images, arguments, seed, folder.path())?;
             keep(&path, arguments, row)?;
@@ -156,6 +159,7 @@ fn run(
     let options = Options {
         what: case.what,
         budget: case.budget,
+        insert_batch_norm: false,
         training: Schedule {
             epochs: arguments.epochs,
             batch: BATCH,
@@ -191,15 +195,29 @@ fn run(
     })
 }
 
-/// Writes a row in the place of an earlier one for the same network, images and seed.
-fn keep(path: &Path, arguments: &Arguments, row: Row) -> Result<(), Box<dyn Error>> {
+/// The file, its rows, and the name of their section.
+fn report(path: &Path, held_out: bool) -> (Map<String, Value>, Vec<Row>, &'static str) {
     let old = fs::read(path).ok().and_then(|text| serde_json::from_slice(&text).ok());
     let mut report = old
         .filter(|report: &Map<String, Value>| report.get("schema") == Some(&json!(SCHEMA)))
         .unwrap_or_default();
-    let section = if arguments.held_out { "pruning held out" } else { "pruning" };
-    let rows = report.remove(section);
-    let mut rows: Vec<Row> = rows.and_then(|r| serde_json::from_value(r).ok()).unwrap_or_default();
+    let section = if held_out { "pruning held out" } else { "pruning" };
+    let rows = report.remove(section).and_then(|rows| serde_json::from_value(rows).ok());
+    (report, rows.unwrap_or_default(), section)
+}
+
+/// Whether the file has the run.
+fn known(path: &Path, arguments: &Arguments, case: &networks::Case, seed: u64) -> bool {
+    let wanted = (case.name, case.what, case.budget, arguments.training, arguments.epochs, seed);
+    let (_, rows, _) = report(path, arguments.held_out);
+    rows.iter().any(|r| {
+        (r.network.as_str(), r.what, r.budget, r.training, r.epochs, r.seed) == wanted
+    })
+}
+
+/// Writes a row in the place of an earlier one for the same network and seed.
+fn keep(path: &Path, arguments: &Arguments, row: Row) -> Result<(), Box<dyn Error>> {
+    let (mut report, mut rows, section) = report(path, arguments.held_out);
     rows.retain(|old| (&old.network, old.seed) != (&row.network, row.seed));
     rows.push(row);
     report.insert("schema".into(), json!(SCHEMA));
