@@ -234,6 +234,7 @@ impl Bench {
         let options = Options {
             sampler,
             estimator,
+            insert_batch_norm: false,
             training: Schedule {
                 epochs,
                 batch: BATCH,

@@ -210,9 +210,8 @@ fn report(path: &Path, held_out: bool) -> (Map<String, Value>, Vec<Row>, &'stati
 fn known(path: &Path, arguments: &Arguments, case: &networks::Case, seed: u64) -> bool {
     let wanted = (case.name, case.what, case.budget, arguments.training, arguments.epochs, seed);
     let (_, rows, _) = report(path, arguments.held_out);
-    rows.iter().any(|r| {
-        (r.network.as_str(), r.what, r.budget, r.training, r.epochs, r.seed) == wanted
-    })
+    rows.iter()
+        .any(|r| (r.network.as_str(), r.what, r.budget, r.training, r.epochs, r.seed) == wanted)
 }
 
 /// Writes a row in the place of an earlier one for the same network and seed.

@@ -5,7 +5,7 @@ mod run;
 
 use super::input::ReadArguments;
 use super::space::Format;
-use super::training::{TrainingArguments, number};
+use super::training::{NormaliseArguments, TrainingArguments, number};
 use std::path::PathBuf;
 
 #[cfg(feature = "train")]
@@ -38,6 +38,9 @@ pub(crate) struct Arguments {
     /// What may go.
     #[arg(long, value_enum)]
     what: What,
+
+    #[command(flatten)]
+    normalise: NormaliseArguments,
 
     #[command(flatten)]
     training: TrainingArguments,

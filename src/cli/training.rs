@@ -33,9 +33,21 @@ pub(super) struct TrainingArguments {
     #[arg(long, default_value = "cpu")]
     device: String,
 
-    /// Go on from the last epoch of a run that was stopped, from OUTPUT.checkpoint.
+    /// Go on where a run was stopped, from OUTPUT.checkpoint: after the last step before Ctrl-C, which keeps all
+    /// that was trained; of a run that was killed, after its last whole epoch.
     #[arg(long)]
     pub resume: bool,
+}
+
+/// What becomes of batch normalisations that exporters folded into convolutions.
+#[derive(Debug, clap::Args)]
+pub(super) struct NormaliseArguments {
+    /// Put a batch normalisation behind each convolution that has none, as where an exporter folded them into the
+    /// weights. Scale and shift undo what it does with the statistics of the training images, so that the network
+    /// computes the same before training; it trains with them, and they are written for inference. Without this, the
+    /// weights and biases of such convolutions are trained as they are, which takes smaller steps.
+    #[arg(long)]
+    pub insert_batch_norm: bool,
 }
 
 /// How training images are varied.

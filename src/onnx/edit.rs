@@ -58,6 +58,9 @@ pub(crate) struct NodeEdit {
     pub inputs: Vec<(usize, Operand)>,
     /// Another operator.
     pub operator: Option<Replacement>,
+    /// Scale, shift, mean and variance of a batch normalisation of its first output, which takes the output's
+    /// place.
+    pub normalised: Option<[Content; 4]>,
 }
 
 /// `op(x)`, or `op(x, gate(x))`.
@@ -513,6 +516,7 @@ impl<'a> Editor<'a> {
         }
         let mut more: Vec<Option<Name>> = vec![None; edits.more.len()];
         let mut before: BTreeMap<usize, Vec<Item>> = BTreeMap::new();
+        let mut after: BTreeMap<usize, Item> = BTreeMap::new();
         for (&node, edit) in &edits.nodes {
             let place = self.original.origins.nodes.get(node);
             let at = place.and_then(|place| places.get(*place));
@@ -565,6 +569,17 @@ impl<'a> Editor<'a> {
             if let Some(replacement) = &edit.operator {
                 self.replace_operator(at, node, replacement, &mut first)?;
             }
+            if let Some(vectors) = &edit.normalised {
+                let Some(&output) = self.items[at].outputs.first() else { continue };
+                let x = self.fresh_after(output);
+                self.items[at].outputs[0] = x;
+                let mut inputs = vec![x];
+                for content in vectors {
+                    let more = More { like: None, content: content.clone() };
+                    inputs.push(self.add(&more, &mut first)?);
+                }
+                after.insert(at, self.added("BatchNormalization", &inputs, output));
+            }
             before.entry(at).or_default().extend(first);
         }
         if !before.is_empty() {
@@ -572,6 +587,7 @@ impl<'a> Editor<'a> {
             for (at, item) in items.into_iter().enumerate() {
                 self.items.extend(before.remove(&at).into_iter().flatten());
                 self.items.push(item);
+                self.items.extend(after.remove(&at));
             }
         }
         Ok(())

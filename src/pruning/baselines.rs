@@ -1,13 +1,13 @@
 //! What pruning is measured beside: other ways to a network of the same cost from the same images and epochs.
 
 use super::projection::Units;
-use super::{Budget, DEADLINE, Options, Parts, Pruned, Run, choice, closed, groups};
+use super::{Budget, DEADLINE, Options, Pruned, Run, Task, begin, choice, closed, groups};
 use crate::execute::Network;
 use crate::images::{Augmentation, ImageSet};
 use crate::onnx::{self, ReadOptions, Weights};
 use crate::subnetworks::SuperNetwork;
 use crate::training::{
-    self, Cost, Prepared, Schedule, TrainingError, part_alone, trainable, usual_step_size,
+    self, Begun, Cost, Parts, Prepared, Schedule, TrainingError, part_alone, usual_step_size,
 };
 use rand::seq::SliceRandom;
 use rand::{Rng, SeedableRng};
@@ -54,21 +54,14 @@ pub fn baselines(
     options: &Options,
     pruned: &Pruned,
 ) -> Result<Baselines, TrainingError> {
-    let (mut prepared, missing) = trainable(path, read, options.training.seed)?;
+    let Begun { mut prepared, network, parts, missing, .. } = begin(path, read, images, options)?;
     let device = options.training.device;
-    let mut start = || training::open(prepared.graph.clone(), &mut prepared.original, device);
-    let network = start()?;
-    let parts = Parts::new(
-        images,
-        training::check(&network, images, &mut Vec::new())?,
-        options.training.seed,
-    );
     let ways = Ways {
         rate: options.training.rate.unwrap_or(usual_step_size(&network, missing)),
         // The same to the last operation.
         budget: Budget::Macs((pruned.small.macs as f64 + 0.5) / pruned.whole.macs as f64),
         parts: &parts,
-        options,
+        schedule: &options.training,
     };
     let space = SuperNetwork::new(network.graph().clone());
     let units = groups::units(&space, &network, options.what)?;
@@ -95,7 +88,7 @@ pub fn baselines(
     ways.recalibrate(&small)?;
     let random = ways.measure(&small)?;
 
-    let network = start()?;
+    let network = training::open(prepared.graph, &mut prepared.original, device)?;
     let at = ((DEADLINE * options.training.epochs as f64).round() as usize)
         .clamp(1, options.training.epochs);
     ways.train(&network, 0..at)?;
@@ -115,8 +108,8 @@ pub fn baselines(
 }
 
 struct Ways<'a> {
-    parts: &'a Parts<'a>,
-    options: &'a Options,
+    parts: &'a Parts<&'a ImageSet>,
+    schedule: &'a Schedule,
     rate: f64,
     budget: Budget,
 }
@@ -125,25 +118,26 @@ impl Ways<'_> {
     /// Trains, and cuts nothing.
     fn train(&self, network: &Network, epochs: Range<usize>) -> Result<(), TrainingError> {
         let none = Tensor::f_zeros([0], (Kind::Int64, network.device()))?;
-        let run = Run {
+        let space = SuperNetwork::new(network.graph().clone());
+        let units = Units { count: 0, groups: none, slices: Vec::new() };
+        let mut run = Run::new(Task {
             network,
-            space: &SuperNetwork::new(network.graph().clone()),
-            units: &Units { count: 0, groups: none, slices: Vec::new() },
+            space: &space,
+            units: &units,
             open: &[],
             budget: self.budget,
-            options: self.options,
+            schedule: self.schedule,
             rate: self.rate,
             parts: self.parts,
-            checkpoint: None,
-        };
-        run.train(epochs, &mut |_| true)?;
+        })?;
+        training::train(&mut run, self.schedule, epochs, None, &mut |_| true)?;
         Ok(())
     }
 
     /// Lets the statistics of normalisations follow the training images once.
     fn recalibrate(&self, network: &Network) -> Result<(), TrainingError> {
         let _guard = tch::no_grad_guard();
-        let Schedule { augmentation, batch, seed, device, .. } = self.options.training;
+        let Schedule { augmentation, batch, seed, device, .. } = *self.schedule;
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
         let mut order = self.parts.training.clone();
         order.shuffle(&mut rng);
@@ -155,7 +149,7 @@ impl Ways<'_> {
     }
 
     fn measure(&self, network: &Network) -> Result<Baseline, TrainingError> {
-        let (data, indices) = self.parts.measured();
+        let (data, indices, _) = self.parts.measured();
         let accuracy = data.accuracy(network, &indices)?;
         Ok(Baseline { accuracy, cost: Cost::of(network.graph())? })
     }

@@ -32,22 +32,21 @@ pub use baselines::{Baseline, Baselines, baselines};
 pub use choice::Budget;
 
 use crate::execute::Network;
-use crate::images::{Augmentation, ImageSet, Images, Normalisation};
+use crate::images::{Augmentation, ImageSet, Normalisation};
 use crate::model_graph::{ModelGraph, ValueId};
 use crate::onnx::ReadOptions;
 use crate::subnetworks::{Group, Removal, Segment, SuperNetwork};
 use crate::training::{
-    self, Checkpoint, Cost, Data, HELD_OUT, MOMENTUM, Prepared, Schedule, TrainingError,
-    WEIGHT_DECAY, logits, part, share_right, step_size, trainable, trained, usual_step_size,
+    self, Begun, Checkpoint, Cost, MOMENTUM, Parts, Prepared, Schedule, Trainee, TrainingError,
+    WEIGHT_DECAY, logits, part, share_right, step_size, trained, usual_step_size,
 };
+use hashbrown::HashSet;
 use projection::Units;
 use rand::SeedableRng;
 use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
 use std::io;
-use std::ops::Range;
 use std::path::Path;
-use std::time::Instant;
 use tch::{Kind, TchError, Tensor};
 
 /// What may go.
@@ -80,6 +79,9 @@ pub struct Options {
     pub what: What,
     /// What must be left at most.
     pub budget: Budget,
+    /// Whether convolutions without a batch normalisation get one, which changes nothing of what the network
+    /// computes before it is trained.
+    pub insert_batch_norm: bool,
     /// How to train.
     pub training: Schedule,
 }
@@ -116,15 +118,7 @@ pub struct Epoch {
 }
 
 /// What is told while it goes on.
-#[derive(Debug)]
-pub enum Event<'a> {
-    /// Something to know before it begins.
-    Note(String),
-    /// So many of all steps are done.
-    Step(usize, usize),
-    /// An epoch is over; so many seconds are left.
-    Epoch(&'a Epoch, f64),
-}
+pub type Event<'a> = training::Event<'a, Epoch>;
 
 /// A group of channels, and what became of it.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
@@ -203,6 +197,8 @@ pub struct Pruned {
 /// Shares of all steps: warm-up, and the end of projection.
 const WARM_UP: f64 = 0.2;
 const DEADLINE: f64 = 0.6;
+/// Fewest steps: one in each phase.
+pub(crate) const LEAST: usize = 3;
 /// Longest gradient.
 const CLIP: f64 = 5.0;
 /// Weight of the past in running scores.
@@ -211,39 +207,6 @@ const MEMORY: f64 = 0.9;
 const NOISE: f64 = 0.1;
 /// Outputs that may differ where zeros and nothing are the same, as a share of the largest.
 const SAME: f64 = 1e-4;
-
-/// The images, and which of them are for what.
-struct Parts<'a> {
-    images: &'a ImageSet,
-    channels: usize,
-    training: Vec<usize>,
-    held: Vec<usize>,
-    normalisation: Normalisation,
-}
-
-impl<'a> Parts<'a> {
-    fn new(images: &'a ImageSet, channels: usize, seed: u64) -> Self {
-        let [training, held] = images.training.split(HELD_OUT, seed);
-        let normalisation = Normalisation::of(&images.training, &training);
-        Self { images, channels, training, held, normalisation }
-    }
-
-    fn of(&self, images: &'a Images) -> Data<'_> {
-        Data { images, channels: self.channels, normalisation: &self.normalisation }
-    }
-
-    fn data(&self) -> Data<'_> {
-        self.of(&self.images.training)
-    }
-
-    /// What accuracies are measured on: the test, or the images held out.
-    fn measured(&self) -> (Data<'_>, Vec<usize>) {
-        match &self.images.test {
-            Some(test) => (self.of(test), (0..test.len()).collect()),
-            None => (self.data(), self.held.clone()),
-        }
-    }
-}
 
 /// Trains the network at `path` on `images`, and writes what is left of it to `out`; to `zeros` the whole of it,
 /// with zeros in place of what was cut.
@@ -260,16 +223,9 @@ pub fn prune(
     observe: &mut dyn FnMut(Event) -> bool,
 ) -> Result<Pruned, TrainingError> {
     let device = options.training.device;
-    let (mut prepared, missing) = trainable(path, read, options.training.seed)?;
-    let network = training::open(prepared.graph.clone(), &mut prepared.original, device)?;
-    network.check_batch()?;
-    let mut notes = Vec::new();
-    let channels = training::check(&network, images, &mut notes)?;
-    if missing > 0 {
-        notes.push(format!("{missing} stored tensors have no elements and start at random"));
-    }
-    let parts = Parts::new(images, channels, options.training.seed);
-    let (data, (measured, everything)) = (parts.data(), parts.measured());
+    let Begun { mut prepared, network, parts, missing, mut notes } =
+        begin(path, read, images, options)?;
+    let (data, (measured, everything, measured_on)) = (parts.data(), parts.measured());
     let before = if missing == 0 { Some(measured.accuracy(&network, &everything)?) } else { None };
 
     let space = SuperNetwork::new(prepared.graph.clone());
@@ -305,29 +261,33 @@ pub fn prune(
     notes.iter().for_each(|note| _ = observe(Event::Note(note.clone())));
 
     let default = usual_step_size(&network, missing);
-    let Options { what, budget, training } = options;
-    let settings = format!("{what:?} {budget:?} {}", training.digested());
-    let run = Run {
+    let Options { what, budget, insert_batch_norm: insert, training: schedule } = options;
+    let settings = format!("{what:?} {budget:?} {insert} {}", schedule.digested());
+    let mut run = Run::new(Task {
         network: &network,
         space: &space,
         units: &units,
         open: &open_units,
         budget: options.budget,
-        options,
-        rate: options.training.rate.unwrap_or(default),
+        schedule,
+        rate: schedule.rate.unwrap_or(default),
         parts: &parts,
-        checkpoint: Some(Checkpoint {
-            path: options.training.checkpoint.clone(),
-            digest: training::digest(path, &settings, &images.training)?,
-        }),
+    })?;
+    if run.all() < LEAST {
+        return Err(TrainingError::Steps(run.all()));
+    }
+    let checkpoint = Checkpoint {
+        path: schedule.checkpoint.clone(),
+        digest: training::digest(path, &settings, &images.training)?,
     };
-    let state = run.train(0..options.training.epochs, observe)?;
+    let history =
+        training::train(&mut run, schedule, 0..schedule.epochs, Some(&checkpoint), observe)?;
+    let kept = run.kept;
 
     let mut trained = trained(&mut prepared, read, &network)?;
     let trained_space = SuperNetwork::new(trained.graph.clone());
     let mut small_file = Vec::new();
-    let shrunk =
-        trained_space.shrink_to(&state.kept, &mut trained.original, &mut small_file, None)?;
+    let shrunk = trained_space.shrink_to(&kept, &mut trained.original, &mut small_file, None)?;
     notes.extend(shrunk.notes);
     if let Some(zeros) = zeros {
         trained_space.shrink_to(&[], &mut trained.original, zeros, None)?;
@@ -347,9 +307,9 @@ pub fn prune(
     out.write_all(&small_file)?;
 
     let small_cost = Cost::of(&small_graph)?;
-    let removal = space.removal(&state.kept);
-    let kept_units = removal.as_ref().map_or(&state.kept[..], Removal::units);
-    let kept_segments = state.kept.iter().skip(space.units_in_all()).copied();
+    let removal = space.removal(&kept);
+    let kept_units = removal.as_ref().map_or(&kept[..], Removal::units);
+    let kept_segments = kept.iter().skip(space.units_in_all()).copied();
     let name = |id: ValueId| prepared.graph.value(id).name.to_string();
     let group = |(group, closed): (&Group, Option<String>)| GroupReport {
         tensor: name(group.tensor),
@@ -368,7 +328,7 @@ pub fn prune(
         small: small_cost,
         budget: options.budget,
         met: options.budget.holds(small_cost, whole),
-        measured_on: if images.test.is_some() { "test" } else { "held out" },
+        measured_on,
         images: count,
         accuracy_before: before,
         accuracy: share_right(&small_outputs, &labels)?,
@@ -383,12 +343,23 @@ pub fn prune(
             .map(branch)
             .collect(),
         normalisation: parts.normalisation.clone(),
-        history: state.history,
+        history,
         notes,
         whole_graph: prepared.graph,
         small_graph,
-        kept: state.kept,
+        kept,
     })
+}
+
+/// Makes the network at `path` ready.
+fn begin<'a>(
+    path: &Path,
+    read: &ReadOptions,
+    images: &'a ImageSet,
+    options: &Options,
+) -> Result<Begun<&'a ImageSet>, TrainingError> {
+    let Schedule { seed, device, .. } = options.training;
+    training::begin(path, read, images, seed, seed, device, options.insert_batch_norm)
 }
 
 /// Why the units of groups, and segments, can't go, if so.
@@ -420,12 +391,16 @@ fn closed(
         network.parameters().map(|(_, t)| t.f_detach()).collect::<Result<_, _>>()?;
     let original: Vec<Tensor> =
         tensors.iter().map(Tensor::f_detach_copy).collect::<Result<_, _>>()?;
-    // Shifts that start as zeros will not stay so.
-    for tensor in &tensors {
+    // Shifts that start as zeros will not stay so. What was computed from a tensor when the file was read is in
+    // the network that is cut as it was.
+    let all = vec![true; units.count as usize];
+    let shared = space.cut(&all)?.weights;
+    let shared: HashSet<ValueId> = shared.iter().map(|weight| weight.from).collect();
+    let moved = network.parameters().zip(&tensors).filter(|((id, _), _)| shared.contains(id));
+    for (_, tensor) in moved {
         let noise = tensor.f_randn_like()?.f_mul_scalar(NOISE)?;
         tensor.shallow_clone().f_copy_(&tensor.f_add(&noise)?)?;
     }
-    let all = vec![true; units.count as usize];
     let differs = |kept: &[bool]| -> Result<Option<String>, TrainingError> {
         let saved: Vec<Tensor> =
             tensors.iter().map(Tensor::f_detach_copy).collect::<Result<_, _>>()?;
@@ -472,187 +447,114 @@ fn closed(
 }
 
 /// All that training needs and doesn't change, but for the network's weights.
-struct Run<'a> {
+#[derive(Clone, Copy)]
+struct Task<'a> {
     network: &'a Network,
     space: &'a SuperNetwork,
     units: &'a Units,
     open: &'a [bool],
     budget: Budget,
-    options: &'a Options,
+    schedule: &'a Schedule,
     rate: f64,
-    parts: &'a Parts<'a>,
-    checkpoint: Option<Checkpoint>,
+    parts: &'a Parts<&'a ImageSet>,
 }
 
-/// What training changes besides weights.
-struct State {
+/// The task with what training changes.
+struct Run<'a> {
+    task: Task<'a>,
+    tensors: Vec<Tensor>,
     velocity: Vec<Tensor>,
     redundancy: Tensor,
     /// Units that are to go, and those that have gone.
     chosen: Tensor,
     zero: Tensor,
     kept: Vec<bool>,
-    history: Vec<Epoch>,
+    /// The training images in the order of the epoch.
+    order: Vec<usize>,
 }
 
-/// What a checkpoint holds besides tensors.
-#[derive(serde::Serialize, serde::Deserialize)]
-struct Record {
-    kept: Vec<bool>,
-    history: Vec<Epoch>,
-}
+impl<'a> Run<'a> {
+    fn new(task: Task<'a>) -> Result<Self, TchError> {
+        let tensors: Vec<Tensor> =
+            task.network.parameters().map(|(_, tensor)| tensor.shallow_clone()).collect();
+        let (count, device) = (task.units.count, task.network.device());
+        let none = || Tensor::f_zeros([count], (Kind::Bool, device));
+        Ok(Self {
+            velocity: tensors.iter().map(Tensor::f_zeros_like).collect::<Result<_, _>>()?,
+            tensors,
+            redundancy: Tensor::f_zeros([count], (Kind::Float, device))?,
+            chosen: none()?,
+            zero: none()?,
+            kept: vec![true; count as usize],
+            order: Vec::new(),
+            task,
+        })
+    }
 
-impl Run<'_> {
-    /// Steps of an epoch.
-    fn steps(&self) -> usize {
-        self.parts.training.len().div_ceil(self.options.training.batch).max(1)
+    /// Steps in all.
+    fn all(&self) -> usize {
+        self.steps() * self.task.schedule.epochs
     }
 
     /// First step of projection, and first after it.
     fn milestones(&self) -> [usize; 2] {
-        let all = (self.steps() * self.options.training.epochs) as f64;
+        let all = self.all() as f64;
         let first = ((WARM_UP * all) as usize).max(1);
         [first, ((DEADLINE * all) as usize).max(first + 1)]
     }
 
     /// The step size at a step.
     fn rate(&self, step: usize) -> f64 {
-        step_size(self.rate, step as f64 / (self.steps() * self.options.training.epochs) as f64)
-    }
-
-    /// The tensors of the state, by name.
-    fn named(&self, state: &State) -> Vec<(String, Tensor)> {
-        let mut all = Checkpoint::stored(self.network);
-        let velocity = state.velocity.iter().enumerate();
-        all.extend(velocity.map(|(i, t)| (format!("velocity.{i}"), t.shallow_clone())));
-        all.push(("redundancy".into(), state.redundancy.shallow_clone()));
-        all.push(("zero".into(), state.zero.shallow_clone()));
-        all
-    }
-
-    fn save(&self, state: &State) -> Result<(), TrainingError> {
-        let record = Record { kept: state.kept.clone(), history: state.history.clone() };
-        self.checkpoint.as_ref().map_or(Ok(()), |file| file.save(&record, &self.named(state)))
-    }
-
-    /// Takes up the state that was written.
-    fn resume(&self, state: &mut State) -> Result<(), TrainingError> {
-        let Some(file) = &self.checkpoint else { return Ok(()) };
-        let Record { kept, history } = file.load(&self.named(state))?;
-        if kept.len() != state.kept.len() {
-            return Err(file.problem("it has another number of units".into()));
-        }
-        state.history = history;
-        self.set_kept(state, kept)
-    }
-
-    /// Trains in these of all epochs.
-    fn train(
-        &self,
-        epochs: Range<usize>,
-        observe: &mut dyn FnMut(Event) -> bool,
-    ) -> Result<State, TrainingError> {
-        let tensors: Vec<Tensor> =
-            self.network.parameters().map(|(_, tensor)| tensor.shallow_clone()).collect();
-        let device = self.network.device();
-        let none = || Tensor::f_zeros([self.units.count], (Kind::Bool, device));
-        let mut state = State {
-            velocity: tensors.iter().map(Tensor::f_zeros_like).collect::<Result<_, _>>()?,
-            redundancy: Tensor::f_zeros([self.units.count], (Kind::Float, device))?,
-            chosen: none()?,
-            zero: none()?,
-            kept: vec![true; self.units.count as usize],
-            history: Vec::new(),
-        };
-        if self.options.training.resume {
-            self.resume(&mut state)?;
-        }
-        let started = Instant::now();
-        let resumed = epochs.start + state.history.len();
-        let (steps, [first, deadline]) = (self.steps(), self.milestones());
-        let all = steps * self.options.training.epochs;
-        for epoch in resumed..epochs.end {
-            let mut rng = ChaCha8Rng::seed_from_u64(self.options.training.seed);
-            rng.set_stream(epoch as u64 + 1);
-            // For dropout.
-            tch::manual_seed(
-                (self.options.training.seed as i64)
-                    .wrapping_mul(1 << 20)
-                    .wrapping_add(epoch as i64),
-            );
-            let mut order = self.parts.training.clone();
-            order.shuffle(&mut rng);
-            let mut loss = 0.0;
-            for (i, indices) in order.chunks(self.options.training.batch).enumerate() {
-                let step = epoch * steps + i;
-                if step == first {
-                    self.choose(&mut state)?;
-                }
-                loss += self.step(step, indices, &tensors, &mut state, &mut rng)?;
-                if !loss.is_finite() {
-                    return Err(TrainingError::Diverged(step + 1));
-                }
-                if !observe(Event::Step(step + 1, all)) {
-                    return Err(TrainingError::Stopped(epoch));
-                }
-            }
-            let end = (epoch + 1) * steps;
-            let count = |units: &Tensor| -> Result<usize, TchError> {
-                Ok(units.f_sum(Kind::Int64)?.f_int64_value(&[])? as usize)
-            };
-            let record = Epoch {
-                epoch: epoch + 1,
-                phase: match end {
-                    end if end <= first => Phase::WarmUp,
-                    end if end < deadline => Phase::Projection,
-                    _ => Phase::Training,
-                },
-                loss: loss / steps as f64,
-                accuracy: self.parts.data().accuracy(self.network, &self.parts.held)?,
-                zero: count(&state.zero)?,
-                chosen: count(&state.chosen)?,
-            };
-            let rest = (self.options.training.epochs - epoch - 1) as f64;
-            let left = started.elapsed().as_secs_f64() / (epoch + 1 - resumed) as f64 * rest;
-            state.history.push(record);
-            self.save(&state)?;
-            let go_on =
-                state.history.last().is_none_or(|record| observe(Event::Epoch(record, left)));
-            if !go_on && epoch + 1 < self.options.training.epochs {
-                return Err(TrainingError::Stopped(epoch + 1));
-            }
-        }
-        Ok(state)
+        step_size(self.task.rate, step as f64 / self.all() as f64)
     }
 
     /// Chooses the units that go.
-    fn choose(&self, state: &mut State) -> Result<(), TrainingError> {
-        let scores = crate::execute::list(&state.redundancy)?;
+    fn choose(&mut self) -> Result<(), TrainingError> {
+        let scores = crate::execute::list(&self.redundancy)?;
         let scores: Vec<f64> = scores.into_iter().map(f64::from).collect();
-        let (kept, _) = choice::choose(self.space, &scores, self.open, self.budget)?;
-        self.set_kept(state, kept)
+        let Task { space, open, budget, .. } = self.task;
+        let (kept, _) = choice::choose(space, &scores, open, budget)?;
+        self.set_kept(kept)
     }
 
-    fn set_kept(&self, state: &mut State, kept: Vec<bool>) -> Result<(), TrainingError> {
+    fn set_kept(&mut self, kept: Vec<bool>) -> Result<(), TrainingError> {
         let chosen: Vec<bool> = kept.iter().map(|kept| !kept).collect();
-        state.chosen = Tensor::f_from_slice(&chosen)?.f_to(self.network.device())?;
-        state.kept = kept;
+        self.chosen = Tensor::f_from_slice(&chosen)?.f_to(self.task.network.device())?;
+        self.kept = kept;
         Ok(())
     }
+}
 
-    /// One step; the loss before it.
+impl Trainee for Run<'_> {
+    type Epoch = Epoch;
+    /// Units that stay.
+    type Record = Vec<bool>;
+    type Error = TrainingError;
+
+    fn steps(&self) -> usize {
+        self.task.parts.training.len().div_ceil(self.task.schedule.batch).max(1)
+    }
+
+    fn begin(&mut self, rng: &mut ChaCha8Rng) {
+        self.order.clone_from(&self.task.parts.training);
+        self.order.shuffle(rng);
+    }
+
     fn step(
-        &self,
+        &mut self,
+        number: usize,
         step: usize,
-        indices: &[usize],
-        tensors: &[Tensor],
-        state: &mut State,
         rng: &mut ChaCha8Rng,
     ) -> Result<f64, TrainingError> {
-        let augmentation = self.options.training.augmentation;
+        let [first, deadline] = self.milestones();
+        if step == first {
+            self.choose()?;
+        }
+        let Task { network, units, schedule, parts, .. } = self.task;
+        let indices = self.order.chunks(schedule.batch).nth(number).unwrap_or_default();
         let (x, labels) =
-            self.parts.data().batch(indices, augmentation, rng, self.network.device())?;
-        let output = logits(&self.network.forward(&x, true)?, indices.len())?;
+            parts.data().batch(indices, schedule.augmentation, rng, network.device())?;
+        let output = logits(&network.forward(&x, true)?, indices.len())?;
         let loss = output.f_cross_entropy_loss(
             &labels,
             None::<&Tensor>,
@@ -660,19 +562,19 @@ impl Run<'_> {
             -100,
             0.0,
         )?;
-        let gradients = Tensor::f_run_backward(&[&loss], tensors, false, false)?;
+        let gradients = Tensor::f_run_backward(&[&loss], &self.tensors, false, false)?;
         let _guard = tch::no_grad_guard();
-        let [first, deadline] = self.milestones();
         if step < first {
-            let now = self.units.redundancy(tensors, &gradients)?.f_mul_scalar(1.0 - MEMORY)?;
-            state.redundancy = state.redundancy.f_mul_scalar(MEMORY)?.f_add(&now)?;
+            let now = units.redundancy(&self.tensors, &gradients)?.f_mul_scalar(1.0 - MEMORY)?;
+            self.redundancy = self.redundancy.f_mul_scalar(MEMORY)?.f_add(&now)?;
         }
         let mut length = 0.0;
         for gradient in &gradients {
             length += gradient.f_mul(gradient)?.f_sum(Kind::Float)?.f_double_value(&[])?;
         }
         let scale = (CLIP / length.sqrt().max(1e-12)).min(1.0);
-        for ((velocity, gradient), tensor) in state.velocity.iter_mut().zip(&gradients).zip(tensors)
+        for ((velocity, gradient), tensor) in
+            self.velocity.iter_mut().zip(&gradients).zip(&self.tensors)
         {
             let mut direction = gradient.f_mul_scalar(scale)?;
             if tensor.dim() > 1 {
@@ -682,7 +584,50 @@ impl Run<'_> {
         }
         let rate = self.rate(step);
         let left = (step..deadline.max(step + 1)).map(|s| self.rate(s)).sum();
-        self.units.step(tensors, &state.velocity, &state.chosen, &mut state.zero, rate, left)?;
+        units.step(&self.tensors, &self.velocity, &self.chosen, &mut self.zero, rate, left)?;
         Ok(loss.f_double_value(&[])?)
+    }
+
+    fn end(
+        &mut self,
+        number: usize,
+        loss: f64,
+        _: &mut ChaCha8Rng,
+    ) -> Result<Epoch, TrainingError> {
+        let Task { network, parts, .. } = self.task;
+        let [first, deadline] = self.milestones();
+        let count = |units: &Tensor| -> Result<usize, TchError> {
+            Ok(units.f_sum(Kind::Int64)?.f_int64_value(&[])? as usize)
+        };
+        Ok(Epoch {
+            epoch: number,
+            phase: match number * self.steps() {
+                end if end <= first => Phase::WarmUp,
+                end if end < deadline => Phase::Projection,
+                _ => Phase::Training,
+            },
+            loss,
+            accuracy: parts.data().accuracy(network, &parts.held)?,
+            zero: count(&self.zero)?,
+            chosen: count(&self.chosen)?,
+        })
+    }
+
+    fn record(&self) -> Vec<bool> {
+        self.kept.clone()
+    }
+
+    fn restore(&mut self, kept: Vec<bool>) -> Result<(), TrainingError> {
+        self.set_kept(kept)
+    }
+
+    fn tensors(&self) -> Vec<(String, Tensor)> {
+        let mut all = Checkpoint::stored(self.task.network);
+        let velocity = self.velocity.iter().enumerate();
+        all.extend(velocity.map(|(i, t)| (format!("velocity.{i}"), t.shallow_clone())));
+        all.push(("redundancy".into(), self.redundancy.shallow_clone()));
+        all.push(("chosen".into(), self.chosen.shallow_clone()));
+        all.push(("zero".into(), self.zero.shallow_clone()));
+        all
     }
 }

@@ -1,9 +1,10 @@
 use super::projection::{Slice, Units};
 use super::*;
 use crate::images::Augmentation;
+use crate::model_graph::OpType;
 use crate::onnx::{self, Weights};
 use crate::spaces::Space;
-use crate::training::fixtures;
+use crate::training::{fixtures, trainable};
 use proptest::prelude::*;
 use rand::Rng;
 use std::fs;
@@ -206,6 +207,7 @@ fn options(folder: &Path, budget: Budget) -> Options {
     Options {
         what: What::Channels,
         budget,
+        insert_batch_norm: false,
         training: Schedule {
             epochs: 6,
             batch: 16,
@@ -248,10 +250,15 @@ fn a_network_is_pruned_end_to_end() {
     assert!(page.contains("A &amp; B") && page.matches("<svg").count() == 5);
 
     let mut out = Vec::new();
-    let mut stop = |event: Event| !matches!(event, Event::Epoch(epoch, _) if epoch.epoch == 1);
-    let error = prune(&network, &read, &images, &options, &mut out, None, &mut stop).unwrap_err();
-    assert!(matches!(error, TrainingError::Stopped(1)), "{error}");
-    options.training.resume = true;
+    // In the middle of the second epoch, of 14 steps; and in that of the fifth, when units are on their way.
+    for (step, resume) in [(20, false), (62, true)] {
+        options.training.resume = resume;
+        let mut stop = |event: Event| !matches!(event, Event::Step(done, _) if done == step);
+        let error =
+            prune(&network, &read, &images, &options, &mut out, None, &mut stop).unwrap_err();
+        assert!(matches!(error, TrainingError::Stopped(n) if n == step), "{error}");
+        assert!(out.is_empty());
+    }
     prune(&network, &read, &images, &options, &mut out, None, &mut |_| true).unwrap();
     assert_eq!(blake3::hash(&out), blake3::hash(&whole));
     options.training.seed = 2;
@@ -278,6 +285,71 @@ fn a_network_is_pruned_end_to_end() {
 }
 
 /// Whole branches go too, and the file that is left computes the same.
+/// Batch normalisations come in where there are none, train, go with the channels that they scale, and stand in the
+/// file that is written.
+#[test]
+fn inserted_batch_normalisations_train_and_are_cut() {
+    let _seeded = crate::train::seeded();
+    let folder = tempfile::tempdir().unwrap();
+    let path = Path::new(FIXTURES).join("execute/dense.onnx");
+    let read = ReadOptions::default();
+    let size = crate::training::image_size(&path, &read).unwrap();
+    let images = fixtures::scaled(Some(size));
+    let mut options = options(folder.path(), Budget::Macs(0.6));
+    let normalised = |graph: &ModelGraph| {
+        graph.nodes().iter().filter(|n| n.op == OpType::BatchNormalization).count()
+    };
+    for insert in [false, true] {
+        options.insert_batch_norm = insert;
+        let mut out = Vec::new();
+        let pruned = prune(&path, &read, &images, &options, &mut out, None, &mut |_| true).unwrap();
+        assert_eq!(normalised(&pruned.small_graph), if insert { 3 } else { 0 });
+        assert!(pruned.met && pruned.difference < 1e-5, "{}", pruned.difference);
+        assert_eq!(pruned.disagreements, 0);
+        let (graph, _) = crate::onnx::Original::from_bytes(out, "small", &read).unwrap();
+        assert_eq!(normalised(&graph), normalised(&pruned.small_graph));
+    }
+}
+
+#[test]
+fn what_led_nowhere_is_not_written() {
+    let _seeded = crate::train::seeded();
+    let folder = tempfile::tempdir().unwrap();
+    let (read, images) = (ReadOptions::default(), fixtures::images());
+    let mut options = options(folder.path(), Budget::Macs(0.5));
+    options.training.rate = Some(1e30);
+    let mut out = Vec::new();
+    // The loss before the last step is one of weights that are still numbers.
+    for batch in [16, 1000] {
+        options.training.batch = batch;
+        options.training.epochs = if batch > 16 { 3 } else { 6 };
+        let path = fixtures::network();
+        let error =
+            prune(&path, &read, &images, &options, &mut out, None, &mut |_| true).unwrap_err();
+        let told = matches!(error, TrainingError::Diverged(_) | TrainingError::NotFinite);
+        assert!(told && out.is_empty(), "{error}");
+    }
+}
+
+#[test]
+fn there_is_a_step_for_each_phase() {
+    let _seeded = crate::train::seeded();
+    let folder = tempfile::tempdir().unwrap();
+    let (read, images) = (ReadOptions::default(), fixtures::images());
+    let mut options = options(folder.path(), Budget::Macs(0.5));
+    options.training.batch = 1000;
+    for epochs in 2..5 {
+        options.training.epochs = epochs;
+        let mut out = Vec::new();
+        let path = fixtures::network();
+        match prune(&path, &read, &images, &options, &mut out, None, &mut |_| true) {
+            Ok(pruned) => assert!(epochs > 2 && pruned.met && pruned.difference < 1e-5),
+            Err(TrainingError::Steps(steps)) => assert!(steps == 2 && epochs == 2),
+            Err(error) => panic!("{error}"),
+        }
+    }
+}
+
 #[test]
 fn branches_are_pruned_end_to_end() {
     let _seeded = crate::train::seeded();

@@ -7,6 +7,7 @@ use safetensors::tensor::{Dtype, TensorView};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::collections::HashMap;
+use std::io;
 use std::path::PathBuf;
 use tch::{TchError, Tensor};
 
@@ -54,18 +55,16 @@ impl Checkpoint {
             metadata.into_iter().map(|(name, text)| (name.into(), text)).collect();
         let bytes =
             safetensors::serialize(views, Some(metadata)).map_err(|e| fail(e.to_string()))?;
-        Ok(crate::files::write(&self.path, &bytes)?)
+        let about =
+            |e: io::Error| io::Error::new(e.kind(), format!("{}: {e}", self.path.display()));
+        Ok(crate::files::write(&self.path, &bytes).map_err(about)?)
     }
 
-    /// Reads the state that was written: the record, and into `tensors`.
-    pub fn load<R: DeserializeOwned>(
-        &self,
-        tensors: &[(String, Tensor)],
-    ) -> Result<R, TrainingError> {
+    /// Reads the state that was written: the record, and what there is of tensors.
+    pub fn load<R: DeserializeOwned>(&self) -> Result<(R, Kept<'_>), TrainingError> {
         let fail = |problem: String| self.problem(problem);
         let bytes = crate::files::read(&self.path, MAX_BYTES).map_err(|e| fail(e.to_string()))?;
         let (_, metadata) = SafeTensors::read_metadata(&bytes).map_err(|e| fail(e.to_string()))?;
-        let file = SafeTensors::deserialize(&bytes).map_err(|e| fail(e.to_string()))?;
         let get = |name| {
             let text = metadata.metadata().as_ref().and_then(|m| m.get(name));
             text.ok_or_else(|| fail("this is no checkpoint of training".into()))
@@ -76,6 +75,25 @@ impl Checkpoint {
             ));
         }
         let record = serde_json::from_str(get(STATE)?).map_err(|e| fail(e.to_string()))?;
+        Ok((record, Kept { file: self, bytes }))
+    }
+
+    pub fn problem(&self, problem: String) -> TrainingError {
+        TrainingError::Checkpoint { path: self.path.clone(), problem }
+    }
+}
+
+/// Tensors of a checkpoint.
+pub(crate) struct Kept<'a> {
+    file: &'a Checkpoint,
+    bytes: Vec<u8>,
+}
+
+impl Kept<'_> {
+    /// Copies what was kept under these names into tensors.
+    pub fn copy_to(&self, tensors: &[(String, Tensor)]) -> Result<(), TrainingError> {
+        let fail = |problem: String| self.file.problem(problem);
+        let file = SafeTensors::deserialize(&self.bytes).map_err(|e| fail(e.to_string()))?;
         let _guard = tch::no_grad_guard();
         for (name, tensor) in tensors {
             let view = file.tensor(name).map_err(|e| fail(e.to_string()))?;
@@ -87,11 +105,7 @@ impl Checkpoint {
             }
             restore(tensor, &list)?;
         }
-        Ok(record)
-    }
-
-    pub fn problem(&self, problem: String) -> TrainingError {
-        TrainingError::Checkpoint { path: self.path.clone(), problem }
+        Ok(())
     }
 }
 

@@ -12,7 +12,12 @@ pub fn network() -> PathBuf {
 
 /// A few images of three classes.
 pub fn images() -> ImageSet {
-    let all = ImageSet::open(&Path::new(ROOT).join("fashion-mnist"), None).unwrap();
+    scaled(None)
+}
+
+/// The same of another size.
+pub fn scaled(size: Option<[usize; 2]>) -> ImageSet {
+    let all = ImageSet::open(&Path::new(ROOT).join("fashion-mnist"), size).unwrap();
     let of = |images: &Images, most: usize| {
         let mut left = [most; 3];
         let wanted = |i: &usize| {

@@ -2,14 +2,18 @@
 //! the size of steps, the state on disk.
 
 mod checkpoint;
+mod course;
 mod data;
 #[cfg(test)]
 pub(crate) mod fixtures;
 mod prepare;
 
+pub use course::Event;
+
 pub(crate) use checkpoint::Checkpoint;
-pub(crate) use data::{Data, logits, share_right};
-pub(crate) use prepare::{Prepared, trainable, trained};
+pub(crate) use course::{Trainee, train};
+pub(crate) use data::{Data, Parts, logits, share_right};
+pub(crate) use prepare::{Prepared, normalised, trainable, trained};
 
 use crate::estimator::NotFinite;
 use crate::execute::{ExecuteError, Network};
@@ -19,6 +23,7 @@ use crate::model_graph::{BuildError, ModelGraph, Value, ValueId};
 use crate::onnx::{Original, ReadError, ReadOptions, WriteError};
 use crate::subnetworks::{Cutout, ShrinkError};
 use hashbrown::HashMap;
+use std::borrow::Borrow;
 use std::io;
 use std::path::{Path, PathBuf};
 use tch::{Device, TchError, Tensor};
@@ -39,7 +44,7 @@ pub struct Schedule {
     pub augmentation: Augmentation,
     /// Where to compute.
     pub device: Device,
-    /// Where the state is kept after every epoch.
+    /// Where the state is kept after every epoch, and when it is told to stop.
     pub checkpoint: PathBuf,
     /// Go on from there.
     pub resume: bool,
@@ -84,6 +89,9 @@ pub enum TrainingError {
     /// There is nothing that can be cut.
     #[error("nothing can be cut from this network: {0}")]
     Nothing(String),
+    /// There are fewer steps than phases.
+    #[error("{0} steps are too few to prune in, which takes {least} at least", least = crate::pruning::LEAST)]
+    Steps(usize),
     /// It has no weights to measure it with.
     #[error("it has no weights")]
     NoWeights,
@@ -93,6 +101,9 @@ pub enum TrainingError {
     /// Training led nowhere.
     #[error("the loss is no number after {0} steps")]
     Diverged(usize),
+    /// Training led nowhere.
+    #[error("the network's weights, or what it computes, are no finite numbers")]
+    NotFinite,
     /// The checkpoint does not fit.
     #[error("{}: {problem}", path.display())]
     Checkpoint {
@@ -101,8 +112,8 @@ pub enum TrainingError {
         /// and why.
         problem: String,
     },
-    /// It was told to stop.
-    #[error("stopped after {0} epochs")]
+    /// It was told to stop. What was trained so far is in the checkpoint.
+    #[error("stopped after step {0}")]
     Stopped(usize),
 }
 
@@ -151,6 +162,50 @@ pub(crate) fn step_size(largest: f64, share: f64) -> f64 {
 pub(crate) fn usual_step_size(network: &Network, missing: usize) -> f64 {
     let normalised = network.statistics().next().is_some();
     if missing > 0 && normalised { 0.1 } else { 0.01 }
+}
+
+/// A network that is ready to be trained on images.
+pub(crate) struct Begun<I> {
+    pub prepared: Prepared,
+    pub network: Network,
+    pub parts: Parts<I>,
+    /// Stored tensors that had no elements, and start at random.
+    pub missing: usize,
+    /// What is to be known.
+    pub notes: Vec<String>,
+}
+
+/// Makes the network at `path` ready to be trained on `images`, of which those are held out that `split` decides;
+/// with batch normalisations behind all convolutions, if `insert` says so. Missing weights start at random.
+pub(crate) fn begin<I: Borrow<ImageSet>>(
+    path: &Path,
+    read: &ReadOptions,
+    images: I,
+    split: u64,
+    seed: u64,
+    device: Device,
+    insert: bool,
+) -> Result<Begun<I>, TrainingError> {
+    let (mut prepared, missing) = trainable(path, read, seed)?;
+    let mut network = open(prepared.graph.clone(), &mut prepared.original, device)?;
+    network.check_batch()?;
+    let mut notes = Vec::new();
+    let channels = check(&network, images.borrow(), &mut notes)?;
+    if missing > 0 {
+        notes.push(format!("{missing} stored tensors have no elements and start at random"));
+    }
+    let parts = Parts::new(images, channels, split);
+    if parts.held.is_empty() {
+        let few = "no class has two images, so that none can be held out";
+        return Err(TrainingError::Images(few.into()));
+    }
+    if insert {
+        let (with, count) = normalised(&mut prepared, read, &network, &parts)?;
+        notes.push(format!("{count} convolutions get a batch normalisation"));
+        prepared = with;
+        network = open(prepared.graph.clone(), &mut prepared.original, device)?;
+    }
+    Ok(Begun { prepared, network, parts, missing, notes })
 }
 
 /// The network in a file with its weights.

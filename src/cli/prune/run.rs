@@ -4,19 +4,17 @@ use super::{Arguments, What};
 use crate::cli::error::{Error, note, report};
 use crate::cli::input;
 use crate::cli::output::{Target, distinct};
-use crate::cli::progress::Progress;
 use crate::cli::space::Format;
 use crate::cli::stdout::{Text, print_json};
 use crate::cli::table::{Table, si};
-use crate::cli::training::run::{duration, failure, interrupts, steps, with};
+use crate::cli::training::run::{failure, watched, with};
 use crate::images::ImageSet;
 use crate::onnx::Original;
-use crate::pruning::{self, Budget, Event, Options, Pruned};
+use crate::pruning::{self, Budget, Epoch, Options, Pruned};
 use crate::training::{TrainingError, image_size};
 use schemars::JsonSchema;
 use serde::Serialize;
 use std::io::Write;
-use std::sync::atomic::Ordering;
 
 pub(crate) fn run(arguments: &Arguments) -> Result<(), Error> {
     let Arguments { path, output, .. } = arguments;
@@ -54,30 +52,24 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Error> {
             What::Both => pruning::What::Both,
         },
         budget,
+        insert_batch_norm: arguments.normalise.insert_batch_norm,
         training: schedule,
     };
-    let interrupted = interrupts()?;
-    let bar = Progress::new("training", training.epochs);
-    let mut observe = |event: Event| {
-        match event {
-            Event::Note(text) => note(&text),
-            Event::Step(done, all) => bar.reach(steps(done, all, training.epochs)),
-            Event::Epoch(epoch, left) => report(&format!(
-                "epoch {}/{}: loss {:.4}, {:.2} % of held-out images right, {} of {} chosen parts zero, {} left",
-                epoch.epoch,
-                training.epochs,
-                epoch.loss,
-                100.0 * epoch.accuracy,
-                epoch.zero,
-                epoch.chosen,
-                duration(left)
-            )),
-        }
-        !interrupted.load(Ordering::Relaxed)
+    let tell = |epoch: &Epoch| {
+        format!(
+            "epoch {}/{}: loss {:.4}, {:.2} % of held-out images right, {} of {} chosen parts zero",
+            epoch.epoch,
+            training.epochs,
+            epoch.loss,
+            100.0 * epoch.accuracy,
+            epoch.zero,
+            epoch.chosen
+        )
     };
     let whole = zeros.as_mut().map(|file| file as &mut dyn Write);
-    let pruned = pruning::prune(path, &read, &images, &options, &mut out, whole, &mut observe);
-    drop(bar);
+    let pruned = watched(training.epochs, tell, |observe| {
+        pruning::prune(path, &read, &images, &options, &mut out, whole, observe)
+    })?;
     let pruned = pruned.map_err(about)?;
     out.finish()?;
     zeros.map_or(Ok(()), Target::finish)?;

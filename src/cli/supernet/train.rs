@@ -6,7 +6,7 @@ mod run;
 use crate::cli::input::ReadArguments;
 use crate::cli::model::ModelArguments;
 use crate::cli::space::Format;
-use crate::cli::training::TrainingArguments;
+use crate::cli::training::{NormaliseArguments, TrainingArguments};
 use crate::supernet::Sampler;
 use std::path::PathBuf;
 
@@ -48,6 +48,9 @@ pub(crate) struct Arguments {
 
     #[command(flatten)]
     model: ModelArguments,
+
+    #[command(flatten)]
+    normalise: NormaliseArguments,
 
     #[command(flatten)]
     training: TrainingArguments,

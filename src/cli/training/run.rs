@@ -1,12 +1,13 @@
 //! From arguments to a training that can be interrupted, and from its errors to hints.
 
 use super::{Augment, TrainingArguments};
-use crate::cli::error::Error;
+use crate::cli::error::{Error, note, report};
+use crate::cli::progress::Progress;
 use crate::execute::{self, ExecuteError};
 use crate::images::{Augmentation, ImageError};
 use crate::search::evaluators::interrupt_commands;
 use crate::text::quoted;
-use crate::training::{Schedule, TrainingError};
+use crate::training::{Event, Schedule, TrainingError};
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process;
@@ -51,12 +52,31 @@ pub(in crate::cli) fn with(path: &Path, end: &str) -> PathBuf {
     name.into()
 }
 
-/// Epochs that are over after so many steps.
-pub(in crate::cli) fn steps(done: usize, all: usize, epochs: usize) -> u64 {
-    (done.saturating_mul(epochs) / all.max(1)) as u64
+/// Trains with progress on standard error, until it is over or Ctrl-C is pressed; `tell` says what is to be known of
+/// an epoch.
+pub(in crate::cli) fn watched<E, T>(
+    epochs: usize,
+    tell: impl Fn(&E) -> String,
+    train: impl FnOnce(&mut dyn FnMut(Event<E>) -> bool) -> T,
+) -> Result<T, Error> {
+    let interrupted = interrupts()?;
+    let bar = Progress::new("training", epochs);
+    let mut observe = |event: Event<E>| {
+        match event {
+            Event::Note(text) => note(&text),
+            Event::Step(done, all) => {
+                bar.reach((done.saturating_mul(epochs) / all.max(1)) as u64);
+            }
+            Event::Epoch(epoch, left) => {
+                report(&format!("{}, {} left", tell(epoch), duration(left)))
+            }
+        }
+        !interrupted.load(Ordering::Relaxed)
+    };
+    Ok(train(&mut observe))
 }
 
-pub(in crate::cli) fn duration(seconds: f64) -> String {
+fn duration(seconds: f64) -> String {
     let seconds = Duration::try_from_secs_f64(seconds).unwrap_or_default().as_secs();
     match (seconds / 3600, seconds / 60 % 60, seconds % 60) {
         (0, 0, s) => format!("{s} s"),
@@ -71,10 +91,13 @@ pub(in crate::cli) fn failure(error: TrainingError, path: &Path) -> Error {
         TrainingError::Read(error) | TrainingError::Execute(ExecuteError::Read(error)) => {
             error.hint().map(|hint| hint.to_string())
         }
-        TrainingError::Stopped(epochs) if *epochs > 0 => {
-            Some("the same command with --resume goes on after the last epoch".into())
+        TrainingError::Stopped(_) => {
+            Some("the same command with --resume goes on from there".into())
         }
-        TrainingError::Diverged(_) => Some("--learning-rate with a tenth of the step size".into()),
+        TrainingError::Diverged(_) | TrainingError::NotFinite => {
+            Some("--learning-rate with a tenth of the step size".into())
+        }
+        TrainingError::Steps(_) => Some("more --epochs, or a smaller --batch".into()),
         TrainingError::Checkpoint { .. } => Some("without --resume it begins anew".into()),
         TrainingError::NoWeights => {
             Some(format!("gennape supernet train {} --images DIR -o super.onnx", quoted(path)))
@@ -90,7 +113,7 @@ pub(in crate::cli) fn failure(error: TrainingError, path: &Path) -> Error {
 }
 
 /// Whether Ctrl-C was pressed. Pressed once more, it stops commands that run, or else the program.
-pub(in crate::cli) fn interrupts() -> Result<Arc<AtomicBool>, Error> {
+fn interrupts() -> Result<Arc<AtomicBool>, Error> {
     let interrupted = Arc::new(AtomicBool::new(false));
     let flag = interrupted.clone();
     let handler = move || {

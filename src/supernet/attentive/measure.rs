@@ -1,66 +1,21 @@
 //! How good sub-networks are with the weights that they inherit.
 
 use crate::execute::Network;
-use crate::images::{Augmentation, ImageSet, Normalisation};
+use crate::images::ImageSet;
 use crate::onnx::{Original, ReadOptions};
 use crate::search;
 use crate::subnetworks::{SubNetwork, SuperNetwork, UnitOrder};
-use crate::training::{self, Data, HELD_OUT, Prepared, TrainingError, part, trainable, trained};
-use rand::SeedableRng;
-use rand_chacha::ChaCha8Rng;
+use crate::training::{self, Begun, Parts, Prepared, TrainingError, part, trained};
 use std::borrow::Borrow;
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 use tch::Device;
 
-/// Images that statistics are computed from,
-const CALIBRATION: usize = 2000;
-/// and how many together.
-const TOGETHER: usize = 250;
 /// Which images are held out: the same whenever the same images are read, so that what a
 /// super-network was not trained on is known to who measures it.
-const SPLIT: u64 = 0;
+pub(super) const SPLIT: u64 = 0;
 /// Sub-networks that are measured at a time.
 const AT_A_TIME: usize = 8;
-
-/// Training images, parted into those that are trained on and those that are held out.
-pub(super) struct Held<I> {
-    images: I,
-    channels: usize,
-    pub training: Vec<usize>,
-    pub held: Vec<usize>,
-    pub normalisation: Normalisation,
-}
-
-impl<I: Borrow<ImageSet>> Held<I> {
-    /// For a network that reads so many channels.
-    pub fn of(images: I, channels: usize) -> Self {
-        let all = &images.borrow().training;
-        let [training, held] = all.split(HELD_OUT, SPLIT);
-        let normalisation = Normalisation::of(all, &training);
-        Self { images, channels, training, held, normalisation }
-    }
-
-    /// The training images.
-    pub fn data(&self) -> Data<'_> {
-        let Self { images, channels, normalisation, .. } = self;
-        Data { images: &images.borrow().training, channels: *channels, normalisation }
-    }
-
-    /// Computes the statistics of batch normalisations anew from training images.
-    pub fn calibrate(&self, network: &Network) -> Result<(), TrainingError> {
-        if network.statistics().next().is_none() {
-            return Ok(());
-        }
-        let mut rng = ChaCha8Rng::seed_from_u64(0);
-        let data = self.data();
-        let some = &self.training[..self.training.len().min(CALIBRATION)];
-        let batches = some.chunks(TOGETHER).map(|indices| {
-            Ok(data.batch(indices, Augmentation::None, &mut rng, network.device())?.0)
-        });
-        Ok(network.calibrate(batches)?)
-    }
-}
 
 /// A sub-network with statistics of its own.
 pub(super) fn calibrated(
@@ -68,10 +23,10 @@ pub(super) fn calibrated(
     space: &SuperNetwork,
     order: &UnitOrder,
     sub: &SubNetwork,
-    held: &Held<impl Borrow<ImageSet>>,
+    parts: &Parts<impl Borrow<ImageSet>>,
 ) -> Result<Network, TrainingError> {
     let part = part(network, space.cut_in_order(sub, order)?)?;
-    held.calibrate(&part)?;
+    parts.calibrate(&part)?;
     Ok(part)
 }
 
@@ -89,7 +44,7 @@ struct Inner {
     /// The network's, with the order of units in it.
     file: Vec<u8>,
     read: ReadOptions,
-    held: Held<ImageSet>,
+    parts: Parts<ImageSet>,
     network: Network,
     order: UnitOrder,
 }
@@ -105,22 +60,19 @@ impl Measure {
         images: ImageSet,
         device: Device,
     ) -> Result<Self, TrainingError> {
-        let (mut prepared, missing) = trainable(path, read, 0)?;
+        let Begun { mut prepared, network, parts, missing, .. } =
+            training::begin(path, read, images, SPLIT, 0, device, false)?;
         if missing > 0 {
             return Err(TrainingError::NoWeights);
         }
-        let network = training::open(prepared.graph.clone(), &mut prepared.original, device)?;
-        network.check_batch()?;
-        let channels = training::check(&network, &images, &mut Vec::new())?;
         let space = SuperNetwork::new(prepared.graph.clone()).with_shared_weights();
         let trained_together = space.written_order(&prepared.original)?.is_some();
         let order = space.order(&mut prepared.original)?;
         // What is cut from the file is what is measured.
         let file = order.written_to(&prepared.original)?;
-        let held = Held::of(images, channels);
-        let count = held.held.len();
+        let count = parts.held.len();
         let read = read.clone();
-        let inner = Mutex::new(Inner { file, read, held, network, order });
+        let inner = Mutex::new(Inner { file, read, parts, network, order });
         Ok(Self { inner, space, count, trained_together })
     }
 
@@ -144,9 +96,9 @@ impl Measure {
     /// # Errors
     /// When it can't be built or run.
     pub fn accuracy(&self, sub: &SubNetwork) -> Result<f64, TrainingError> {
-        self.with(|Inner { held, network, order, .. }| {
-            let network = calibrated(network, &self.space, order, sub, held)?;
-            Ok(100.0 * held.data().accuracy(&network, &held.held)?)
+        self.with(|Inner { parts, network, order, .. }| {
+            let network = calibrated(network, &self.space, order, sub, parts)?;
+            Ok(100.0 * parts.data().accuracy(&network, &parts.held)?)
         })
     }
 
@@ -155,12 +107,10 @@ impl Measure {
     /// # Errors
     /// As [`accuracy`](Self::accuracy).
     pub fn test_accuracy(&self, sub: &SubNetwork) -> Result<Option<f64>, TrainingError> {
-        self.with(|Inner { held, network, order, .. }| {
-            let Some(test) = &held.images.test else { return Ok(None) };
-            let network = calibrated(network, &self.space, order, sub, held)?;
-            let all: Vec<usize> = (0..test.len()).collect();
-            let data = Data { images: test, ..held.data() };
-            Ok(Some(100.0 * data.accuracy(&network, &all)?))
+        self.with(|Inner { parts, network, order, .. }| {
+            let Some((test, all)) = parts.test() else { return Ok(None) };
+            let network = calibrated(network, &self.space, order, sub, parts)?;
+            Ok(Some(100.0 * test.accuracy(&network, &all)?))
         })
     }
 
@@ -169,14 +119,14 @@ impl Measure {
     /// # Errors
     /// When it can't be built, run or written.
     pub fn write(&self, sub: &SubNetwork) -> Result<Vec<u8>, TrainingError> {
-        self.with(|Inner { file, read, held, network, .. }| {
+        self.with(|Inner { file, read, parts, network, .. }| {
             let (_, mut original) = Original::from_bytes(file.as_slice(), "network", read)?;
             let mut small = Prepared::new(read, |out| {
                 self.space.shrink(sub, &mut original, out, None)?;
                 Ok(())
             })?;
             let part = training::open(small.graph.clone(), &mut small.original, network.device())?;
-            held.calibrate(&part)?;
+            parts.calibrate(&part)?;
             Ok(trained(&mut small, read, &part)?.original.into_bytes())
         })
     }

@@ -9,8 +9,9 @@
 //! - two others and the smallest learn what the largest says, without dropout.
 //!
 //! Their gradients are summed. The two others are drawn at random ([`Sampler::Uniform`]), or the best or
-//! worst of several of one cost, which is drawn as it occurs among random sub-networks: by their loss on
-//! the batch at hand, or by an estimator, which is what the paper is about and its code does not do.
+//! worst of several of one cost: a random one, and others of its cost among a thousand that are drawn at the
+//! start. (The paper draws a cost first, then options as they occur at that cost, until a network has it, which
+//! is the same but for building a hundred times as many networks.) What tells the best is their loss on the batch at hand, or by an estimator, which is what the paper is about and its code does not do.
 //!
 //! Batch normalisations use the statistics of the batch; before a sub-network is measured, its own are
 //! computed anew from training images ([`Measure`]). What is written is the largest network as an ordinary
@@ -32,18 +33,17 @@ use crate::onnx::ReadOptions;
 use crate::subnetworks::{SubNetwork, SuperNetwork, UnitOrder};
 use crate::supernet::Sampler;
 use crate::training::{
-    self, Checkpoint, Cost, Data, MOMENTUM, Schedule, TrainingError, WEIGHT_DECAY, logits, part,
-    step_size, trainable, trained, usual_step_size,
+    self, Begun, Checkpoint, Cost, MOMENTUM, Parts, Schedule, Trainee, TrainingError, WEIGHT_DECAY,
+    logits, part, step_size, trained, usual_step_size,
 };
 use hashbrown::HashMap;
-use measure::{Held, calibrated};
+use measure::{SPLIT, calibrated};
 use rand::SeedableRng;
 use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
 use sampler::Prior;
 use std::io;
 use std::path::Path;
-use std::time::Instant;
 use tch::{Kind, Tensor};
 
 /// How to train.
@@ -54,6 +54,9 @@ pub struct Options<'a> {
     pub sampler: Option<Sampler>,
     /// What tells the best of them: estimates, or else their loss on the batch at hand.
     pub estimator: Option<&'a Estimator>,
+    /// Whether convolutions without a batch normalisation get one, which changes nothing of what the network
+    /// computes before it is trained.
+    pub insert_batch_norm: bool,
     /// How to train.
     pub training: Schedule,
 }
@@ -75,15 +78,7 @@ pub struct Epoch {
 }
 
 /// What is told while it goes on.
-#[derive(Debug)]
-pub enum Event<'a> {
-    /// Something to know before it begins.
-    Note(String),
-    /// So many of all steps are done.
-    Step(usize, usize),
-    /// An epoch is over; so many seconds are left.
-    Epoch(&'a Epoch, f64),
-}
+pub type Event<'a> = training::Event<'a, Epoch>;
 
 /// One of the networks that share weights.
 #[derive(Debug, Clone, Copy, PartialEq, serde::Serialize)]
@@ -137,15 +132,9 @@ pub fn train(
     out: &mut dyn io::Write,
     observe: &mut dyn FnMut(Event) -> bool,
 ) -> Result<Outcome, TrainingError> {
-    let (mut prepared, missing) = trainable(path, read, options.training.seed)?;
-    let network =
-        training::open(prepared.graph.clone(), &mut prepared.original, options.training.device)?;
-    network.check_batch()?;
-    let mut notes = Vec::new();
-    let channels = training::check(&network, images, &mut notes)?;
-    if missing > 0 {
-        notes.push(format!("{missing} stored tensors have no elements and start at random"));
-    }
+    let Schedule { seed, device, .. } = options.training;
+    let Begun { mut prepared, network, parts, missing, mut notes } =
+        training::begin(path, read, images, SPLIT, seed, device, options.insert_batch_norm)?;
     let space = SuperNetwork::new(prepared.graph.clone()).with_shared_weights();
     if options.sampler.is_some() && space.decisions().iter().all(|&options| options < 2) {
         return Err(TrainingError::Nothing("it has no parts that can go".into()));
@@ -160,15 +149,17 @@ pub fn train(
     }
     notes.iter().for_each(|note| _ = observe(Event::Note(note.clone())));
 
-    let held = Held::of(images, channels);
     let together = if options.sampler.is_some() { 2 + OTHERS } else { 1 };
     let settings = format!(
-        "{:?} {} {}",
+        "{:?} {} {} {}",
         options.sampler,
+        options.insert_batch_norm,
         options.estimator.map_or_else(String::new, |e| blake3::hash(e.weights()).to_string()),
         options.training.digested()
     );
-    let run = Run {
+    let mut rng = ChaCha8Rng::seed_from_u64(options.training.seed);
+    let mut run = Run {
+        velocity: tensors.iter().map(Tensor::f_zeros_like).collect::<Result<_, _>>()?,
         tensors,
         network: &network,
         space: &space,
@@ -176,21 +167,23 @@ pub fn train(
         smallest: space.smallest(),
         options,
         rate: options.training.rate.unwrap_or(usual_step_size(&network, missing) / together as f64),
-        held: &held,
-        checkpoint: Checkpoint {
-            path: options.training.checkpoint.clone(),
-            digest: training::digest(path, &settings, &images.training)?,
-        },
+        parts: &parts,
+        prior: Prior::new(&space, options.sampler, &mut rng)?,
+        estimates: HashMap::new(),
+        work: 0.0,
+        images: Vec::new(),
     };
-    let history = run.train(observe)?;
+    let checkpoint = Checkpoint {
+        path: options.training.checkpoint.clone(),
+        digest: training::digest(path, &settings, &images.training)?,
+    };
+    let schedule = &options.training;
+    let history =
+        training::train(&mut run, schedule, 0..schedule.epochs, Some(&checkpoint), observe)?;
 
-    let data = held.data();
-    let (measured, everything): (Data, Vec<usize>) = match &images.test {
-        Some(test) => (Data { images: test, ..data }, (0..test.len()).collect()),
-        None => (data, held.held.clone()),
-    };
-    held.calibrate(&network)?;
-    let smallest = calibrated(&network, &space, &order, &run.smallest, &held)?;
+    let (measured, everything, measured_on) = parts.measured();
+    parts.calibrate(&network)?;
+    let smallest = calibrated(&network, &space, &order, &run.smallest, &parts)?;
     let of = |network: &Network| -> Result<Trained, TrainingError> {
         let accuracy = measured.accuracy(network, &everything)?;
         Ok(Trained { cost: Cost::of(network.graph())?, accuracy })
@@ -199,9 +192,9 @@ pub fn train(
         log10_size: space.log10_size(),
         largest: of(&network)?,
         smallest: of(&smallest)?,
-        measured_on: if images.test.is_some() { "test" } else { "held out" },
+        measured_on,
         images: everything.len(),
-        normalisation: held.normalisation.clone(),
+        normalisation: parts.normalisation.clone(),
         history,
         notes,
     };
@@ -223,7 +216,7 @@ fn shared(
     Ok(parameters.map(|(_, tensor)| tensor.shallow_clone()).collect())
 }
 
-/// All that training needs and doesn't change, but for the network's weights.
+/// All that training needs, and what it changes.
 struct Run<'a> {
     network: &'a Network,
     tensors: Vec<Tensor>,
@@ -232,91 +225,85 @@ struct Run<'a> {
     smallest: SubNetwork,
     options: &'a Options<'a>,
     rate: f64,
-    held: &'a Held<&'a ImageSet>,
-    checkpoint: Checkpoint,
-}
-
-/// What training changes besides weights.
-struct State<'a> {
+    parts: &'a Parts<&'a ImageSet>,
     velocity: Vec<Tensor>,
     prior: Prior<'a>,
     estimates: HashMap<SubNetwork, f64>,
     work: f64,
+    /// The training images in the order of the epoch.
+    images: Vec<usize>,
+}
+
+impl Trainee for Run<'_> {
+    type Epoch = Epoch;
+    /// Multiply-accumulates so far.
+    type Record = f64;
+    type Error = TrainingError;
+
+    fn steps(&self) -> usize {
+        self.parts.training.len().div_ceil(self.options.training.batch).max(1)
+    }
+
+    fn begin(&mut self, rng: &mut ChaCha8Rng) {
+        self.images.clone_from(&self.parts.training);
+        self.images.shuffle(rng);
+    }
+
+    fn step(
+        &mut self,
+        number: usize,
+        step: usize,
+        rng: &mut ChaCha8Rng,
+    ) -> Result<f64, TrainingError> {
+        let Schedule { epochs, batch, augmentation, device, .. } = self.options.training;
+        let indices = self.images.chunks(batch).nth(number).unwrap_or_default();
+        let (x, labels) = self.parts.data().batch(indices, augmentation, rng, device)?;
+        let rate = step_size(self.rate, step as f64 / (self.steps() * epochs) as f64);
+        self.learn(rate, &x, &labels, rng)
+    }
+
+    fn end(
+        &mut self,
+        number: usize,
+        loss: f64,
+        _: &mut ChaCha8Rng,
+    ) -> Result<Epoch, TrainingError> {
+        let (parts, data) = (self.parts, self.parts.data());
+        parts.calibrate(self.network)?;
+        let smallest = calibrated(self.network, self.space, self.order, &self.smallest, parts)?;
+        Ok(Epoch {
+            epoch: number,
+            loss,
+            largest: data.accuracy(self.network, &parts.held)?,
+            smallest: data.accuracy(&smallest, &parts.held)?,
+            work: self.work,
+        })
+    }
+
+    fn record(&self) -> f64 {
+        self.work
+    }
+
+    fn restore(&mut self, work: f64) -> Result<(), TrainingError> {
+        self.work = work;
+        Ok(())
+    }
+
+    fn tensors(&self) -> Vec<(String, Tensor)> {
+        let mut all = Checkpoint::stored(self.network);
+        let velocity = self.velocity.iter().enumerate();
+        all.extend(velocity.map(|(i, t)| (format!("velocity.{i}"), t.shallow_clone())));
+        all
+    }
 }
 
 impl Run<'_> {
-    fn train(&self, observe: &mut dyn FnMut(Event) -> bool) -> Result<Vec<Epoch>, TrainingError> {
-        let Schedule { epochs, batch, seed, device, .. } = self.options.training;
-        let mut rng = ChaCha8Rng::seed_from_u64(seed);
-        let mut state = State {
-            velocity: self.tensors.iter().map(Tensor::f_zeros_like).collect::<Result<_, _>>()?,
-            prior: Prior::new(self.space, self.options.sampler, &mut rng)?,
-            estimates: HashMap::new(),
-            work: 0.0,
-        };
-        let mut named = Checkpoint::stored(self.network);
-        let velocity = state.velocity.iter().enumerate();
-        named.extend(velocity.map(|(i, t)| (format!("velocity.{i}"), t.shallow_clone())));
-        let mut history: Vec<Epoch> = match self.options.training.resume {
-            true => self.checkpoint.load(&named)?,
-            false => Vec::new(),
-        };
-        state.work = history.last().map_or(0.0, |epoch| epoch.work);
-        let started = Instant::now();
-        let resumed = history.len();
-        let data = self.held.data();
-        let steps = self.held.training.len().div_ceil(batch).max(1);
-        let all = steps * epochs;
-        for epoch in resumed..epochs {
-            let mut rng = ChaCha8Rng::seed_from_u64(seed);
-            rng.set_stream(epoch as u64 + 1);
-            // For dropout.
-            tch::manual_seed((seed as i64).wrapping_mul(1 << 20).wrapping_add(epoch as i64));
-            let mut order = self.held.training.clone();
-            order.shuffle(&mut rng);
-            let mut loss = 0.0;
-            for (i, indices) in order.chunks(batch).enumerate() {
-                let step = epoch * steps + i;
-                let (x, labels) =
-                    data.batch(indices, self.options.training.augmentation, &mut rng, device)?;
-                let rate = step_size(self.rate, step as f64 / all as f64);
-                loss += self.step(rate, &x, &labels, &mut state, &mut rng)?;
-                if !loss.is_finite() {
-                    return Err(TrainingError::Diverged(step + 1));
-                }
-                if !observe(Event::Step(step + 1, all)) {
-                    return Err(TrainingError::Stopped(epoch));
-                }
-            }
-            self.held.calibrate(self.network)?;
-            let mut record = Epoch {
-                epoch: epoch + 1,
-                loss: loss / steps as f64,
-                largest: data.accuracy(self.network, &self.held.held)?,
-                smallest: 0.0,
-                work: state.work,
-            };
-            let smallest =
-                calibrated(self.network, self.space, self.order, &self.smallest, self.held)?;
-            record.smallest = data.accuracy(&smallest, &self.held.held)?;
-            let rest = (epochs - epoch - 1) as f64;
-            let left = started.elapsed().as_secs_f64() / (epoch + 1 - resumed) as f64 * rest;
-            history.push(record.clone());
-            self.checkpoint.save(&history, &named)?;
-            if !observe(Event::Epoch(&record, left)) && epoch + 1 < epochs {
-                return Err(TrainingError::Stopped(epoch + 1));
-            }
-        }
-        Ok(history)
-    }
-
     /// One step; the loss of the largest network before it.
-    fn step(
-        &self,
+    fn learn(
+        &mut self,
         rate: f64,
         x: &Tensor,
         labels: &Tensor,
-        state: &mut State,
         rng: &mut ChaCha8Rng,
     ) -> Result<f64, TrainingError> {
         let count = labels.size1()? as usize;
@@ -324,22 +311,22 @@ impl Run<'_> {
         let loss = cross_entropy(&output, labels, SMOOTHING)?;
         let mut sum: Vec<Option<Tensor>> = self.tensors.iter().map(|_| None).collect();
         self.add_gradients(&loss, &mut sum)?;
-        state.work += 3.0 * state.macs(&SubNetwork::default(), count)?;
+        self.work += 3.0 * self.macs(&SubNetwork::default(), count)?;
         if let Some(sampler) = self.options.sampler {
             // With these as labels the cross-entropy has the gradient of the divergence.
             let said = output.f_detach()?.f_softmax(-1, Kind::Float)?;
             for number in 0..=OTHERS {
                 let sub = match number {
                     OTHERS => self.smallest.clone(),
-                    _ => self.attended(sampler, x, labels, state, rng)?,
+                    _ => self.attended(sampler, x, labels, rng)?,
                 };
                 let output = logits(&self.part(&sub)?.forward_with_batch_statistics(x)?, count)?;
                 self.add_gradients(&cross_entropy(&output, &said, 0.0)?, &mut sum)?;
-                state.work += 3.0 * state.macs(&sub, count)?;
+                self.work += 3.0 * self.macs(&sub, count)?;
             }
         }
         let _guard = tch::no_grad_guard();
-        for ((velocity, gradient), tensor) in state.velocity.iter_mut().zip(&sum).zip(&self.tensors)
+        for ((velocity, gradient), tensor) in self.velocity.iter_mut().zip(&sum).zip(&self.tensors)
         {
             let Some(gradient) = gradient else { continue };
             let mut direction = gradient.f_clamp(-CLIP, CLIP)?;
@@ -379,23 +366,22 @@ impl Run<'_> {
 
     /// The sub-network to train, of those that are drawn.
     fn attended(
-        &self,
+        &mut self,
         sampler: Sampler,
         x: &Tensor,
         labels: &Tensor,
-        state: &mut State,
         rng: &mut ChaCha8Rng,
     ) -> Result<SubNetwork, TrainingError> {
-        let mut candidates = state.prior.draw(sampler, rng)?;
+        let mut candidates = self.prior.draw(sampler, rng)?;
         if candidates.len() > 1 {
             let mut scored = Vec::new();
             for sub in candidates {
                 let score = match self.options.estimator {
-                    Some(estimator) => self.estimate(estimator, &sub, state)?,
+                    Some(estimator) => self.estimate(estimator, &sub)?,
                     None => {
                         let _guard = tch::no_grad_guard();
                         let count = labels.size1()? as usize;
-                        state.work += state.macs(&sub, count)?;
+                        self.work += self.macs(&sub, count)?;
                         let output = self.part(&sub)?.forward_with_batch_statistics(x)?;
                         let loss = cross_entropy(&logits(&output, count)?, labels, 0.0)?;
                         -loss.f_double_value(&[])?
@@ -414,24 +400,17 @@ impl Run<'_> {
     }
 
     /// The accuracy that is expected of a sub-network.
-    fn estimate(
-        &self,
-        estimator: &Estimator,
-        sub: &SubNetwork,
-        state: &mut State,
-    ) -> Result<f64, TrainingError> {
-        if let Some(&known) = state.estimates.get(sub) {
+    fn estimate(&mut self, estimator: &Estimator, sub: &SubNetwork) -> Result<f64, TrainingError> {
+        if let Some(&known) = self.estimates.get(sub) {
             return Ok(known);
         }
         let graph = lower(&self.space.build(sub)?)?;
         let estimates = estimator.estimate(&[&graph])?;
         let accuracy = estimates.first().map_or(0.0, |estimate| estimate.accuracy);
-        state.estimates.insert(sub.clone(), accuracy);
+        self.estimates.insert(sub.clone(), accuracy);
         Ok(accuracy)
     }
-}
 
-impl State<'_> {
     /// Multiply-accumulates of a sub-network for so many images.
     fn macs(&mut self, sub: &SubNetwork, images: usize) -> Result<f64, TrainingError> {
         Ok(self.prior.macs(sub)? as f64 * images as f64)

@@ -35,7 +35,6 @@
 //!   normalisations are recalibrated at the end.
 
 mod alpha;
-mod resume;
 mod store;
 #[cfg(test)]
 mod tests;
@@ -50,8 +49,8 @@ use crate::spaces::darts;
 use crate::spaces::genotype::Genotype;
 use crate::supernet::Reward;
 use crate::training::{
-    Checkpoint, Cost, Data, HELD_OUT, Prepared, Schedule, TrainingError, logits, open, share_right,
-    step_size, trained,
+    self, Checkpoint, Cost, Data, HELD_OUT, Prepared, Schedule, Trainee, TrainingError, logits,
+    open, share_right, step_size, trained,
 };
 use alpha::{Alpha, Baseline};
 use rand::SeedableRng;
@@ -59,8 +58,7 @@ use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
 use std::collections::{BTreeMap, HashMap};
 use std::io;
-use std::time::Instant;
-use store::Store;
+use store::{Shapes, Store};
 use tch::{Reduction, Tensor};
 
 /// Why nothing was found.
@@ -150,13 +148,7 @@ pub struct Epoch {
 }
 
 /// What is told while it goes on.
-#[derive(Debug)]
-pub enum Event<'a> {
-    /// So many of all steps are done.
-    Step(usize, usize),
-    /// An epoch is over; so many seconds are left.
-    Epoch(&'a Epoch, f64),
-}
+pub type Event<'a> = training::Event<'a, Epoch>;
 
 /// What came out.
 #[derive(Debug, Clone, serde::Serialize)]
@@ -268,7 +260,7 @@ fn run(
     let [training, rewarding] = parts.map(|part| part.iter().map(|&i| rest[i]).collect());
     let normalisation = Normalisation::of(&images.training, &rest);
     let data = Data { images: &images.training, channels, normalisation: &normalisation };
-    let run = Run {
+    let mut run = Run {
         given,
         data,
         all: rest,
@@ -278,17 +270,31 @@ fn run(
         classes: images.classes.len(),
         target,
         options,
-        checkpoint: Checkpoint {
-            path: options.training.checkpoint.clone(),
-            digest: digest(images, target, options),
+        state: State {
+            store: Store::default(),
+            alpha: Alpha::new(),
+            baseline: Baseline::default(),
+            stage: 0,
+            measured: HashMap::new(),
+            rewards: Vec::new(),
+            orders: Default::default(),
         },
     };
     if [&run.training, &run.rewarding, &run.held].iter().any(|part| part.is_empty()) {
         return Err(CellsError::Images(images.training.len()));
     }
-    let mut state = run.train(observe)?;
+    // Sizes that there are none of are told before anything begins.
+    run.found()?;
+    let (schedule, steps) = (&options.training, run.all_steps());
+    if given.is_none() && steps < LEAST {
+        return Err(CellsError::Steps(steps));
+    }
+    let checkpoint =
+        Checkpoint { path: schedule.checkpoint.clone(), digest: digest(images, target, options) };
+    let history =
+        training::train(&mut run, schedule, 0..schedule.epochs, Some(&checkpoint), observe)?;
 
-    let network = run.found(&state)?;
+    let network = run.found()?;
     let read = ReadOptions::default();
     let mut file = Prepared::new(&read, |file| {
         Ok(onnx::write(
@@ -297,8 +303,11 @@ fn run(
             Weights::Random { seed: options.training.seed },
         )?)
     })?;
-    let last =
-        state.store.network(file.graph.clone(), options.training.seed, options.training.device)?;
+    let last = run.state.store.network(
+        file.graph.clone(),
+        options.training.seed,
+        options.training.device,
+    )?;
     let mut file = trained(&mut file, &read, &last)?;
     let (measured, on, indices) = match &images.test {
         Some(test) => (Data { images: test, ..data }, "test", (0..test.len()).collect()),
@@ -310,7 +319,7 @@ fn run(
     };
     onnx::write_edited(&mut file.original, &file.graph, &Edits::default(), LARGEST, out, None)?;
 
-    let measures = run.measure(&network, &mut state)?;
+    let measures = run.measure(&network)?;
     Ok(Found {
         architecture: network.to_string(),
         cost: Cost::of(&file.graph)?,
@@ -320,7 +329,7 @@ fn run(
         images: indices.len(),
         accuracy,
         normalisation: normalisation.clone(),
-        history: state.history,
+        history,
         graph: file.graph,
     })
 }
@@ -338,7 +347,7 @@ fn digest(images: &ImageSet, target: &Target, options: &Options) -> String {
     blake3::hash(settings.as_bytes()).to_hex().to_string()
 }
 
-/// All that training needs and doesn't change.
+/// All that training needs, and what it changes.
 struct Run<'a> {
     /// The network to train, if there is nothing to search.
     given: Option<&'a darts::Network>,
@@ -351,7 +360,7 @@ struct Run<'a> {
     classes: usize,
     target: &'a Target<'a>,
     options: &'a Options,
-    checkpoint: Checkpoint,
+    state: State,
 }
 
 /// What training changes.
@@ -365,18 +374,19 @@ struct State {
     measured: HashMap<String, Vec<f64>>,
     /// Rewards in this epoch.
     rewards: Vec<f64>,
-    history: Vec<Epoch>,
+    /// Images that train, that reward, and all of them, in the order of the epoch.
+    orders: [Vec<usize>; 3],
 }
 
 impl Run<'_> {
-    /// Steps of an epoch.
-    fn steps(&self) -> usize {
-        self.all.len().div_ceil(self.options.training.batch).max(1)
+    /// Steps in all.
+    fn all_steps(&self) -> usize {
+        self.steps() * self.options.training.epochs
     }
 
     /// The stage of a step, and which share of the stage is over.
     fn stage(&self, step: usize) -> (usize, f64) {
-        let all = self.steps() * self.options.training.epochs;
+        let all = self.all_steps();
         let end = |stage: usize| (STAGE * stage as f64 * all as f64) as usize;
         let search = if self.given.is_some() { 0 } else { STAGES.len() };
         let stage = (0..search).find(|&stage| step < end(stage + 1)).unwrap_or(STAGES.len());
@@ -401,10 +411,10 @@ impl Run<'_> {
     }
 
     /// The network that is found, as far as is known.
-    fn found(&self, state: &State) -> Result<darts::Network, CellsError> {
+    fn found(&self) -> Result<darts::Network, CellsError> {
         match self.given {
             Some(network) => Ok(network.clone()),
-            None => state.alpha.strongest(self.size()).map_err(CellsError::Size),
+            None => self.state.alpha.strongest(self.size()).map_err(CellsError::Size),
         }
     }
 
@@ -428,121 +438,44 @@ impl Run<'_> {
         network.build_for(self.data.images.size(), self.classes)
     }
 
-    fn train(&self, observe: &mut dyn FnMut(Event) -> bool) -> Result<State, CellsError> {
-        let mut state = State {
-            store: Store::default(),
-            alpha: Alpha::new(),
-            baseline: Baseline::default(),
-            stage: 0,
-            measured: HashMap::new(),
-            rewards: Vec::new(),
-            history: Vec::new(),
-        };
-        // Sizes that there are none of are told before anything begins.
-        self.found(&state)?;
-        if self.given.is_none() && self.steps() * self.options.training.epochs < LEAST {
-            return Err(CellsError::Steps(self.steps() * self.options.training.epochs));
-        }
-        if self.options.training.resume {
-            self.resume(&mut state)?;
-        }
-        let started = Instant::now();
-        let resumed = state.history.len();
-        let steps = self.steps();
-        let all = steps * self.options.training.epochs;
-        for epoch in resumed..self.options.training.epochs {
-            let mut rng = ChaCha8Rng::seed_from_u64(self.options.training.seed);
-            rng.set_stream(epoch as u64 + 1);
-            let mut batches = [&self.training, &self.rewarding, &self.all].map(|part| {
-                let mut order = part.clone();
-                order.shuffle(&mut rng);
-                order.into_iter().cycle()
-            });
-            let mut loss = 0.0;
-            for step in epoch * steps..(epoch + 1) * steps {
-                let [training, rewarding, all_images] = batches
-                    .each_mut()
-                    .map(|b| b.by_ref().take(self.options.training.batch).collect::<Vec<usize>>());
-                let (stage, share) = self.stage(step);
-                if stage > state.stage {
-                    self.begin(stage, &mut state)?;
-                }
-                loss += match stage < STAGES.len() {
-                    true => {
-                        let (network, _) = self.draw(&state, &mut rng)?;
-                        let loss = self.step(&network, step, &training, &mut state, &mut rng)?;
-                        if share >= WARM_UP {
-                            self.learn(step, &rewarding, &mut state, &mut rng)?;
-                        }
-                        loss
-                    }
-                    false => {
-                        let network = self.found(&state)?;
-                        self.step(&network, step, &all_images, &mut state, &mut rng)?
-                    }
-                };
-                if !loss.is_finite() {
-                    return Err(TrainingError::Diverged(step + 1).into());
-                }
-                if !observe(Event::Step(step + 1, all)) {
-                    return Err(TrainingError::Stopped(epoch).into());
-                }
-            }
-            if epoch + 1 == self.options.training.epochs {
-                self.recalibrate(&mut state, &mut rng)?;
-            }
-            let rest = (self.options.training.epochs - epoch - 1) as f64;
-            let left = started.elapsed().as_secs_f64() / (epoch + 1 - resumed) as f64 * rest;
-            let record = self.record(epoch + 1, loss / steps as f64, &mut state)?;
-            state.history.push(record);
-            self.save(&state)?;
-            let go_on =
-                state.history.last().is_none_or(|record| observe(Event::Epoch(record, left)));
-            if !go_on && epoch + 1 < self.options.training.epochs {
-                return Err(TrainingError::Stopped(epoch + 1).into());
-            }
-        }
-        Ok(state)
+    /// Images of step `number` of the epoch, of one of the orders, which begin anew as often as needed.
+    fn batch(&self, order: usize, number: usize) -> Vec<usize> {
+        let (order, batch) = (&self.state.orders[order], self.options.training.batch);
+        let start = number.saturating_mul(batch);
+        (start..start + batch).filter_map(|i| order.get(i % order.len().max(1)).copied()).collect()
     }
 
     /// A stage begins.
-    fn begin(&self, stage: usize, state: &mut State) -> Result<(), CellsError> {
-        state.stage = stage;
-        state.alpha.keep(STAGES.get(stage).map_or(1, |(operations, _)| *operations));
-        state.baseline = Baseline::default();
-        Ok(state.store.rest()?)
+    fn enter(&mut self, stage: usize) -> Result<(), CellsError> {
+        self.state.stage = stage;
+        self.state.alpha.keep(STAGES.get(stage).map_or(1, |(operations, _)| *operations));
+        self.state.baseline = Baseline::default();
+        Ok(self.state.store.rest()?)
     }
 
     fn draw(
         &self,
-        state: &State,
         rng: &mut ChaCha8Rng,
     ) -> Result<(darts::Network, Vec<alpha::Choice>), CellsError> {
-        state.alpha.sample(self.size(), rng).map_err(CellsError::Size)
+        self.state.alpha.sample(self.size(), rng).map_err(CellsError::Size)
     }
 
     /// A network with the shared weights, as deep as those of the present stage.
-    fn network(
-        &self,
-        network: &darts::Network,
-        step: usize,
-        state: &mut State,
-    ) -> Result<Network, CellsError> {
-        let graph = self.build(&self.in_stage(network, state.stage)?);
+    fn network(&mut self, network: &darts::Network, step: usize) -> Result<Network, CellsError> {
+        let graph = self.build(&self.in_stage(network, self.state.stage)?);
         let seed = self.options.training.seed.wrapping_add((step as u64 + 1) << 24);
-        Ok(state.store.network(graph, seed, self.options.training.device)?)
+        Ok(self.state.store.network(graph, seed, self.options.training.device)?)
     }
 
     /// One step of the weights of a network; the loss before it.
-    fn step(
-        &self,
+    fn descend(
+        &mut self,
         network: &darts::Network,
         step: usize,
         indices: &[usize],
-        state: &mut State,
         rng: &mut ChaCha8Rng,
     ) -> Result<f64, CellsError> {
-        let network = self.network(network, step, state)?;
+        let network = self.network(network, step)?;
         let (x, labels) = self.data.batch(
             indices,
             self.options.training.augmentation,
@@ -555,31 +488,30 @@ impl Run<'_> {
         let (stage, share) = self.stage(step);
         let shared = if stage < STAGES.len() { SHARED } else { 1.0 };
         let rate = step_size(shared * self.options.training.rate.unwrap_or(STEP_SIZE), share);
-        state.store.step(&network, &loss, rate)?;
+        self.state.store.step(&network, &loss, rate)?;
         Ok(loss.f_double_value(&[])?)
     }
 
     /// One step of α: networks are drawn, and those with more reward become likelier.
     fn learn(
-        &self,
+        &mut self,
         step: usize,
         indices: &[usize],
-        state: &mut State,
         rng: &mut ChaCha8Rng,
     ) -> Result<(), CellsError> {
         for _ in 0..SAMPLES {
-            let (architecture, choices) = self.draw(state, rng)?;
-            let network = self.network(&architecture, step, state)?;
+            let (architecture, choices) = self.draw(rng)?;
+            let network = self.network(&architecture, step)?;
             let accuracy = self.accuracy_of_batches(&network, indices, rng)?;
-            let measures = self.measure(&architecture, state)?;
+            let measures = self.measure(&architecture)?;
             let reward = self.target.reward.of(accuracy, &measures);
             if !reward.is_finite() {
                 let architecture = architecture.to_string();
                 return Err(CellsError::Reward { reward, accuracy, architecture });
             }
-            let advantage = state.baseline.advantage(reward);
-            state.alpha.learn(&choices, advantage, RATE);
-            state.rewards.push(reward);
+            let advantage = self.state.baseline.advantage(reward);
+            self.state.alpha.learn(&choices, advantage, RATE);
+            self.state.rewards.push(reward);
         }
         Ok(())
     }
@@ -603,13 +535,13 @@ impl Run<'_> {
     }
 
     /// The measures of a network at its full size.
-    fn measure(&self, network: &darts::Network, state: &mut State) -> Result<Vec<f64>, CellsError> {
+    fn measure(&mut self, network: &darts::Network) -> Result<Vec<f64>, CellsError> {
         let names = self.target.reward.measures();
         if names.is_empty() {
             return Ok(Vec::new());
         }
         let text = network.to_string();
-        if let Some(known) = state.measured.get(&text) {
+        if let Some(known) = self.state.measured.get(&text) {
             return Ok(known.clone());
         }
         let model = self.build(network);
@@ -622,15 +554,15 @@ impl Run<'_> {
             let numbers = evaluator.evaluate(&networks).map_err(fail)?;
             all.push(numbers.first().copied().ok_or_else(|| fail("it gives no number".into()))?);
         }
-        state.measured.insert(text, all.clone());
+        self.state.measured.insert(text, all.clone());
         Ok(all)
     }
 
     /// Lets the batch normalisations of the found network follow batches, with weights as they are.
-    fn recalibrate(&self, state: &mut State, rng: &mut ChaCha8Rng) -> Result<(), CellsError> {
+    fn recalibrate(&mut self, rng: &mut ChaCha8Rng) -> Result<(), CellsError> {
         let _guard = tch::no_grad_guard();
-        let found = self.found(state)?;
-        let network = self.network(&found, 0, state)?;
+        let found = self.found()?;
+        let network = self.network(&found, 0)?;
         let mut order = self.all.iter().copied().cycle();
         for _ in 0..RECALIBRATION {
             let indices: Vec<usize> = order.by_ref().take(self.options.training.batch).collect();
@@ -641,12 +573,67 @@ impl Run<'_> {
         }
         Ok(())
     }
+}
 
-    /// What is told of an epoch.
-    fn record(&self, epoch: usize, loss: f64, state: &mut State) -> Result<Epoch, CellsError> {
-        let stage = state.stage;
-        let found = self.found(state)?;
-        let network = self.network(&found, 0, state)?;
+/// The state on disk.
+#[derive(serde::Serialize, serde::Deserialize)]
+struct Record {
+    stage: usize,
+    alpha: Vec<Vec<u64>>,
+    baseline: Baseline,
+    /// Which weights there are depends on what was drawn.
+    shapes: Shapes,
+    /// By their bits, of which JSON loses none.
+    rewards: Vec<u64>,
+}
+
+impl Trainee for Run<'_> {
+    type Epoch = Epoch;
+    type Record = Record;
+    type Error = CellsError;
+
+    fn steps(&self) -> usize {
+        self.all.len().div_ceil(self.options.training.batch).max(1)
+    }
+
+    fn begin(&mut self, rng: &mut ChaCha8Rng) {
+        let parts = [&self.training, &self.rewarding, &self.all];
+        for (order, part) in self.state.orders.iter_mut().zip(parts) {
+            order.clone_from(part);
+            order.shuffle(rng);
+        }
+    }
+
+    fn step(
+        &mut self,
+        number: usize,
+        step: usize,
+        rng: &mut ChaCha8Rng,
+    ) -> Result<f64, CellsError> {
+        let [training, rewarding, all] = [0, 1, 2].map(|order| self.batch(order, number));
+        let (stage, share) = self.stage(step);
+        if stage > self.state.stage {
+            self.enter(stage)?;
+        }
+        if stage == STAGES.len() {
+            let network = self.found()?;
+            return self.descend(&network, step, &all, rng);
+        }
+        let (network, _) = self.draw(rng)?;
+        let loss = self.descend(&network, step, &training, rng)?;
+        if share >= WARM_UP {
+            self.learn(step, &rewarding, rng)?;
+        }
+        Ok(loss)
+    }
+
+    fn end(&mut self, number: usize, loss: f64, rng: &mut ChaCha8Rng) -> Result<Epoch, CellsError> {
+        if number == self.options.training.epochs {
+            self.recalibrate(rng)?;
+        }
+        let stage = self.state.stage;
+        let found = self.found()?;
+        let network = self.network(&found, 0)?;
         let searching = self.given.is_none() && stage < STAGES.len();
         let accuracy = match searching {
             true => {
@@ -655,17 +642,46 @@ impl Run<'_> {
             }
             false => self.data.accuracy(&network, &self.held)?,
         };
-        let rewards = std::mem::take(&mut state.rewards);
+        let rewards = std::mem::take(&mut self.state.rewards);
         let mean = rewards.iter().sum::<f64>() / rewards.len().max(1) as f64;
         Ok(Epoch {
-            epoch,
+            epoch: number,
             stage: stage + 1,
             cells: self.in_stage(&found, stage)?.genotype().layers(),
             operations: STAGES.get(stage).map_or(1, |(operations, _)| *operations),
             loss,
             accuracy,
             reward: (!rewards.is_empty()).then_some(mean),
-            entropy: state.alpha.entropy(),
+            entropy: self.state.alpha.entropy(),
         })
+    }
+
+    fn record(&self) -> Record {
+        let State { stage, alpha, baseline, store, rewards, .. } = &self.state;
+        Record {
+            stage: *stage,
+            alpha: alpha.bits(),
+            baseline: baseline.clone(),
+            shapes: store.shapes(),
+            rewards: rewards.iter().map(|reward| reward.to_bits()).collect(),
+        }
+    }
+
+    fn restore(&mut self, record: Record) -> Result<(), CellsError> {
+        let problem = || TrainingError::Checkpoint {
+            path: self.options.training.checkpoint.clone(),
+            problem: "it is of another space".into(),
+        };
+        let state = &mut self.state;
+        state.alpha = Alpha::from_bits(&record.alpha).ok_or_else(problem)?;
+        state.store = Store::zeros(&record.shapes, self.options.training.device)?;
+        state.baseline = record.baseline;
+        state.stage = record.stage;
+        state.rewards = record.rewards.into_iter().map(f64::from_bits).collect();
+        Ok(())
+    }
+
+    fn tensors(&self) -> Vec<(String, Tensor)> {
+        self.state.store.tensors()
     }
 }

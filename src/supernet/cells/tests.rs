@@ -129,10 +129,15 @@ fn searches_find_what_they_tell_and_can_be_repeated() {
     assert!(found.accuracy > 0.3, "{}", found.accuracy);
 
     let mut again = Vec::new();
-    let mut stop = |event: Event| !matches!(event, Event::Epoch(epoch, _) if epoch.epoch == 2);
-    let error = search(&images, &target, &options, &mut again, &mut stop).unwrap_err();
-    assert!(matches!(error, CellsError::Training(TrainingError::Stopped(2))), "{error}");
-    options.training.resume = true;
+    // At the end of the second epoch, and in the middle of the third, when rewards were drawn for it.
+    let end = found.history.len();
+    for part in [4, 5] {
+        let at = |done: usize, all: usize| done * 2 * end >= part * all && done > 1;
+        let mut stop = |event: Event| !matches!(event, Event::Step(done, all) if at(done, all));
+        let error = search(&images, &target, &options, &mut again, &mut stop).unwrap_err();
+        assert!(matches!(error, CellsError::Training(TrainingError::Stopped(_))), "{error}");
+        options.training.resume = true;
+    }
     let same = search(&images, &target, &options, &mut again, &mut |_| true).unwrap();
     assert_eq!(same.architecture, found.architecture);
     assert_eq!(same.history.len(), 5);

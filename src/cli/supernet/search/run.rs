@@ -3,19 +3,17 @@
 use super::{Arguments, CellSpace};
 use crate::cli::error::{Error, note, report};
 use crate::cli::output::{Target as File, distinct};
-use crate::cli::progress::Progress;
 use crate::cli::search::measures::{self, Measure};
 use crate::cli::space::Format;
 use crate::cli::stdout::{Text, print_json};
 use crate::cli::table::{Table, si};
-use crate::cli::training::run::{self as training, duration, interrupts, steps, with};
+use crate::cli::training::run::{self as training, watched, with};
 use crate::images::ImageSet;
 use crate::search::Direction;
-use crate::supernet::cells::{self, CellsError, Event, Found, Options, Target};
+use crate::supernet::cells::{self, CellsError, Epoch, Found, Options, Target};
 use schemars::JsonSchema;
 use serde::Serialize;
 use std::path::PathBuf;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 pub(crate) fn run(arguments: &Arguments) -> Result<(), Error> {
@@ -38,32 +36,24 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Error> {
     let mut out = File::new(output, &inputs)?;
     let options =
         Options { cells: arguments.cells, channels: arguments.channels, training: schedule };
-    let interrupted = interrupts()?;
-    let bar = Progress::new("training", epochs);
-    let mut observe = |event: Event| {
-        match event {
-            Event::Step(done, all) => bar.reach(steps(done, all, epochs)),
-            Event::Epoch(epoch, left) => {
-                let percent = format!("{:.2} %", 100.0 * epoch.accuracy);
-                let stage = match epoch.operations {
-                    1 => "the found network".to_string(),
-                    n => format!("{} cells of {n} operations an edge", epoch.cells),
-                };
-                let reward = epoch.reward.map(|r| format!(", mean reward {r:.4}"));
-                report(&format!(
-                    "epoch {}/{epochs}: {stage}, loss {:.4}, {percent} of held-out images right{}, entropy {:.3}, {} left",
-                    epoch.epoch,
-                    epoch.loss,
-                    reward.unwrap_or_default(),
-                    epoch.entropy,
-                    duration(left)
-                ));
-            }
-        }
-        !interrupted.load(Ordering::Relaxed)
+    let tell = |epoch: &Epoch| {
+        let percent = format!("{:.2} %", 100.0 * epoch.accuracy);
+        let stage = match epoch.operations {
+            1 => "the found network".to_string(),
+            n => format!("{} cells of {n} operations an edge", epoch.cells),
+        };
+        let reward = epoch.reward.map(|r| format!(", mean reward {r:.4}"));
+        format!(
+            "epoch {}/{epochs}: {stage}, loss {:.4}, {percent} of held-out images right{}, entropy {:.3}",
+            epoch.epoch,
+            epoch.loss,
+            reward.unwrap_or_default(),
+            epoch.entropy
+        )
     };
-    let found = cells::search(&images, &target, &options, &mut out, &mut observe);
-    drop(bar);
+    let found = watched(epochs, tell, |observe| {
+        cells::search(&images, &target, &options, &mut out, observe)
+    })?;
     let found = found.map_err(|e| failure(e, arguments))?;
     out.finish()?;
     // It is of no use any more.

@@ -4,19 +4,17 @@ use super::{Arguments, MeasureName};
 use crate::cli::error::{Error, note, report};
 use crate::cli::input;
 use crate::cli::output::{Target, distinct};
-use crate::cli::progress::Progress;
 use crate::cli::space::Format;
 use crate::cli::stdout::{Text, print_json};
 use crate::cli::table::{Table, si};
-use crate::cli::training::run::{duration, failure, interrupts, steps, with};
+use crate::cli::training::run::{failure, watched, with};
 use crate::images::ImageSet;
 use crate::onnx::Original;
-use crate::supernet::attentive::{self, Event, Options, Outcome, Trained};
+use crate::supernet::attentive::{self, Epoch, Options, Outcome, Trained};
 use crate::text::quoted;
 use crate::training::{TrainingError, image_size};
 use schemars::JsonSchema;
 use serde::Serialize;
-use std::sync::atomic::Ordering;
 
 pub(crate) fn run(arguments: &Arguments) -> Result<(), Error> {
     let Arguments { path, output, training, .. } = arguments;
@@ -43,29 +41,22 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Error> {
     let options = Options {
         sampler: Some(arguments.sampler),
         estimator: estimator.as_ref(),
+        insert_batch_norm: arguments.normalise.insert_batch_norm,
         training: schedule,
     };
-    let interrupted = interrupts()?;
-    let bar = Progress::new("training", training.epochs);
-    let mut observe = |event: Event| {
-        match event {
-            Event::Note(text) => note(&text),
-            Event::Step(done, all) => bar.reach(steps(done, all, training.epochs)),
-            Event::Epoch(epoch, left) => report(&format!(
-                "epoch {}/{}: loss {:.4}; of held-out images the largest tells {:.2} % right, the smallest \
-                 {:.2} %; {} left",
-                epoch.epoch,
-                training.epochs,
-                epoch.loss,
-                100.0 * epoch.largest,
-                100.0 * epoch.smallest,
-                duration(left)
-            )),
-        }
-        !interrupted.load(Ordering::Relaxed)
+    let tell = |epoch: &Epoch| {
+        format!(
+            "epoch {}/{}: loss {:.4}; of held-out images the largest tells {:.2} % right, the smallest {:.2} %",
+            epoch.epoch,
+            training.epochs,
+            epoch.loss,
+            100.0 * epoch.largest,
+            100.0 * epoch.smallest
+        )
     };
-    let outcome = attentive::train(path, &read, &images, &options, &mut out, &mut observe);
-    drop(bar);
+    let outcome = watched(training.epochs, tell, |observe| {
+        attentive::train(path, &read, &images, &options, &mut out, observe)
+    })?;
     let outcome = outcome.map_err(about)?;
     out.finish()?;
     // It is of no use any more.
