@@ -2,12 +2,14 @@
 
 use super::{Found, ImageError, Images, MAX_BYTES, MAX_CLASSES, MAX_SIDE, Problem};
 use image::imageops::FilterType;
-use image::{DynamicImage, ImageReader, Limits};
+use image::{DynamicImage, ImageFormat, ImageReader, Limits};
 use std::io;
 use std::path::{Path, PathBuf};
 
-/// Most bytes that decoding one image may take.
+/// Most bytes that decoding one image may take,
 const MAX_DECODED: u64 = 1 << 28;
+/// and most that its file may have.
+const MAX_FILE: u64 = 1 << 28;
 
 /// The class folders in a folder, or under its folders `train` and `test`.
 pub(super) fn open(folder: &Path, size: Option<[usize; 2]>) -> Result<Found, ImageError> {
@@ -26,16 +28,23 @@ pub(super) fn open(folder: &Path, size: Option<[usize; 2]>) -> Result<Found, Ima
         }
     }
     let mut files = Vec::new();
-    let mut counts = Vec::new();
+    let (mut counts, mut empty) = (Vec::new(), None);
     for part in std::iter::once(&training).chain(&test) {
         let before = files.len();
         for (class, name) in classes.iter().enumerate() {
-            images(&part.join(name), class as u32, &mut files)?;
+            let (path, before) = (part.join(name), files.len());
+            images(&path, class as u32, &mut files)?;
+            if files.len() == before && *part == training {
+                empty.get_or_insert(path);
+            }
         }
         counts.push(files.len() - before);
     }
     if counts.contains(&0) {
         return Err(ImageError::new(folder, Problem::NoImages));
+    }
+    if let Some(class) = empty {
+        return Err(ImageError::new(&class, Problem::EmptyClass));
     }
     // Grey ones among coloured ones are coloured too.
     let mut decoded: Vec<(DynamicImage, u32)> = Vec::with_capacity(files.len());
@@ -135,10 +144,23 @@ fn decode(path: &Path) -> Result<DynamicImage, ImageError> {
     let file = crate::files::open(path).map_err(|e| fail(e.into()))?;
     let stream = ImageReader::new(io::BufReader::new(file)).with_guessed_format();
     let mut reader = stream.map_err(|e| fail(e.into()))?;
+    let jpeg = reader.format() == Some(ImageFormat::Jpeg);
     let mut limits = Limits::default();
     limits.max_image_width = Some(MAX_SIDE as u32);
     limits.max_image_height = Some(MAX_SIDE as u32);
     limits.max_alloc = Some(MAX_DECODED);
     reader.limits(limits);
-    reader.decode().map_err(|e| fail(Problem::Image(e.to_string())))
+    let image = reader.decode().map_err(|e| fail(Problem::Image(e.to_string())))?;
+    // The decoder fills up what is missing of a JPEG file.
+    if jpeg && !ends(&crate::files::read(path, MAX_FILE).map_err(|e| fail(e.into()))?) {
+        return Err(fail(Problem::Image("the file ends before the image does".into())));
+    }
+    Ok(image)
+}
+
+/// Whether the last scan of a JPEG file is followed by the marker that ends the image, which stands nowhere
+/// within a scan.
+fn ends(jpeg: &[u8]) -> bool {
+    let last = |marker: [u8; 2]| jpeg.windows(2).rposition(|bytes| bytes == marker);
+    last([0xff, 0xda]).is_some_and(|scan| last([0xff, 0xd9]).is_some_and(|end| end > scan))
 }

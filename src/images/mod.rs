@@ -62,7 +62,8 @@ impl ImageError {
     pub fn hint(&self) -> Option<String> {
         let form = "a folder with IDX or CIFAR files, or with a folder of PNG and JPEG files for each class, or an \
                     NPZ file";
-        matches!(self.problem, Problem::NoImages | Problem::NoLabels(_)).then(|| form.into())
+        matches!(self.problem, Problem::NoImages | Problem::NoLabels(_) | Problem::EmptyClass)
+            .then(|| form.into())
     }
 }
 
@@ -138,6 +139,9 @@ pub enum Problem {
         /// The last class that there can be.
         last: usize,
     },
+    /// The folder of a class has no images.
+    #[error("this folder of a class has no PNG or JPEG files")]
+    EmptyClass,
     /// There is nothing to tell apart.
     #[error("all images are of one class")]
     OneClass,

@@ -113,6 +113,10 @@ fn every_kind_of_malformed_file_is_told() {
     let labels = |content: Vec<u8>| ("train-labels-idx1-ubyte", content);
     let good = || images(idx(&[2, 1, 2], &[1, 2, 3, 4]));
     let two = || labels(idx(&[2], &[0, 1]));
+    let mut jpeg = io::Cursor::new(Vec::new());
+    image::DynamicImage::new_rgb8(40, 40).write_to(&mut jpeg, image::ImageFormat::Jpeg).unwrap();
+    let jpeg = jpeg.into_inner();
+    let half = jpeg[..jpeg.len() - 10].to_vec();
     // Files, the one that the error is about, and what it must be.
     type Case = (Vec<(&'static str, Vec<u8>)>, &'static str, fn(&Problem) -> bool);
     let cases: Vec<Case> = vec![
@@ -154,6 +158,14 @@ fn every_kind_of_malformed_file_is_told() {
         (vec![good(), labels(idx(&[2], &[1, 1]))], "", |p| matches!(p, Problem::OneClass)),
         (vec![("a/1.png", b"\x89PNG\r\n\x1a\nxx".to_vec()), ("b/1.png", vec![])], "1.png", |p| {
             matches!(p, Problem::Image(_))
+        }),
+        (
+            vec![("a/1.jpg", jpeg.clone()), ("b/1.jpg", half)],
+            "1.jpg",
+            |p| matches!(p, Problem::Image(why) if why.contains("ends before")),
+        ),
+        (vec![("a/1.jpg", jpeg.clone()), ("b/notes.txt", vec![])], "b", |p| {
+            matches!(p, Problem::EmptyClass)
         }),
         (vec![("a.npz", b"PK".to_vec())], "a.npz", |p| matches!(p, Problem::Form { .. })),
     ];
