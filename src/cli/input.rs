@@ -5,7 +5,7 @@ use super::progress::Progress;
 use crate::fault::{Fault, contain};
 use crate::files::{self, Bounded};
 use crate::graph::{ComputationGraph, Operation};
-use crate::lower;
+use crate::lower::{self, LowerError, Rewrite};
 use crate::model_graph::{ModelGraph, Node, Remark};
 use crate::onnx::{self, Original};
 use crate::spaces::Space;
@@ -13,10 +13,11 @@ use crate::text::clipped;
 use rayon::prelude::*;
 use schemars::JsonSchema;
 use serde::Serialize;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Display;
 use std::io::Read;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 
 /// How to read networks.
 #[derive(Debug, Clone, Default, clap::Args)]
@@ -226,7 +227,23 @@ impl NetworkArguments {
 
     /// Reads every network, telling the user of those that fail.
     pub fn read(&self) -> Result<Networks, Error> {
-        self.read_by(read_one)
+        self.read_by(|source, options| read_one(source, options, lower::lower))
+    }
+
+    /// The same, and by name what rewrites led to each graph.
+    pub fn read_explained(&self) -> Result<(Networks, BTreeMap<String, Vec<Rewrite>>), Error> {
+        let rewrites = Mutex::new(BTreeMap::new());
+        let networks = self.read_by(|source, options| {
+            read_one(source, options, |model| {
+                let (graph, steps) = lower::explain(model)?;
+                rewrites
+                    .lock()
+                    .unwrap_or_else(PoisonError::into_inner)
+                    .insert(source.name(), steps);
+                Ok(graph)
+            })
+        })?;
+        Ok((networks, rewrites.into_inner().unwrap_or_else(PoisonError::into_inner)))
     }
 
     fn read_by(
@@ -353,7 +370,11 @@ fn search(folder: &Path, found: &mut Vec<PathBuf>) -> Result<(), Error> {
 /// A network, and what was assumed of it.
 type Network = (ComputationGraph, Vec<Remark>);
 
-fn read_one(source: &Source, options: &onnx::ReadOptions) -> Result<Network, Failure> {
+fn read_one(
+    source: &Source,
+    options: &onnx::ReadOptions,
+    lower: impl Fn(&ModelGraph) -> Result<ComputationGraph, LowerError>,
+) -> Result<Network, Failure> {
     let fail = |error: &(dyn std::error::Error + 'static)| Failure::from_error(error);
     let model = match source {
         Source::Architecture(space, text) => space.build(text).map_err(|e| fail(&e))?,
@@ -363,7 +384,7 @@ fn read_one(source: &Source, options: &onnx::ReadOptions) -> Result<Network, Fai
         }
         Source::File(path) => onnx::read(path, options).map_err(|e| fail(&e))?,
     };
-    let graph = lower::lower(&model).map_err(|e| fail(&e))?;
+    let graph = lower(&model).map_err(|e| fail(&e))?;
     Ok((graph, model.remarks().to_vec()))
 }
 
@@ -449,7 +470,7 @@ mod tests {
     fn a_panic_over_one_network_costs_no_other_answer() {
         let faulty = |source: &Source, options: &onnx::ReadOptions| {
             assert!(source.name() != "faulty.onnx", "a fault");
-            read_one(source, options)
+            read_one(source, options, lower::lower)
         };
         let networks = arguments(&[RESNET, "faulty.onnx", RESNET]).read_by(faulty).unwrap();
         assert_eq!(networks.paths, [RESNET, RESNET]);

@@ -5,10 +5,12 @@ use super::input::{self, Assumptions, ReadFailure};
 use super::stdout::{self, Csv, Text, print_json};
 use super::table::{Table, si};
 use crate::graph::{ComputationGraph, Extent, Fingerprint, Node, Operation as O};
+use crate::lower::Rewrite;
 use crate::model_graph::Remark;
 use clap::ValueEnum;
 use schemars::JsonSchema;
 use serde::{Serialize, Serializer};
+use std::collections::BTreeMap;
 use std::fmt::Display;
 use std::io::Write;
 
@@ -21,6 +23,12 @@ use std::io::Write;
 pub(crate) struct Arguments {
     #[command(flatten)]
     input: input::NetworkArguments,
+
+    /// Also say which rewrites led from the file's operators to the graph, as a table or in JSON.
+    ///
+    /// Operators that only rearrange, retype or copy elements are left out from the start, and not told of.
+    #[arg(long)]
+    explain_lowering: bool,
 
     /// How to print; dot, svg and html are about one network.
     #[arg(long, value_enum, default_value_t = Format::Table)]
@@ -63,6 +71,9 @@ pub(crate) struct Summary<'a> {
     assumptions: Assumptions,
     #[serde(skip_serializing_if = "Option::is_none")]
     operations: Option<Vec<Operation<'a>>>,
+    /// Which rewrites led to the graph, in order.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    lowering: Option<&'a [Rewrite]>,
 }
 
 impl<'a> Summary<'a> {
@@ -74,6 +85,7 @@ impl<'a> Summary<'a> {
             totals: Totals::of(graph),
             assumptions: Assumptions::new(remarks),
             operations: Some(operations(graph)),
+            lowering: None,
         }
     }
 }
@@ -127,13 +139,22 @@ struct Operation<'a> {
 }
 
 pub(crate) fn run(arguments: &Arguments) -> Result<(), Error> {
-    let mut networks = arguments.input.read()?;
+    let explains = matches!(arguments.format, Format::Table | Format::Markdown | Format::Json);
+    if arguments.explain_lowering && !explains {
+        return Err(Error::user("--explain-lowering is told in tables and in JSON")
+            .hint("leave --format out, or give --format json or markdown"));
+    }
+    let (mut networks, rewrites) = match arguments.explain_lowering {
+        true => arguments.input.read_explained()?,
+        false => (arguments.input.read()?, BTreeMap::new()),
+    };
     let totals = networks.answer(|graphs| graphs.iter().map(|g| Ok(Totals::of(g))).collect());
     let summaries = || {
         let summary = |(((path, graph), &totals), remarks): (_, &Vec<Remark>)| {
             let operations = networks.single.then(|| operations(graph));
             let assumptions = Assumptions::new(remarks);
-            Summary { path: Some(path), totals, assumptions, operations }
+            let lowering = rewrites.get(path).map(Vec::as_slice);
+            Summary { path: Some(path), totals, assumptions, operations, lowering }
         };
         networks.iter().zip(&totals).zip(&networks.remarks).map(summary)
     };
@@ -171,7 +192,28 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Error> {
             out.flush()?;
         }
     }
+    if matches!(arguments.format, Format::Table | Format::Markdown) {
+        for (path, steps) in rewrites {
+            print_rewrites(&path, &steps, arguments.format)?;
+        }
+    }
     networks.status()
+}
+
+fn print_rewrites(path: &str, steps: &[Rewrite], format: Format) -> Result<(), Error> {
+    let mut table = Table::new(&["rewrite", "<operation", "<becomes", "<node"]);
+    for Rewrite { rule, node, before, after } in steps {
+        table.row([rule, *before, after.unwrap_or("nothing"), node].map(str::to_string));
+    }
+    let mut out = Text::stdout();
+    out.line("")?;
+    out.line(&format!("{path}: {} rewrites", steps.len()))?;
+    match format {
+        _ if steps.is_empty() => {}
+        Format::Markdown => table.markdown(&mut out)?,
+        _ => table.print(&mut out)?,
+    }
+    out.flush()
 }
 
 fn draw(text: &str) -> Result<(), Error> {

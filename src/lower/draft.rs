@@ -5,7 +5,7 @@ use hashbrown::hash_table::Entry;
 use hashbrown::{DefaultHashBuilder, HashTable};
 use smallvec::{SmallVec, smallvec};
 use std::borrow::Cow;
-use std::hash::BuildHasher;
+use std::hash::{BuildHasher, Hash};
 
 /// Position of a node in its [`Draft`].
 pub(super) type Index = usize;
@@ -28,6 +28,20 @@ pub(super) enum Op {
     Power(Option<f64>),
     /// Whether elements are not a number.
     IsNan,
+}
+
+impl Op {
+    /// What people call it.
+    pub(super) fn name(&self) -> &'static str {
+        match self {
+            Self::Atom(operation) => operation.name(),
+            Self::AddScalar(_) => "add_scalar",
+            Self::MulScalar(_) => "mul_scalar",
+            Self::Clip { .. } => Operation::Clip.name(),
+            Self::Power(_) => Operation::Pow.name(),
+            Self::IsNan => "is_nan",
+        }
+    }
 }
 
 /// One end of a Clip.
@@ -103,11 +117,29 @@ pub(super) fn digest(key: impl Iterator<Item = i64>) -> SmallVec<[i64; 4]> {
         .collect()
 }
 
+/// An [`Op`] whose numbers, all of them known, are compared by their bits.
+#[derive(PartialEq, Eq, Hash, Clone, Copy)]
+enum OpIdentity {
+    Atom(Operation),
+    AddScalar(u64),
+    MulScalar(u64),
+    Power(u64),
+    Clip([BoundIdentity; 2]),
+    IsNan,
+}
+
+#[derive(PartialEq, Eq, Hash, Clone, Copy)]
+enum BoundIdentity {
+    Open,
+    Known(u64),
+    /// Whatever it is, it came from one place.
+    Unknown,
+}
+
 /// All that identical nodes have in common.
 #[derive(PartialEq, Eq)]
 struct Identity<'n> {
-    /// The operation, and its constant or bounds by kind and bits.
-    op: (usize, [(u8, u64); 2]),
+    op: OpIdentity,
     inputs: Cow<'n, [Index]>,
     key: &'n [i64],
     output: Extent,
@@ -138,19 +170,19 @@ impl<'n> Identity<'n> {
             return None;
         }
         let bound = |b: Bound| match b {
-            Bound::Open => (0, 0),
-            Bound::Known(x) => (1, x.to_bits()),
-            Bound::Unknown => (2, 0),
+            Bound::Open => BoundIdentity::Open,
+            Bound::Known(x) => BoundIdentity::Known(x.to_bits()),
+            Bound::Unknown => BoundIdentity::Unknown,
         };
-        let (code, numbers) = match node.op {
-            Op::Atom(op) => (op.code(), [Bound::Open; 2]),
+        let op = match node.op {
+            Op::Atom(op) => OpIdentity::Atom(op),
             // Constants of unknown value may differ.
             Op::AddScalar(None) | Op::MulScalar(None) | Op::Power(None) => return None,
-            Op::AddScalar(Some(c)) => (1000, [Bound::Known(c), Bound::Open]),
-            Op::MulScalar(Some(c)) => (1001, [Bound::Known(c), Bound::Open]),
-            Op::Power(Some(c)) => (1002, [Bound::Known(c), Bound::Open]),
-            Op::Clip { low, high } => (1003, [low, high]),
-            Op::IsNan => (1004, [Bound::Open; 2]),
+            Op::AddScalar(Some(c)) => OpIdentity::AddScalar(c.to_bits()),
+            Op::MulScalar(Some(c)) => OpIdentity::MulScalar(c.to_bits()),
+            Op::Power(Some(c)) => OpIdentity::Power(c.to_bits()),
+            Op::Clip { low, high } => OpIdentity::Clip([low, high].map(bound)),
+            Op::IsNan => OpIdentity::IsNan,
         };
         let mut inputs = Cow::Borrowed(&*node.inputs);
         // Their operands may stand in any order.
@@ -161,7 +193,6 @@ impl<'n> Identity<'n> {
         if commutes && !inputs.is_sorted() {
             inputs.to_mut().sort_unstable();
         }
-        let op = (code, numbers.map(bound));
         Some(Self { op, inputs, key: &node.key, output: node.output, window: node.window })
     }
 }
@@ -176,7 +207,11 @@ pub(super) enum Patch {
 }
 
 /// A rule looks at one node (and what it reads) and may patch it.
-pub(super) type Rule = fn(&Draft, Index) -> Option<Patch>;
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Rule {
+    pub name: &'static str,
+    pub patch: fn(&Draft, Index) -> Option<Patch>,
+}
 
 /// Nodes in topological order; rules keep that order, since they only read earlier nodes.
 #[derive(Debug)]
@@ -283,7 +318,11 @@ impl Draft {
     /// A rule looks at what comes before its node, which is in its final form by then, so a second
     /// round only meets what hung on the number of readers; no rule's effect on that number makes
     /// another match that frees readers in turn, so the rounds are few however long the network.
-    pub(super) fn rewrite(&mut self, rules: fn(&Op) -> &'static [Rule]) {
+    pub(super) fn rewrite(
+        &mut self,
+        rules: fn(&Op) -> &'static [Rule],
+        trace: &mut impl FnMut(&'static str, &Node, Option<&Node>),
+    ) {
         loop {
             let mut changed = false;
             for index in 0..self.nodes.len() {
@@ -291,10 +330,17 @@ impl Draft {
                     continue;
                 }
                 self.resolve_inputs(index);
+                let matching =
+                    |draft: &Self, rule: &Rule| Some((rule.name, (rule.patch)(draft, index)?));
                 while self.forward[index] == index
-                    && let Some(patch) =
-                        rules(&self.nodes[index].op).iter().find_map(|rule| rule(self, index))
+                    && let Some((name, patch)) =
+                        rules(&self.nodes[index].op).iter().find_map(|rule| matching(self, rule))
                 {
+                    let after = match &patch {
+                        Patch::Become(node) => Some(node),
+                        Patch::Bypass(_) => None,
+                    };
+                    trace(name, &self.nodes[index], after);
                     self.apply(index, patch);
                     changed = true;
                 }
@@ -309,7 +355,10 @@ impl Draft {
     ///
     /// From the outermost sum inwards, so that every operand moves once. Inwards out, each sum
     /// would copy all that the sums inside of it hold, and a chain of them grows quadratically.
-    pub(super) fn flatten_sums(&mut self) {
+    pub(super) fn flatten_sums(
+        &mut self,
+        trace: &mut impl FnMut(&'static str, &Node, Option<&Node>),
+    ) {
         let mut taken = vec![false; self.nodes.len()];
         for index in (0..self.nodes.len()).rev() {
             self.resolve_inputs(index);
@@ -329,6 +378,7 @@ impl Draft {
                     continue;
                 }
                 taken[i] = true;
+                trace("nested_sum", &self.nodes[i], None);
                 self.uses[i] = 0;
                 self.resolve_inputs(i);
                 let parameters = self.nodes[i].parameters;
@@ -342,7 +392,10 @@ impl Draft {
 
     /// Lets identical nodes be one: what an exporter or optimiser may or may not have done.
     /// Nodes with weights of their own are never identical.
-    pub(super) fn merge_identical(&mut self) {
+    pub(super) fn merge_identical(
+        &mut self,
+        trace: &mut impl FnMut(&'static str, &Node, Option<&Node>),
+    ) {
         let hasher = DefaultHashBuilder::default();
         // Hashes and positions: a key with all that tells nodes apart would be as large as a node.
         let mut seen: HashTable<(u64, Index)> = HashTable::new();
@@ -372,6 +425,7 @@ impl Draft {
                         let hash = identity.hash(&hasher);
                         seen.insert_unique(hash, (hash, reader), |(hash, _)| *hash);
                     }
+                    trace("identical", &self.nodes[index], None);
                     self.apply(index, Patch::Bypass(first));
                 }
                 Entry::Vacant(place) => _ = place.insert((hash, index)),

@@ -22,6 +22,7 @@ mod rules;
 use crate::graph::{ComputationGraph, GraphError, Node, Operation};
 use crate::model_graph::ModelGraph;
 use draft::{Draft, Op};
+use serde::Serialize;
 
 /// Why a model graph has no computation graph.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -40,14 +41,54 @@ pub enum LowerError {
 /// # Errors
 /// When no output depends on an input.
 pub fn lower(graph: &ModelGraph) -> Result<ComputationGraph, LowerError> {
+    traced(graph, &mut |_, _, _| {})
+}
+
+/// The same, and every rewrite that led to it, in order.
+///
+/// Operators that only rearrange, retype or copy elements never become nodes, and are not told of.
+///
+/// # Errors
+/// When no output depends on an input.
+pub fn explain(graph: &ModelGraph) -> Result<(ComputationGraph, Vec<Rewrite>), LowerError> {
+    let mut rewrites = Vec::new();
+    let graph = traced(graph, &mut |rule, before, after| {
+        rewrites.push(Rewrite {
+            rule,
+            node: before.name.to_string(),
+            before: before.op.name(),
+            after: after.map(|node| node.op.name()),
+        });
+    })?;
+    Ok((graph, rewrites))
+}
+
+/// What a rule did to a node of the draft.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
+pub struct Rewrite {
+    /// The rule's name.
+    pub rule: &'static str,
+    /// The node's name.
+    pub node: String,
+    /// What it did.
+    pub before: &'static str,
+    /// What it does now; nothing if what reads it reads another instead.
+    pub after: Option<&'static str>,
+}
+
+fn traced(
+    graph: &ModelGraph,
+    trace: &mut impl FnMut(&'static str, &draft::Node, Option<&draft::Node>),
+) -> Result<ComputationGraph, LowerError> {
     let mut draft = operators::draft(graph);
     draft.drop_unused();
-    draft.merge_identical();
+    draft.merge_identical(trace);
     for stage in rules::STAGES {
-        draft.rewrite(stage);
+        draft.rewrite(stage, trace);
     }
-    draft.flatten_sums();
-    draft.merge_identical();
+    draft.flatten_sums(trace);
+    draft.merge_identical(trace);
     Ok(finish(draft)?.with_dependence(dependence::depends_on_input(graph)))
 }
 
@@ -124,6 +165,30 @@ mod tests {
 
     fn operations(graph: &ComputationGraph) -> Vec<Operation> {
         graph.nodes().map(|n| n.operation).collect()
+    }
+
+    #[test]
+    fn rewrites_are_told_by_rule_and_node() {
+        let mut b = Builder::new("test", 17);
+        let x = b.input("x", DataType::Float, &[1, 4, 8, 8]);
+        let scale = b.weight(&[1, 4, 1, 1]);
+        let y = conv(&mut b, x, 4, false);
+        let y = node(&mut b, OpType::Mul, NONE, &[y, scale]);
+        let y = node(&mut b, OpType::Relu, NONE, &[y]);
+        let gate = node(&mut b, OpType::Sigmoid, NONE, &[y]);
+        let y = node(&mut b, OpType::Mul, NONE, &[y, gate]);
+        b.output(y);
+        let graph = b.finish();
+        let (lowered, rewrites) = explain(&graph).unwrap();
+        assert_eq!(lowered.fingerprint(), lower(&graph).unwrap().fingerprint());
+        let told: Vec<_> = rewrites.iter().map(|r| (r.rule, r.before, r.after)).collect();
+        let expected = [
+            ("affine_of_weighted", "affine", Some("conv")),
+            ("gated_activation", "mul", Some("silu")),
+        ];
+        assert_eq!(told, expected);
+        let name = |i: usize| graph.nodes()[i].name.to_string();
+        assert_eq!(rewrites.iter().map(|r| r.node.clone()).collect::<Vec<_>>(), [name(1), name(4)]);
     }
 
     #[test]

@@ -11,12 +11,17 @@ use smallvec::SmallVec;
 /// so what needs them comes first.
 pub(super) const STAGES: [fn(&Op) -> &'static [Rule]; 2] = [with_scalars, without_scalars];
 
+/// Rules under the names of their functions, by which a trace calls them.
+macro_rules! rules {
+    ($($rule:ident),+) => { &[$(Rule { name: stringify!($rule), patch: $rule }),+] };
+}
+
 /// The rules for nodes that do this, while there are scalars.
 fn with_scalars(op: &Op) -> &'static [Rule] {
     match op {
-        Op::Atom(Operation::Mul) => &[square, hard_swish_in_one],
-        Op::Clip { .. } => &[clip_without_effect, clip_of_relu, hard_sigmoid],
-        Op::MulScalar(_) => &[hard_sigmoid],
+        Op::Atom(Operation::Mul) => rules![square, hard_swish_in_one],
+        Op::Clip { .. } => rules![clip_without_effect, clip_of_relu, hard_sigmoid],
+        Op::MulScalar(_) => rules![hard_sigmoid],
         _ => &[],
     }
 }
@@ -25,15 +30,15 @@ fn with_scalars(op: &Op) -> &'static [Rule] {
 fn without_scalars(op: &Op) -> &'static [Rule] {
     use Operation::*;
     match op {
-        Op::AddScalar(_) | Op::MulScalar(_) => &[scalar],
-        Op::Atom(Affine) => &[affine_of_weighted, affine_of_affine, affine_of_norm],
-        Op::Atom(Mul) => &[square, gated_activation, tanh_gelu, layer_norm, rms_norm, l2_norm],
-        Op::Atom(Div) => &[layer_norm, rms_norm, l2_norm],
-        Op::Atom(Select) => &[guard_against_nan, softplus_with_threshold],
-        Op::Atom(Slice) => &[slice_of_slice],
-        Op::Atom(Concat) => &[slices_put_back],
-        Op::Atom(Conv | DepthwiseConv | MaxPool | AveragePool) => &[padding],
-        Op::Atom(Relu) => &[relu_twice],
+        Op::AddScalar(_) | Op::MulScalar(_) => rules![scalar],
+        Op::Atom(Affine) => rules![affine_of_weighted, affine_of_affine, affine_of_norm],
+        Op::Atom(Mul) => rules![square, gated_activation, tanh_gelu, layer_norm, rms_norm, l2_norm],
+        Op::Atom(Div) => rules![layer_norm, rms_norm, l2_norm],
+        Op::Atom(Select) => rules![guard_against_nan, softplus_with_threshold],
+        Op::Atom(Slice) => rules![slice_of_slice],
+        Op::Atom(Concat) => rules![slices_put_back],
+        Op::Atom(Conv | DepthwiseConv | MaxPool | AveragePool) => rules![padding],
+        Op::Atom(Relu) => rules![relu_twice],
         _ => &[],
     }
 }

@@ -747,6 +747,12 @@ fn every_hint_works_as_typed() {
             Box::new(|arguments, hint| [arguments, &words(hint)[..2]].concat()),
         ),
         situation(
+            "profile.rs",
+            &["profile", RESNET, "--explain-lowering", "--format", "csv"],
+            "--format json",
+            instead(&["profile", RESNET, "--explain-lowering", "--format", "json"]),
+        ),
+        situation(
             "evaluate.rs",
             &["evaluate", "--report", "models/evaluation.json", "--format", "svg"],
             "name a labelled set",

@@ -48,7 +48,7 @@ def answers(folder):
         ("predict-latency", ["predict", "--target", "latency-rtx4090", *known], 0),
         ("compare", ["compare", RESNET, "data/examples/resnet50.onnx"], 0),
         ("check", ["check", RESNET, "--constraint", "macs<=1"], 1),
-        ("profile", ["profile", RESNET], 0),
+        ("profile", ["profile", "--explain-lowering", RESNET], 0),
         ("profile", ["profile", RESNET, CELL], 0),
         ("embed", ["embed", CELL], 0),
         ("embed-descriptors", ["embed", "--what", "descriptors", CELL], 0),
