@@ -9,6 +9,7 @@ use crate::fine_tuning::FineTuneError;
 use crate::latency::LatencyFitError;
 use crate::model_graph::DisplayShape;
 use crate::onnx::ReadError;
+use crate::predict::PredictError;
 use crate::search::SearchError;
 use crate::search::evaluators::LatencyError;
 use crate::subnetworks::ShrinkError;
@@ -44,7 +45,15 @@ impl Hint {
                 })*
             };
         }
-        of!(ReadError, BenchmarkError, FineTuneError, LoadError, LatencyError, QuestionError);
+        of!(
+            ReadError,
+            BenchmarkError,
+            FineTuneError,
+            LoadError,
+            LatencyError,
+            QuestionError,
+            PredictError
+        );
         #[cfg(feature = "clustering")]
         of!(LatencyFitError);
         if let Some(ShrinkError::Read(error)) = error.downcast_ref() {

@@ -7,7 +7,7 @@
 //!     search space ──spaces──▲                                  embedding ──predictor──▶ Estimate
 //! ```
 //!
-//! [`estimator::Estimator`] does the second half in one call:
+//! [`predict`] does all of it in one call, and [`estimator::Estimator`] the second half:
 //!
 //! ```
 //! use gennape::{estimator::Estimator, lower::lower, spaces::Space};
@@ -50,6 +50,7 @@ pub mod lower;
 pub mod metrics;
 pub mod model_graph;
 pub mod onnx;
+mod predict;
 pub mod predictor;
 pub mod proxies;
 #[cfg(feature = "train")]
@@ -69,6 +70,9 @@ pub mod train;
 pub mod training;
 
 pub use hint::Hint;
+pub use predict::{PredictError, predict};
+/// The version whose generators searches and spaces take.
+pub use rand;
 
 /// Runs the examples of the README.
 #[cfg(doctest)]

@@ -4,7 +4,7 @@ use crate::tabled::{Labels, Tabled};
 use gennape::benchmarks::labels::LabelTable;
 use gennape::benchmarks::{BenchmarkError, Labelled, nasbench_macro, nasbench101, nasbench201};
 use gennape::estimator::Estimator;
-use gennape::search::{Algorithm, Limits, Next, Problem, Record, Start, search};
+use gennape::search::{Algorithm, Limits, Problem, Record, Search, Start};
 use gennape::spaces::Architecture;
 use gennape::spaces::nasbench201::Dataset;
 use gennape::spaces::{
@@ -66,8 +66,9 @@ impl<'a, A: Architecture> Family<'a, A> {
         limits: Limits,
         start: Start<A>,
     ) -> Record<A> {
-        search(&self.space, problem, algorithm, limits, start, &mut |_| Next::Continue)
-            .expect("every network has labels and estimates")
+        let search = Search::new(&self.space, problem).algorithm(algorithm).start(start);
+        let record = search.budget(limits.budget).seed(limits.seed).run();
+        record.expect("every network has labels and estimates")
     }
 }
 

@@ -7,7 +7,7 @@ use crate::tabled::{Labels, Prior, Tabled};
 use gennape::benchmarks::BenchmarkError;
 use gennape::graph::Fingerprint;
 use gennape::search::algorithms::{Evolution, Guided, LocalSearch, RandomSearch};
-use gennape::search::{Algorithm, Evaluated, Limits, Next, Problem, Start, search};
+use gennape::search::{Algorithm, Evaluated, Limits, Next, Problem, Search};
 use gennape::spaces::Architecture;
 use gennape::spaces::nasbench201::Dataset;
 use rayon::prelude::*;
@@ -111,8 +111,9 @@ fn trace<'a, A: Architecture>(
         }
         if trace.found.is_some() { Next::Stop } else { Next::Continue }
     };
-    search(&family.space, &problem, &mut *algorithm, limits, Start::default(), &mut observe)
-        .expect("every network has a label");
+    let search = Search::new(&family.space, &problem).algorithm(&mut *algorithm);
+    let search = search.budget(limits.budget).seed(limits.seed);
+    search.observed(&mut observe).expect("every network has a label");
     trace
 }
 

@@ -7,7 +7,7 @@ use gennape::benchmarks::BenchmarkError;
 use gennape::estimator::{Accuracy, Estimator};
 use gennape::graph::{ComputationGraph, Fingerprint};
 use gennape::search::algorithms::{Evolution, Guided, Nsga2};
-use gennape::search::{Algorithm, Limits, Next, Problem, Record, Start, search};
+use gennape::search::{Algorithm, Limits, Problem, Record, Search, Start};
 use gennape::spaces::Space;
 use gennape::spaces::nasbench201::Dataset;
 use serde::Serialize;
@@ -33,9 +33,9 @@ struct Row {
 }
 
 fn run(problem: &Problem, algorithm: &mut dyn Algorithm<Space>, limits: Limits) -> Record<String> {
-    let mut observe = |_: &[_]| Next::Continue;
-    search(&Space::NasBench201, problem, algorithm, limits, Start::default(), &mut observe)
-        .expect("cells can be built and estimated")
+    let search = Search::new(&Space::NasBench201, problem).algorithm(algorithm);
+    let record = search.budget(limits.budget).seed(limits.seed).run();
+    record.expect("cells can be built and estimated")
 }
 
 /// Searches of NAS-Bench-201 for accuracy and few operations by the default model.

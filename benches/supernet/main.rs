@@ -14,9 +14,8 @@ use gennape::estimator::Estimator;
 use gennape::images::{Augmentation, ImageSet};
 use gennape::metrics::kendall_tau_b;
 use gennape::onnx::{self, ReadOptions, Weights};
-use gennape::search::algorithms::Nsga2;
 use gennape::search::pareto::hypervolume;
-use gennape::search::{Limits, Next, Problem, Start, search};
+use gennape::search::{Problem, Search, Start};
 use gennape::subnetworks::{SubNetwork, SuperNetwork};
 use gennape::supernet::Sampler;
 use gennape::supernet::attentive::{self, Measure, Options, Outcome};
@@ -299,17 +298,9 @@ impl Bench {
         let problem = Problem::new()
             .maximise("accuracy", &measured)
             .minimise("macs", |graph: &gennape::graph::ComputationGraph| graph.macs() as f64);
-        let limits = Limits { budget: BUDGET, seed };
         let start = Start { candidates: vec![whole], ..Start::default() };
-        let mut continues = |_: &[_]| Next::Continue;
-        let record = search(
-            measured.space(),
-            &problem,
-            &mut Nsga2::default(),
-            limits,
-            start,
-            &mut continues,
-        )?;
+        let search = Search::new(measured.space(), &problem).start(start);
+        let record = search.budget(BUDGET).seed(seed).run()?;
         let mut front = Vec::new();
         for found in record.front() {
             let number = |i: usize| found.values[i].unwrap_or(f64::NAN);

@@ -229,11 +229,7 @@ impl Gauge<'_> {
         };
         let about = |e: Error| e.about(&path.display().to_string());
         let estimate = |estimator: &Estimator, question: &Question| {
-            let answers = estimator.answer(&[&network.graph], question);
-            answers
-                .map_err(|e| about(e.into()))?
-                .pop()
-                .ok_or_else(|| about(Error::user("no answer")))
+            estimator.answer_one(&network.graph, question).map_err(|e| about(e.into()))
         };
         if let Some(statistic) = measure.statistic(direction) {
             let answer = estimate(&self.estimator, &self.question)?;

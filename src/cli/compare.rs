@@ -94,9 +94,8 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Error> {
     let estimator = arguments.model.load()?;
     let question = arguments.question.question()?;
     let answers = networks.answer(|graphs| {
-        let answer = |graph: &ComputationGraph| match estimator.answer(&[graph], &question) {
-            Ok(answers) => answers.into_iter().next().ok_or_else(|| Failure::new("no answer")),
-            Err(error) => Err(Failure::from_error(&error)),
+        let answer = |graph: &ComputationGraph| {
+            estimator.answer_one(graph, &question).map_err(|e| Failure::from_error(&e))
         };
         graphs.iter().map(answer).collect()
     });

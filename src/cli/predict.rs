@@ -199,9 +199,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Error> {
     question.one_family |= arguments.input.space().is_some();
     let answered = networks.answer(|graphs| {
         let answer = |graph: &ComputationGraph| {
-            let answers = estimator.answer(&[graph], &question);
-            let answer = answers.map_err(|e| Failure::from_error(&e))?.pop();
-            answer.ok_or_else(|| Failure::new("no answer"))
+            estimator.answer_one(graph, &question).map_err(|e| Failure::from_error(&e))
         };
         graphs.iter().map(answer).collect()
     });

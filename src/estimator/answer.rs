@@ -210,7 +210,11 @@ impl Estimator {
         graphs.iter().map(|graph| self.answer_one(graph.borrow(), question)).collect()
     }
 
-    fn answer_one(
+    /// What the model says of one network, on the calling thread.
+    ///
+    /// # Errors
+    /// As [`answer`](Self::answer).
+    pub fn answer_one(
         &self,
         graph: &ComputationGraph,
         question: &Question,

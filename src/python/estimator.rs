@@ -246,11 +246,8 @@ impl Estimator {
         let reading = Reading::new(input_shapes, allow_unknown);
         let one = |i| {
             let (graph, remarks) = sources.read(i, &reading)?;
-            let answers = self.model.answer(&[&graph], &question);
-            let answer = answers.map_err(|e| Failure::of(&e))?.pop();
-            let answer = answer.ok_or_else(|| Failure::new("no answer"))?;
             Ok(Known {
-                answer,
+                answer: self.model.answer_one(&graph, &question).map_err(|e| Failure::of(&e))?,
                 parameters: graph.parameters(),
                 macs: graph.macs(),
                 remarks: remarks.iter().map(ToString::to_string).collect(),

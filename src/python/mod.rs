@@ -117,7 +117,7 @@ fn compare<'py>(
         let (mut graphs, mut answers) = (Vec::new(), Vec::<Answer>::new());
         for sources in &both {
             let (graph, _) = sources.read(0, &reading)?;
-            answers.extend(estimator.answer(&[&graph], &question).map_err(|e| Failure::of(&e))?);
+            answers.push(estimator.answer_one(&graph, &question).map_err(|e| Failure::of(&e))?);
             graphs.push(graph);
         }
         let [first, second] = answers.as_slice() else { return Err(Failure::new("no answer")) };

@@ -12,7 +12,7 @@ use crate::cli::search::AlgorithmName;
 use crate::cli::search::measures::{self, Constraint, Objective};
 use crate::search::{
     Direction, Evaluated, EvaluationError, Evaluator, Interrupted, Limits, Network, Next, Problem,
-    Record, SearchError, SearchSpace, Start, Stop, search as run,
+    Record, Search, SearchError, SearchSpace, Start, Stop,
 };
 use clap::ValueEnum;
 use numpy::PyArray1;
@@ -295,8 +295,9 @@ impl Job {
                 if flag.load(Ordering::Relaxed) { Next::Stop } else { Next::Continue }
             };
             let start = Start { candidates: start, ..Start::default() };
-            let algorithm = algorithm.as_mut();
-            run(space, &problem, algorithm, limits, start, &mut observe).map_err(Ended::Search)
+            let search = Search::new(space, &problem).algorithm(algorithm.as_mut()).start(start);
+            let search = search.budget(limits.budget).seed(limits.seed);
+            search.observed(&mut observe).map_err(Ended::Search)
         };
         let (record, raised) = py.detach(move || {
             thread::scope(|scope| {

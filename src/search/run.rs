@@ -1,5 +1,6 @@
 //! Running a search.
 
+use super::algorithms::Nsga2;
 use super::pareto::{self, Fitness};
 use super::problem::{EvaluationError, Interrupted, Network, Problem};
 use super::space::{CandidateError, SearchSpace};
@@ -27,6 +28,16 @@ pub trait Algorithm<S: SearchSpace> {
     /// How good the candidates of the last [`ask`](Self::ask) are, in the same order. Before the
     /// first, those that the search starts from.
     fn tell(&mut self, evaluated: &[Evaluated<S::Candidate>]);
+}
+
+impl<S: SearchSpace, A: Algorithm<S> + ?Sized> Algorithm<S> for &mut A {
+    fn ask(&mut self, space: &S, rng: &mut ChaCha8Rng) -> Vec<S::Candidate> {
+        (**self).ask(space, rng)
+    }
+
+    fn tell(&mut self, evaluated: &[Evaluated<S::Candidate>]) {
+        (**self).tell(evaluated);
+    }
 }
 
 /// A candidate and how good it is.
@@ -177,59 +188,108 @@ impl<C> Default for Start<C> {
     }
 }
 
-/// Searches `space` for solutions of `problem`. The same limits and start give the same record.
-///
-/// # Errors
-/// When a network can't be measured, or the first twenty candidates are no networks. Nothing is
-/// lost: `observe` has heard of all before it.
-pub fn search<S: SearchSpace>(
-    space: &S,
-    problem: &Problem,
-    algorithm: &mut dyn Algorithm<S>,
+/// A search of `space` for solutions of `problem`, ready to [run](Self::run). The same space, problem, algorithm,
+/// limits and start give the same record.
+pub struct Search<'a, S: SearchSpace> {
+    space: &'a S,
+    problem: &'a Problem<'a>,
+    algorithm: Box<dyn Algorithm<S> + 'a>,
     limits: Limits,
     start: Start<S::Candidate>,
-    observe: &mut Observer<S::Candidate>,
-) -> Result<Record<S::Candidate>, SearchError> {
-    let mut run = Run {
-        space,
-        problem,
-        limits,
-        known: start.known,
-        candidates: HashMap::new(),
-        graphs: HashMap::new(),
-        history: Vec::new(),
-        feasible: 0,
-        spent: Spent::default(),
-        guessing: 0,
-        faults: Vec::new(),
-    };
-    let mut rng = ChaCha8Rng::seed_from_u64(limits.seed);
-    let mut asked = start.candidates;
-    let mut idle = 0;
-    let stop = loop {
-        if !asked.is_empty() {
-            let before = run.feasible;
-            if let Some(stop) = run.evaluate(&asked, observe)? {
-                break stop;
+}
+
+impl<'a, S: SearchSpace<Candidate: 'a>> Search<'a, S> {
+    /// By [`Nsga2`], up to 1,000 networks, with seed 0.
+    pub fn new(space: &'a S, problem: &'a Problem<'a>) -> Self {
+        Self {
+            space,
+            problem,
+            algorithm: Box::new(Nsga2::default()),
+            limits: Limits { budget: 1000, seed: 0 },
+            start: Start::default(),
+        }
+    }
+
+    /// What chooses the networks.
+    pub fn algorithm(self, algorithm: impl Algorithm<S> + 'a) -> Self {
+        Self { algorithm: Box::new(algorithm), ..self }
+    }
+
+    /// Most networks whose objectives are evaluated.
+    pub fn budget(mut self, networks: usize) -> Self {
+        self.limits.budget = networks;
+        self
+    }
+
+    /// Seed of everything that is random.
+    pub fn seed(mut self, seed: u64) -> Self {
+        self.limits.seed = seed;
+        self
+    }
+
+    /// What the run begins with.
+    pub fn start(self, start: Start<S::Candidate>) -> Self {
+        Self { start, ..self }
+    }
+
+    /// Searches.
+    ///
+    /// # Errors
+    /// When a network can't be measured, or the first twenty candidates are no networks.
+    pub fn run(self) -> Result<Record<S::Candidate>, SearchError> {
+        self.observed(&mut |_| Next::Continue)
+    }
+
+    /// Searches; `observe` hears of networks as soon as they are evaluated.
+    ///
+    /// # Errors
+    /// As [`run`](Self::run). Nothing is lost: `observe` has heard of all before it.
+    pub fn observed(
+        self,
+        observe: &mut Observer<S::Candidate>,
+    ) -> Result<Record<S::Candidate>, SearchError> {
+        let Self { space, problem, mut algorithm, limits, start } = self;
+        let mut run = Run {
+            space,
+            problem,
+            limits,
+            known: start.known,
+            candidates: HashMap::new(),
+            graphs: HashMap::new(),
+            history: Vec::new(),
+            feasible: 0,
+            spent: Spent::default(),
+            guessing: 0,
+            faults: Vec::new(),
+        };
+        let mut rng = ChaCha8Rng::seed_from_u64(limits.seed);
+        let mut asked = start.candidates;
+        let mut idle = 0;
+        let stop = loop {
+            if !asked.is_empty() {
+                let before = run.feasible;
+                if let Some(stop) = run.evaluate(&asked, observe)? {
+                    break stop;
+                }
+                idle = if run.feasible > before { 0 } else { idle + asked.len() };
+                let now = Instant::now();
+                algorithm.tell(&asked.iter().map(|c| run.result(c)).collect::<Vec<_>>());
+                run.spent.proposing += now.elapsed();
             }
-            idle = if run.feasible > before { 0 } else { idle + asked.len() };
+            if idle >= PATIENCE {
+                break Stop::Exhausted;
+            }
             let now = Instant::now();
-            algorithm.tell(&asked.iter().map(|c| run.result(c)).collect::<Vec<_>>());
+            asked = algorithm.ask(space, &mut rng);
             run.spent.proposing += now.elapsed();
-        }
-        if idle >= PATIENCE {
-            break Stop::Exhausted;
-        }
-        let now = Instant::now();
-        asked = algorithm.ask(space, &mut rng);
-        run.spent.proposing += now.elapsed();
-        if asked.is_empty() {
-            break Stop::Exhausted;
-        }
-    };
-    let candidates = run.candidates.len();
-    let Run { history, spent, guessing, faults, .. } = run;
-    Ok(Record { limits, stop, history, candidates, spent, guessing, faults })
+            if asked.is_empty() {
+                break Stop::Exhausted;
+            }
+        };
+        let candidates = run.candidates.len();
+        let Run { history, spent, guessing, faults, .. } = run;
+        Ok(Record { limits, stop, history, candidates, spent, guessing, faults })
+    }
 }
 
 /// A search under way.

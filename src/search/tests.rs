@@ -6,8 +6,8 @@ use super::algorithms::{
 };
 use super::toy::{Candidate, Toy};
 use super::{
-    Algorithm, CandidateError, Evaluated, Limits, Next, Problem, Record, SearchSpace, Start, Stop,
-    pareto, search,
+    Algorithm, CandidateError, Evaluated, Limits, Next, Problem, Record, Search, SearchSpace,
+    Start, Stop, pareto,
 };
 use crate::graph::ComputationGraph;
 use crate::lower::lower;
@@ -53,7 +53,8 @@ fn run<S: SearchSpace>(
     algorithm: &mut dyn Algorithm<S>,
     limits: Limits,
 ) -> Record<S::Candidate> {
-    search(space, problem, algorithm, limits, Start::default(), &mut |_| Next::Continue).unwrap()
+    let search = Search::new(space, problem).algorithm(algorithm);
+    search.budget(limits.budget).seed(limits.seed).run().unwrap()
 }
 
 fn toy(name: &str, problem: &Problem, budget: usize, seed: u64) -> Record<Candidate> {
@@ -233,7 +234,9 @@ fn an_interrupted_run_goes_on_as_if_it_were_not() {
                 if seen < enough { Next::Continue } else { Next::Stop }
             };
             let mut algorithm = algorithm(name, &Toy, cost);
-            search(&Toy, &problem(), &mut *algorithm, limits, start, &mut observe).unwrap()
+            let problem = problem();
+            let search = Search::new(&Toy, &problem).algorithm(&mut *algorithm).start(start);
+            search.budget(limits.budget).seed(limits.seed).observed(&mut observe).unwrap()
         };
         let whole = go(start(), usize::MAX);
         assert_eq!(whole.history[0].candidate, Candidate([0; 7]), "{name}");
@@ -427,9 +430,7 @@ fn a_fault_costs_one_candidate_and_who_guesses_is_on_no_front() {
             None
         }
     }
-    let (start, limits) = (Start::default(), Limits { budget: 60, seed: 1 });
     let problem = Problem::new().minimise("cost", |_: &ComputationGraph| 0.0);
-    let failed =
-        search(&Broken, &problem, &mut RandomSearch, limits, start, &mut |_| Next::Continue);
-    assert!(failed.unwrap_err().to_string().contains("nothing works"));
+    let search = Search::new(&Broken, &problem).algorithm(RandomSearch).budget(60).seed(1);
+    assert!(search.run().unwrap_err().to_string().contains("nothing works"));
 }

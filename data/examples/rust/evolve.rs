@@ -2,8 +2,8 @@
 
 use gennape::estimator::Estimator;
 use gennape::lower::lower;
+use gennape::rand::{SeedableRng, rngs::StdRng};
 use gennape::spaces::{Architecture, nasbench201::Cell};
-use rand::SeedableRng;
 use std::error::Error;
 
 pub fn main() -> Result<(), Box<dyn Error>> {
@@ -12,7 +12,7 @@ pub fn main() -> Result<(), Box<dyn Error>> {
         let graphs: Vec<_> = cells.iter().map(|c| lower(&c.build())).collect::<Result<_, _>>()?;
         Ok(estimator.estimate(&graphs)?.into_iter().map(|e| e.accuracy).collect())
     };
-    let mut rng = rand_chacha::ChaCha8Rng::seed_from_u64(0);
+    let mut rng = StdRng::seed_from_u64(0);
     let mut best = Cell::sample(&mut rng);
     let mut accuracy = accuracies(std::slice::from_ref(&best))?[0];
     for _ in 0..20 {

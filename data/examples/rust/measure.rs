@@ -1,8 +1,7 @@
 //! A search with a measure of one's own: deep, but with few activations.
 
 use gennape::graph::ComputationGraph;
-use gennape::search::algorithms::Nsga2;
-use gennape::search::{Limits, Next, Problem, Start, search};
+use gennape::search::{Problem, Search};
 use gennape::spaces::Space;
 use std::error::Error;
 
@@ -15,12 +14,7 @@ pub fn main() -> Result<(), Box<dyn Error>> {
     let problem = Problem::new()
         .maximise("depth", |graph: &ComputationGraph| graph.depth() as f64)
         .minimise("activations", activations);
-    let limits = Limits { budget: 200, seed: 0 };
-    let mut algorithm = Nsga2::default();
-    let mut observe = |_: &[_]| Next::Continue;
-    let start = Start::default();
-    let record =
-        search(&Space::NasBench201, &problem, &mut algorithm, limits, start, &mut observe)?;
+    let record = Search::new(&Space::NasBench201, &problem).budget(200).seed(0).run()?;
     for network in record.front() {
         println!("{:?} {}", network.values, network.candidate);
     }

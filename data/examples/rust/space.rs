@@ -3,9 +3,9 @@
 use gennape::estimator::Estimator;
 use gennape::graph::ComputationGraph;
 use gennape::model_graph::{Attributes, Builder, DataType, ModelGraph, OpType, ints};
+use gennape::rand::{Rng, RngCore};
 use gennape::search::algorithms::Evolution;
-use gennape::search::{CandidateError, Limits, Next, Problem, SearchSpace, Start, search};
-use rand::{Rng, RngCore};
+use gennape::search::{CandidateError, Problem, Search, SearchSpace};
 use std::error::Error;
 use std::fmt;
 
@@ -79,10 +79,8 @@ pub fn main() -> Result<(), Box<dyn Error>> {
         50e6,
         |graph: &ComputationGraph| graph.macs() as f64,
     );
-    let limits = Limits { budget: 100, seed: 0 };
-    let mut observe = |_: &[_]| Next::Continue;
-    let mut algorithm = Evolution::default();
-    let record = search(&Chains, &problem, &mut algorithm, limits, Start::default(), &mut observe)?;
+    let search = Search::new(&Chains, &problem).algorithm(Evolution::default()).budget(100);
+    let record = search.run()?;
     for network in record.front() {
         println!("{} {:?}", network.candidate, network.values);
     }

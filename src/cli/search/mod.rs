@@ -27,8 +27,7 @@ use crate::search::algorithms::{
 };
 use crate::search::evaluators::interrupt_commands;
 use crate::search::{
-    Algorithm, Direction, Evaluated, Limits, Next, Problem, Record, SearchSpace, Start, Stop,
-    search,
+    Algorithm, Direction, Evaluated, Next, Problem, Record, Search, SearchSpace, Start, Stop,
 };
 use crate::spaces::Space;
 use crate::subnetworks::{SubNetwork, SuperNetwork};
@@ -518,7 +517,6 @@ where
                 return Err(Error::user("there is no folder to write to").hint("-o DIR"));
             }
         };
-        let limits = Limits { budget: settings.budget, seed: settings.seed };
         let earlier: HashSet<String> = known.keys().cloned().collect();
         let start = Start { candidates, known };
 
@@ -541,7 +539,8 @@ where
             }
         };
         let began = Instant::now();
-        let record = search(self.space, &problem, algorithm.as_mut(), limits, start, &mut observe);
+        let search = Search::new(self.space, &problem).algorithm(algorithm.as_mut()).start(start);
+        let record = search.budget(settings.budget).seed(settings.seed).observed(&mut observe);
         drop(progress);
         if let Some(failure) = failure {
             return Err(failure);
