@@ -22,6 +22,7 @@ pub use builder::{BuildError, Builder};
 pub use op_type::OpType;
 pub use remark::{Remark, RemarkKind};
 pub use tensor::{DataType, DisplayShape, Shape, TensorData};
+pub(crate) use tensor::{MAX_ELEMENTS, MAX_RANK};
 pub(crate) use views::Views;
 
 use smallvec::SmallVec;

@@ -92,10 +92,16 @@ impl PartialEq for TensorData {
     }
 }
 
+/// Tensors of more elements are refused: no network has them, but a hostile file may claim them.
+pub(crate) const MAX_ELEMENTS: u64 = 1 << 40;
+
+/// Tensors of more dimensions are refused.
+pub(crate) const MAX_RANK: usize = 16;
+
 impl TensorData {
     /// Largest number of elements that constant folding keeps: ample for shape arithmetic and
     /// index tables, small enough that a hostile file cannot make it use much memory.
-    pub const MAX_ELEMENTS: usize = 1 << 16;
+    pub const MAX_KEPT: usize = 1 << 16;
 
     /// Number of elements.
     pub fn len(&self) -> usize {

@@ -2,10 +2,10 @@
 
 use super::error::{ReadError, Reason, invalid, limit};
 use super::external::{External, Location};
-use super::limits::{MAX_DIMENSION, MAX_ELEMENTS, MAX_FLOATS, MAX_RANK, MIN_OPSET};
+use super::limits::{MAX_DIMENSION, MAX_FLOATS, MIN_OPSET};
 use super::names::{NameMap, Names, Word};
 use super::wire;
-use crate::model_graph::{Attribute, DataType, OpType, Shape, TensorData};
+use crate::model_graph::{Attribute, DataType, MAX_ELEMENTS, MAX_RANK, OpType, Shape, TensorData};
 use half::{bf16, f16};
 use hashbrown::HashMap;
 use onnx_protobuf::attribute_proto::AttributeType;
@@ -496,7 +496,7 @@ fn count(shape: &[usize]) -> usize {
 
 /// Most elements of a tensor of this type that are kept.
 fn kept(dtype: DataType) -> usize {
-    if dtype.is_float() { MAX_FLOATS as usize } else { TensorData::MAX_ELEMENTS }
+    if dtype.is_float() { MAX_FLOATS as usize } else { TensorData::MAX_KEPT }
 }
 
 /// Bytes that an element takes; `None` for types whose elements are never read.

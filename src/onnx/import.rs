@@ -515,12 +515,11 @@ impl<'m> Importer<'m> {
                 (DataType::Float, Shape::new(), Some(TensorData::Floats(vec![f64::from(*x)])))
             }
             Attribute::Ints(v) => {
-                let data =
-                    (v.len() <= TensorData::MAX_ELEMENTS).then(|| TensorData::Ints(v.to_vec()));
+                let data = (v.len() <= TensorData::MAX_KEPT).then(|| TensorData::Ints(v.to_vec()));
                 (DataType::Int64, Shape::from_slice(&[v.len()]), data)
             }
             Attribute::Floats(v) => {
-                let data = (v.len() <= TensorData::MAX_ELEMENTS)
+                let data = (v.len() <= TensorData::MAX_KEPT)
                     .then(|| TensorData::Floats(v.iter().map(|&x| x.into()).collect()));
                 (DataType::Float, Shape::from_slice(&[v.len()]), data)
             }

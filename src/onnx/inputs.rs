@@ -3,8 +3,8 @@
 use super::ReadOptions;
 use super::decode::{Dim, Info, check_elements};
 use super::error::{LOST_WEIGHTS, ReadError, Reason, enumerate, enumerate_with, limit};
-use super::limits::{MAX_DIMENSION, MAX_RANK};
-use crate::model_graph::{DataType, DisplayShape, Shape};
+use super::limits::MAX_DIMENSION;
+use crate::model_graph::{DataType, DisplayShape, MAX_RANK, Shape};
 use hashbrown::{HashMap, HashSet};
 
 /// Sizes of the symbols that stand for dimensions.

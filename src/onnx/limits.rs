@@ -18,12 +18,8 @@ pub(super) const MAX_ATTRIBUTES: usize = 64;
 pub(super) const MAX_STRUCTURE: u64 = 512 << 20;
 /// Calls of local functions inside one another.
 pub(super) const MAX_CALLS: usize = 32;
-/// Dimensions of one tensor.
-pub(super) const MAX_RANK: usize = 16;
 /// One dimension.
 pub(super) const MAX_DIMENSION: u64 = 1 << 40;
-/// Elements of one tensor.
-pub(super) const MAX_ELEMENTS: u64 = 1 << 48;
 /// Elements of a floating-point tensor whose values are kept: enough for the scalars and small
 /// vectors that decide what a subgraph is, too few for weight matrices.
 pub(super) const MAX_FLOATS: u64 = 4096;

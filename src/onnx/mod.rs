@@ -16,7 +16,7 @@
 //! # What is read
 //! Opset 7 and later, IR version 3 and later, with weights inside, in external data, or stripped.
 //! Floating-point tensors of more than 4,096 elements and others of more than
-//! [`TensorData::MAX_ELEMENTS`](crate::model_graph::TensorData::MAX_ELEMENTS) are kept as shapes
+//! [`TensorData::MAX_KEPT`](crate::model_graph::TensorData::MAX_KEPT) are kept as shapes
 //! only. A tensor without (or with the wrong number of) elements is one whose elements are
 //! unknown; so is one whose external file is not there. That is an error only when a shape
 //! depends on it, or when the elements themselves are wanted.

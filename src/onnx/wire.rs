@@ -744,7 +744,7 @@ impl Slimmer<'_, '_> {
                 _ => {}
             }
         }
-        let most = if dtype.is_float() { MAX_FLOATS } else { TensorData::MAX_ELEMENTS as u64 };
+        let most = if dtype.is_float() { MAX_FLOATS } else { TensorData::MAX_KEPT as u64 };
         // A 64-bit varint takes ten bytes; the tag and the length at most fifteen.
         Ok(if elements <= most { elements * 10 + 15 } else { 0 })
     }

@@ -62,12 +62,18 @@ impl Territory {
         };
         let mut distances: Vec<f64> = (0..centroids.nrows()).into_par_iter().map(nearest).collect();
         distances.retain(|d| d.is_finite());
-        distances.sort_by(f64::total_cmp);
-        let rank = (INSIDE * distances.len() as f64) as usize;
         // Networks that are all the same have no scale of their own.
-        let reach = distances.get(rank).map_or(1.0, |d| d.sqrt() as f32).max(f32::MIN_POSITIVE);
+        let border = Self::border(distances);
+        let reach = border.map_or(1.0, |d| d.sqrt() as f32).max(f32::MIN_POSITIVE);
         centroids /= reach;
         Self::new(&self.scale / reach, centroids, self.kinds.iter().copied().chain(kinds).collect())
+    }
+
+    /// The distance at which the nearest 99 % of networks end, of which these are the distances.
+    pub(crate) fn border(mut distances: Vec<f64>) -> Option<f64> {
+        distances.sort_by(f64::total_cmp);
+        let rank = (INSIDE * distances.len() as f64) as usize;
+        distances.get(rank).copied()
     }
 
     /// Adds its tensors to a model file.

@@ -152,7 +152,7 @@ impl Comparison<'_> {
             outputs: node.outputs.len(),
             opset: graph.opset(),
             declared: &[],
-            folded: TensorData::MAX_ELEMENTS as u64,
+            folded: TensorData::MAX_KEPT as u64,
         });
         for (i, id) in node.outputs.iter().enumerate() {
             let Some(id) = *id else { continue };

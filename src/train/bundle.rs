@@ -22,9 +22,6 @@ const CENTROIDS: usize = 64;
 /// Training networks that the centroids are fitted to.
 const CLUSTERED: usize = 10_000;
 
-/// Share of validation networks that count as within the training distribution.
-const INSIDE: f64 = 0.99;
-
 /// The file of weights: those of encoder and head, the calibration of its scores and the
 /// territory of its embeddings.
 pub fn weights(
@@ -92,9 +89,7 @@ fn territory(
     let mut distances = model.transform(&scaled).to_vec();
     // linfa gives squared distances.
     distances.iter_mut().for_each(|d| *d = d.sqrt());
-    distances.sort_by(f64::total_cmp);
-    let rank = (INSIDE * distances.len() as f64) as usize;
-    let limit = distances.get(rank).copied().filter(|limit| *limit > 0.0);
+    let limit = Territory::border(distances).filter(|limit| *limit > 0.0);
     let limit = limit.ok_or_else(|| fail(&"all validation networks have one embedding"))?;
     scale /= limit as f32;
     Ok((scale, model.centroids().mapv(|c| (c / limit) as f32)))

@@ -626,7 +626,7 @@ where
         }
         match listing.rows.is_empty() {
             true => Err(Error::user("no network keeps all constraints")
-                .hint("ask for more networks (--budget), or less of them (--constraint)")),
+                .hint("ask for more networks (--budget) or fewer constraints (--constraint)")),
             false => Ok(()),
         }
     }

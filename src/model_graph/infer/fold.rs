@@ -307,7 +307,7 @@ fn zip(
     shape: &[usize],
 ) -> Option<TensorData> {
     use OpType::*;
-    if shape.iter().try_fold(1usize, |p, &d| p.checked_mul(d))? > TensorData::MAX_ELEMENTS {
+    if shape.iter().try_fold(1usize, |p, &d| p.checked_mul(d))? > TensorData::MAX_KEPT {
         return None;
     }
     let a = take(a, &broadcast_places(a_shape, shape))?;

@@ -19,7 +19,7 @@ pub(crate) mod recurrent;
 pub(crate) mod reduce;
 
 use super::plain;
-use super::tensor::DisplayShape;
+use super::tensor::{DisplayShape, MAX_ELEMENTS, MAX_RANK};
 use super::{Attributes, Constant, DataType, OpType, Origin, Shape, TensorData, Value};
 use smallvec::{SmallVec, smallvec};
 use std::sync::Arc;
@@ -70,12 +70,6 @@ pub(crate) type Result<T> = std::result::Result<T, InferError>;
 fn invalid<T>(reason: impl Into<String>) -> Result<T> {
     Err(InferError::Invalid(reason.into()))
 }
-
-/// Tensors of more elements are refused: no network has them, but a hostile file may claim them.
-const MAX_ELEMENTS: u64 = 1 << 40;
-
-/// More dimensions are refused.
-const MAX_RANK: usize = 16;
 
 impl Fact {
     fn new(dtype: DataType, shape: Shape) -> Self {
@@ -343,7 +337,7 @@ fn finish(ctx: &Context, mut facts: Facts) -> Result<Facts> {
             return invalid(format!("output {i} would have shape {}", DisplayShape(&fact.shape)));
         }
         if constant && fact.constant.is_none() {
-            let most = ctx.folded.min(TensorData::MAX_ELEMENTS as u64);
+            let most = ctx.folded.min(TensorData::MAX_KEPT as u64);
             let small = elements.is_some_and(|n| n <= most);
             let data = if small { fold::fold(ctx, start, fact) } else { None };
             fact.constant = Some(Constant {
