@@ -57,7 +57,7 @@ pub(super) fn open(folder: &Path, size: Option<[usize; 2]>) -> Result<Found, Ima
         let [height, width] = *first.get_or_insert(own);
         if own != [height, width] {
             if size.is_none() {
-                let text = |[h, w]: [usize; 2]| format!("{h}x{w}");
+                let text = |[h, w]: [usize; 2]| format!("{h}x{w} pixels");
                 let (found, expected) = (text(own), text([height, width]));
                 return Err(fail(Problem::Size { found, expected }));
             }

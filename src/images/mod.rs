@@ -119,7 +119,7 @@ pub enum Problem {
         labels: usize,
     },
     /// An image has another size or other channels than those before it.
-    #[error("it is {found}, and others are {expected} (channels x height x width)")]
+    #[error("it is {found}, and others are {expected}")]
     Size {
         /// Its size,
         found: String,
@@ -279,7 +279,7 @@ impl ImageSet {
         };
         let (training, test) = (scale(training), test.map(scale));
         if let Some(test) = test.as_ref().filter(|t| t.size != training.size) {
-            let text = |[c, h, w]: [usize; 3]| format!("{c}x{h}x{w}");
+            let text = |[c, h, w]: [usize; 3]| format!("{c}x{h}x{w} (channels x height x width)");
             let (found, expected) = (text(test.size), text(training.size));
             return Err(fail(Problem::Size { found, expected }));
         }

@@ -316,6 +316,8 @@ const NOT_FOLLOWED: &[(&str, &str)] = &[
     ("mod.rs", "it sets up libtorch"),
     ("search/mod.rs", "clap asks for -o before"),
     ("supernet/search/run.rs", "training is not built by default"),
+    ("supernet/search/run.rs", "training is not built by default"),
+    ("supernet/search/run.rs", "training is not built by default"),
     ("search/mod.rs", "what of it is wanted is the user's to say"),
 ];
 

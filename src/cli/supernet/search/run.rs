@@ -8,13 +8,16 @@ use crate::cli::space::Format;
 use crate::cli::stdout::{Text, print_json};
 use crate::cli::table::{Table, si};
 use crate::cli::training::run::{self as training, watched, with};
-use crate::images::ImageSet;
+use crate::images::{ImageSet, Problem};
 use crate::search::Direction;
 use crate::supernet::cells::{self, CellsError, Epoch, Found, Options, Target};
 use schemars::JsonSchema;
 use serde::Serialize;
 use std::path::PathBuf;
 use std::time::Duration;
+
+/// What to do about images whose size doesn't fit.
+const SCALED: &str = "--size 32 scales them, or another multiple of 4";
 
 pub(crate) fn run(arguments: &Arguments) -> Result<(), Error> {
     let Arguments { output, reward, training, .. } = arguments;
@@ -29,7 +32,11 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Error> {
         target.measures.push(measures::cost(&measure, Direction::Minimise, limit)?);
     }
     let size = arguments.size.map(|side| [side; 2]);
-    let images = ImageSet::open(&training.images, size)?;
+    let images = ImageSet::open(&training.images, size).map_err(|error| {
+        let sizes = matches!(error.problem(), Problem::Size { .. });
+        let failure = Error::from(error);
+        if sizes { failure.hint(SCALED) } else { failure }
+    })?;
     let checkpoint = with(output, ".checkpoint");
     let schedule = training.schedule(arguments.seed, &checkpoint)?;
     distinct(&checkpoint, &inputs)?;
@@ -66,8 +73,9 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Error> {
 fn failure(error: CellsError, arguments: &Arguments) -> Error {
     match error {
         CellsError::Training(error) => training::failure(error, &arguments.training.images),
-        CellsError::Sides { .. } => {
-            Error::user(error.to_string()).hint("--size 32 scales them, or another multiple of 4")
+        CellsError::Sides { .. } => Error::user(error.to_string()).hint(SCALED),
+        CellsError::Steps(_) => {
+            Error::user(error.to_string()).hint("more --epochs, or a smaller --batch")
         }
         _ => Error::user(error.to_string()),
     }
