@@ -8,6 +8,7 @@ use super::{
 use hashbrown::HashSet;
 use smallvec::SmallVec;
 use std::fmt;
+use std::ops::Range;
 use std::sync::Arc;
 
 /// Why a node could not be added: its operator cannot take these inputs.
@@ -42,6 +43,12 @@ pub struct Builder {
     steps: u64,
     /// and keep.
     kept: u64,
+}
+
+/// Nodes and tensors that were added one after the other.
+pub(crate) struct Section {
+    nodes: Range<usize>,
+    values: Range<usize>,
 }
 
 /// Steps of constant folding: well below a second, and well above what networks need.
@@ -83,6 +90,56 @@ impl Builder {
     pub(crate) fn reserve(&mut self, nodes: usize, values: usize) {
         self.graph.nodes.reserve(nodes);
         self.graph.values.reserve(values);
+    }
+
+    /// How many nodes and tensors there are.
+    pub(crate) fn position(&self) -> [usize; 2] {
+        [self.graph.nodes.len(), self.graph.values.len()]
+    }
+
+    /// What was added since there were so many nodes and tensors.
+    pub(crate) fn since(&self, [nodes, values]: [usize; 2]) -> Section {
+        let [last_node, last_value] = self.position();
+        Section { nodes: nodes..last_node, values: values..last_value }
+    }
+
+    /// Adds a section once more, with `to` in the place of `from`, a computed tensor of the same type
+    /// and shape. Returns what `result` is in the copy.
+    pub(crate) fn copy(
+        &mut self,
+        section: &Section,
+        from: ValueId,
+        to: ValueId,
+        result: ValueId,
+    ) -> ValueId {
+        let Section { nodes, values } = section;
+        let [later_node, later_value] = [
+            (self.graph.nodes.len() - nodes.start) as u32,
+            (self.graph.values.len() - values.start) as u32,
+        ];
+        let moved = |id: ValueId| match id {
+            _ if id == from => to,
+            ValueId(index) if id.index() >= values.start => ValueId(index + later_value),
+            _ => id,
+        };
+        for i in values.clone() {
+            let value = self.graph.values[i].clone();
+            let producer = value.producer.map(|NodeId(index)| NodeId(index + later_node));
+            let copy = self.push_value(Value { producer, ..value });
+            if self.bounded.contains(&ValueId(i as u32)) {
+                self.bounded.insert(copy);
+            }
+        }
+        for i in nodes.clone() {
+            let mut node = self.graph.nodes[i].clone();
+            node.inputs
+                .iter_mut()
+                .chain(&mut node.outputs)
+                .flatten()
+                .for_each(|id| *id = moved(*id));
+            self.graph.nodes.push(node);
+        }
+        moved(result)
     }
 
     fn push_value(&mut self, value: Value) -> ValueId {

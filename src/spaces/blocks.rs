@@ -10,8 +10,8 @@ use smallvec::{SmallVec, smallvec};
 const OPSET: i64 = 17;
 
 /// Nodes and tensors that there is room for from the start, which most networks have.
-const NODES: usize = 128;
-const VALUES: usize = 256;
+const NODES: usize = 256;
+const VALUES: usize = 640;
 
 /// A network under construction, for images in the layout batch, channels, height, width.
 pub(super) struct Network {
@@ -248,6 +248,28 @@ impl Network {
         self.node(OpType::Slice, Attributes::new(), &[x, range[0], range[1], range[2]])
     }
 
+    /// What `block` makes of `x`, then of that, and so on, so many times. From where it leaves the
+    /// shape as it is, it is built once and copied.
+    pub fn stack(
+        &mut self,
+        mut x: ValueId,
+        times: usize,
+        mut block: impl FnMut(&mut Self, ValueId) -> ValueId,
+    ) -> ValueId {
+        for left in (0..times).rev() {
+            let start = self.builder.position();
+            let y = block(self, x);
+            let [before, after] = [x, y].map(|id| &self.builder.value(id).shape);
+            // Weights with names have one each.
+            if before == after && self.scope.is_empty() {
+                let section = self.builder.since(start);
+                return (0..left).fold(y, |last, _| self.builder.copy(&section, x, last, y));
+            }
+            x = y;
+        }
+        x
+    }
+
     /// Ends the network with global average pooling and a linear classifier.
     pub fn classify(mut self, x: ValueId, classes: usize) -> ModelGraph {
         let x = self.global_average_pool(x);
@@ -319,4 +341,45 @@ pub(super) fn trainable_parameters(graph: &ModelGraph) -> u64 {
     let normalisations = graph.nodes().iter().filter(|n| n.op == OpType::BatchNormalization);
     let statistics = normalisations.flat_map(|n| n.inputs.iter().flatten().skip(3));
     all - statistics.map(|&id| graph.value(id).elements()).sum::<u64>()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Whatever a block does with the shape, with constants and with what it is given.
+    #[test]
+    fn a_stack_is_its_blocks_one_after_the_other() {
+        type Block = fn(&mut Network, ValueId) -> ValueId;
+        let blocks: [Block; 5] = [
+            |_, x| x,
+            |network, x| network.conv(x, 4, 3, 2),
+            |network, x| network.conv_bn_relu6(x, 8, 3, 1),
+            |network, x| {
+                let inner = network.relu_conv_bn(x, 5, 3, 1);
+                let inner = network.truncate(inner, 3);
+                let pooled = network.average_pool(x, 3, 1, 1);
+                network.sum([inner, x, pooled]).unwrap()
+            },
+            |network, x| {
+                let zeros = network.zeros_like(x);
+                network.relu6(x);
+                zeros
+            },
+        ];
+        for block in blocks {
+            for (times, scope) in (0..5).flat_map(|times| [(times, ""), (times, "scope")]) {
+                let built = |stacked: bool| {
+                    let (mut network, image) = Network::new("name".into(), 32);
+                    network.scope(scope.into());
+                    let output = match stacked {
+                        true => network.stack(image, times, block),
+                        false => (0..times).fold(image, |x, _| block(&mut network, x)),
+                    };
+                    network.finish(output)
+                };
+                assert_eq!(built(true), built(false));
+            }
+        }
+    }
 }

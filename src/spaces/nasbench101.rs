@@ -448,9 +448,9 @@ impl Architecture for Cell {
             if stack > 0 {
                 x = network.max_pool(x, 2, 2, 0);
             }
-            for _ in 0..CELLS_PER_STACK {
-                x = self.build_cell(&mut network, x, STEM_CHANNELS << stack);
-            }
+            let channels = STEM_CHANNELS << stack;
+            let cell = |network: &mut Network, x| self.build_cell(network, x, channels);
+            x = network.stack(x, CELLS_PER_STACK, cell);
         }
         network.classify(x, CLASSES)
     }

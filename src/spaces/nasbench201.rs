@@ -127,9 +127,7 @@ impl Cell {
             if stage > 0 {
                 x = residual_block(&mut network, x, STEM_CHANNELS << stage);
             }
-            for _ in 0..CELLS_PER_STAGE {
-                x = self.build_cell(&mut network, x);
-            }
+            x = network.stack(x, CELLS_PER_STAGE, |network, x| self.build_cell(network, x));
         }
         let x = network.batch_norm(x);
         let x = network.relu(x);
