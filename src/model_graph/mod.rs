@@ -8,6 +8,7 @@
 mod attribute;
 mod batch;
 mod builder;
+mod identity;
 pub mod infer;
 mod op_type;
 mod plain;
@@ -60,7 +61,7 @@ pub struct Constant {
 }
 
 /// How a constant came about, which tells whether it may have been trained.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Origin {
     /// From shapes or integers.
     Computed,

@@ -7,10 +7,13 @@ use super::space::{CandidateError, SearchSpace};
 use crate::fault::{Fault, contain};
 use crate::graph::Fingerprint;
 use crate::lower::{LowerError, lower};
+use crate::model_graph::ModelGraph;
+use hashbrown::DefaultHashBuilder;
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 use rayon::prelude::*;
 use std::collections::{HashMap, HashSet};
+use std::hash::{BuildHasher, Hasher};
 use std::time::{Duration, Instant};
 
 /// A search gives up after so many candidates in a row of which none was new and kept the
@@ -255,6 +258,8 @@ impl<'a, S: SearchSpace<Candidate: 'a>> Search<'a, S> {
             limits,
             known: start.known,
             candidates: HashMap::new(),
+            structures: HashMap::new(),
+            hasher: DefaultHashBuilder::default(),
             graphs: HashMap::new(),
             history: Vec::new(),
             feasible: 0,
@@ -300,6 +305,10 @@ struct Run<'a, S: SearchSpace> {
     known: HashMap<String, Vec<Option<f64>>>,
     /// Position in the history of each candidate met.
     candidates: HashMap<S::Candidate, usize>,
+    /// The same of each network, by the [hash of its structure](ModelGraph::hash_structure): what was
+    /// met is not lowered again.
+    structures: HashMap<u64, usize>,
+    hasher: DefaultHashBuilder,
     /// The same of each computation graph.
     graphs: HashMap<Fingerprint, usize>,
     history: Vec<Evaluated<S::Candidate>>,
@@ -347,15 +356,23 @@ impl<S: SearchSpace> Run<'_, S> {
     /// Evaluates candidates that were not met before.
     fn batch(&mut self, candidates: &[&S::Candidate]) -> Result<(), SearchError> {
         let now = Instant::now();
-        let build = |candidate: &&S::Candidate| -> Result<Network, SearchError> {
+        // The hash of the structure, and the network unless it was met.
+        type Built = (u64, Option<Network>);
+        let build = |candidate: &&S::Candidate| -> Result<Built, SearchError> {
             let architecture = candidate.to_string();
             let model = match self.space.build(candidate) {
                 Ok(model) => model,
                 Err(source) => return Err(SearchError::Build { architecture, source }),
             };
+            let structure = self.structure(&model);
+            if self.structures.contains_key(&structure) {
+                return Ok((structure, None));
+            }
             match lower(&model) {
                 Ok(graph) => {
-                    Ok(Network { architecture, model, fingerprint: graph.fingerprint(), graph })
+                    let fingerprint = graph.fingerprint();
+                    let network = Network { architecture, model, fingerprint, graph };
+                    Ok((structure, Some(network)))
                 }
                 Err(source) => Err(SearchError::Lower { architecture, source }),
             }
@@ -366,12 +383,16 @@ impl<S: SearchSpace> Run<'_, S> {
                 fault: fault.to_string(),
             })?
         };
-        let built: Vec<Result<Network, SearchError>> = candidates.par_iter().map(build).collect();
+        let built: Vec<Result<Built, SearchError>> = candidates.par_iter().map(build).collect();
         let (mut fresh, mut networks) = (Vec::new(), Vec::new());
-        for (&candidate, network) in candidates.iter().zip(built) {
+        for (&candidate, built) in candidates.iter().zip(built) {
             let next = self.history.len() + fresh.len();
-            let network = match network {
-                Ok(network) => network,
+            let (structure, network) = match built {
+                Ok((structure, Some(network))) => (structure, network),
+                Ok((structure, None)) => {
+                    self.candidates.insert(candidate.clone(), self.structures[&structure]);
+                    continue;
+                }
                 Err(error) => {
                     self.candidates.insert(candidate.clone(), next);
                     fresh.push((candidate, None, true));
@@ -381,6 +402,7 @@ impl<S: SearchSpace> Run<'_, S> {
             };
             let position = *self.graphs.entry(network.fingerprint).or_insert(next);
             self.candidates.insert(candidate.clone(), position);
+            self.structures.insert(structure, position);
             if position == next {
                 let guesses = !network.graph.depends_on_input();
                 self.guessing += usize::from(guesses);
@@ -431,6 +453,12 @@ impl<S: SearchSpace> Run<'_, S> {
             });
         }
         Ok(())
+    }
+
+    fn structure(&self, model: &ModelGraph) -> u64 {
+        let mut state = self.hasher.build_hasher();
+        model.hash_structure(&mut state);
+        state.finish()
     }
 
     /// What became of a candidate that is evaluated.

@@ -295,6 +295,35 @@ fn a_record_is_what_it_says() {
 }
 
 /// What can't be measured is not on the front, and a space that is used up ends the search.
+/// Many cells of NAS-Bench-201 are one network: each is told what became of its own.
+#[test]
+fn candidates_are_told_what_became_of_their_network() {
+    struct Overheard(Evolution<String>, HashMap<String, Evaluated<String>>);
+    impl Algorithm<Space> for Overheard {
+        fn ask(&mut self, space: &Space, rng: &mut rand_chacha::ChaCha8Rng) -> Vec<String> {
+            self.0.ask(space, rng)
+        }
+        fn tell(&mut self, told: &[Evaluated<String>]) {
+            self.1.extend(told.iter().map(|e| (e.candidate.clone(), e.clone())));
+            Algorithm::<Space>::tell(&mut self.0, told);
+        }
+    }
+    let space = Space::NasBench201;
+    let problem = Problem::new().minimise("macs", |graph: &ComputationGraph| graph.macs() as f64);
+    let mut overheard = Overheard(Evolution::default(), HashMap::new());
+    let record = run(&space, &problem, &mut overheard, Limits { budget: 130, seed: 0 });
+    let known: HashSet<_> = record.history.iter().map(|e| e.fingerprint).collect();
+    assert_eq!(known.len(), record.history.len());
+    assert!(record.candidates > known.len() + 20, "{} of {}", known.len(), record.candidates);
+    assert!(overheard.1.len() > 150);
+    for (candidate, told) in overheard.1 {
+        let graph = lower(&space.build(&candidate).unwrap()).unwrap();
+        assert_eq!(told.fingerprint, Some(graph.fingerprint()), "{candidate}");
+        let expected = graph.depends_on_input().then(|| graph.macs() as f64);
+        assert_eq!(told.values, [expected], "{candidate}");
+    }
+}
+
 #[test]
 fn searches_end_and_leave_out_what_has_no_number() {
     let cheap =
