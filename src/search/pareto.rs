@@ -152,6 +152,15 @@ pub fn order(fitness: &[Fitness]) -> Vec<usize> {
     order
 }
 
+/// The first of [`order`], for which the other fronts are not needed.
+pub fn best(fitness: &[&Fitness]) -> Option<usize> {
+    let beaten = |a: &&Fitness| fitness.iter().any(|b| b.dominates(a));
+    let front: Vec<usize> = (0..fitness.len()).filter(|&i| !beaten(&fitness[i])).collect();
+    let crowded = crowding(&front.iter().map(|&i| fitness[i]).collect::<Vec<_>>());
+    let more_room = |a: &(usize, f64), b: &(usize, f64)| b.1.total_cmp(&a.1);
+    front.into_iter().zip(crowded).min_by(more_room).map(|(i, _)| i)
+}
+
 /// Volume of what `points` dominate below `reference`, all to be minimised (Zitzler & Thiele 1999).
 /// Exact; in `O(n log n)` for two objectives, by slicing along the last one for more.
 pub fn hypervolume(points: &[Vec<f64>], reference: &[f64]) -> f64 {
@@ -216,6 +225,15 @@ mod tests {
             let fitness: Vec<Fitness> = case.losses.iter().map(|l| feasible(l)).collect();
             let ranks = fronts(&fitness);
             assert_eq!(ranks, case.fronts, "{name}");
+            let violating = |(i, f): (usize, &Fitness)| Fitness {
+                violation: [0.5, 0.25, 2.0][i % 3],
+                ..f.clone()
+            };
+            let violating: Vec<Fitness> = fitness.iter().enumerate().map(violating).collect();
+            for fitness in [&fitness[..], &violating, &[&violating[..], &fitness].concat(), &[]] {
+                let all: Vec<&Fitness> = fitness.iter().collect();
+                assert_eq!(best(&all), order(fitness).first().copied(), "{name}");
+            }
             for rank in 0..=ranks.iter().copied().max().unwrap() {
                 let members: Vec<usize> = (0..ranks.len()).filter(|&i| ranks[i] == rank).collect();
                 let of = crowding(&members.iter().map(|&i| &fitness[i]).collect::<Vec<_>>());

@@ -47,8 +47,8 @@ impl<S: SearchSpace> Algorithm<S> for Evolution<S::Candidate> {
                 .iter()
                 .map(|i| &self.population[i])
                 .collect();
-            let fitness: Vec<Fitness> = drawn.iter().map(|(_, f)| f.clone()).collect();
-            let parent = &drawn[pareto::order(&fitness)[0]].0;
+            let fitness: Vec<&Fitness> = drawn.iter().map(|(_, f)| f).collect();
+            let parent = &drawn[pareto::best(&fitness).unwrap_or(0)].0;
             match self.used_up {
                 true => new_mutant(space, parent, &mut self.met, rng),
                 false => space.mutate(parent, rng),
