@@ -82,9 +82,11 @@ impl PathMeasures {
         let nodes: Vec<&Node> = graph.nodes().collect();
         let mut forward: Vec<Forward> = Vec::with_capacity(nodes.len());
         let mut measures = Self::default();
+        let mut all_parts = Vec::with_capacity(nodes.len());
         for (i, node) in nodes.iter().enumerate() {
             let parts = parts(graph, &nodes, &forward, i);
             forward.push(step(node, &parts, &forward));
+            all_parts.push(parts);
             let last = forward[i];
             measures.longest = measures.longest.max(last.longest);
             measures.longest_spatial = measures.longest_spatial.max(last.longest_spatial);
@@ -98,7 +100,7 @@ impl PathMeasures {
             flow[output] = 1.0 / outputs.len() as f64;
         }
         measures.log_paths = log_sum(outputs.iter().map(|&o| forward[o].log_paths));
-        for (i, node) in nodes.iter().enumerate().rev() {
+        for ((i, node), parts) in nodes.iter().enumerate().zip(all_parts).rev() {
             if is_weighted(node) {
                 measures.activations = measures.activations.saturating_add(node.output.elements());
             }
@@ -118,7 +120,6 @@ impl PathMeasures {
             } else if is_activation(node) {
                 measures.activation_functions += flow[i];
             }
-            let parts = parts(graph, &nodes, &forward, i);
             let sum: f64 = parts.iter().map(|p| p.1).sum();
             for (from, part) in parts.into_iter().filter(|p| p.1 > 0.0) {
                 flow[from] += flow[i] * part / sum;

@@ -20,6 +20,7 @@ pub fn log_synflow(graph: &ComputationGraph) -> f64 {
     let nodes: Vec<&Node> = graph.nodes().collect();
     // Logarithms, since activations of deep networks leave the range of floating-point numbers.
     let mut activations = vec![0.0f64; nodes.len()];
+    let mut all_parts = Vec::with_capacity(nodes.len());
     for i in 0..nodes.len() {
         let parts = parts(graph, &nodes, &activations, i);
         if !parts.is_empty() {
@@ -29,6 +30,7 @@ pub fn log_synflow(graph: &ComputationGraph) -> f64 {
                 _ => log_sum(&parts) + log_gain(nodes[i]),
             };
         }
+        all_parts.push(parts);
     }
     let result = |i: usize| (i, activations[i] + (nodes[i].output.elements().max(1) as f64).ln());
     let outputs: Vec<(usize, f64)> =
@@ -41,15 +43,16 @@ pub fn log_synflow(graph: &ComputationGraph) -> f64 {
         flow[i] = (output - total).exp();
     }
     let mut through_weights = 0.0;
-    for i in (0..nodes.len()).rev() {
+    for (i, parts) in all_parts.into_iter().enumerate().rev() {
         if is_weighted(nodes[i]) {
             through_weights += flow[i];
         }
-        let parts = parts(graph, &nodes, &activations, i);
         let sum = log_sum(&parts);
         for (from, part) in parts {
             let product = matches!(nodes[i].operation, Operation::Mul | Operation::MatMul);
-            flow[from] += flow[i] * if product { 1.0 } else { (part - sum).exp() };
+            // All of it, where there is nothing else.
+            let whole = product || part == sum;
+            flow[from] += flow[i] * if whole { 1.0 } else { (part - sum).exp() };
         }
     }
     total + through_weights.max(f64::MIN_POSITIVE).ln()
