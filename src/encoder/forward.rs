@@ -3,7 +3,6 @@
 use super::product::{COLUMNS, Rows, product};
 use super::{Config, FEATURES, GraphFeatures, Messages, Readout, WeightError, Weights};
 use crate::graph::Operation;
-use ndarray::linalg::general_mat_mul;
 use ndarray::{Array2, Array3, ArrayView2, ArrayViewMut1, ArrayViewMut2, Axis, s};
 use pulp::Arch;
 
@@ -22,7 +21,7 @@ pub struct Encoder {
     /// The bias alone for operations that were not met in training.
     operations: Vec<f32>,
     /// `[all features, stride]`; zero for features that are not used.
-    input: Array2<f32>,
+    input: Vec<f32>,
     layers: Vec<Layer>,
 }
 
@@ -131,7 +130,7 @@ impl Encoder {
             arch: Arch::new(),
             stride,
             operations: embeddings.into_raw_vec_and_offset().0,
-            input,
+            input: input.into_raw_vec_and_offset().0,
             layers: (0..config.layers).map(layer).collect::<Result<_, WeightError>>()?,
             config: config.clone(),
         })
@@ -174,6 +173,23 @@ impl Encoder {
         states.resize(nodes * stride, 0.0);
         next.resize(nodes * stride, 0.0);
 
+        let activation = self.config.activation;
+        for (start, graph) in starts(graphs) {
+            places.clear();
+            places.extend((0..graph.nodes()).map(|node| node * FEATURES.len()));
+            // Rows lie one after the other.
+            let numeric = graph.numeric.as_slice().unwrap_or_default();
+            let rows =
+                Rows { places, parts: 1, length: FEATURES.len(), first: numeric, second: &[] };
+            let states = &mut states[start * stride..(start + graph.nodes()) * stride];
+            product(self.arch, &rows, &self.input, stride, states, |node, state, _| {
+                let start = usize::from(graph.operations[node]) * stride;
+                let operation = &self.operations[start..start + stride];
+                state.iter_mut().zip(operation).for_each(|(x, operation)| *x += operation);
+                activation.apply_all(state);
+            });
+        }
+
         let edges = starts(graphs).flat_map(|(start, graph)| {
             graph.edges.iter().map(move |&(a, b)| (start + a as usize, start + b as usize))
         });
@@ -198,32 +214,26 @@ impl Encoder {
         }
         messages.resize(beyond - states.len(), 0.0);
 
-        for (start, graph) in starts(graphs) {
-            let states = &mut states[start * stride..(start + graph.nodes()) * stride];
-            for (row, &code) in states.chunks_exact_mut(stride).zip(&graph.operations) {
-                let start = usize::from(code) * stride;
-                row.copy_from_slice(&self.operations[start..start + stride]);
-            }
-            let mut products = matrix_mut(states, stride);
-            general_mat_mul(1.0, &graph.numeric, &self.input, 1.0, &mut products);
-            self.config.activation.apply_all(states);
-        }
-
         for layer in &self.layers {
-            let mut heard = messages.chunks_exact_mut(stride);
-            for node in 0..nodes {
-                for neighbours in neighbours {
-                    let of = neighbours.of(node);
-                    if of.len() != 1
-                        && let Some(message) = heard.next()
-                    {
-                        self.hear(states, of, message);
+            self.arch.dispatch(
+                #[inline(always)]
+                || {
+                    let mut heard = messages.chunks_exact_mut(stride);
+                    for node in 0..nodes {
+                        for neighbours in neighbours {
+                            let of = neighbours.of(node);
+                            if of.len() != 1
+                                && let Some(message) = heard.next()
+                            {
+                                self.hear(states, of, message);
+                            }
+                        }
                     }
-                }
-            }
-            let rows = Rows { places, parts, columns: stride, first: states, second: messages };
-            let (activation, residual) = (self.config.activation, self.config.residual);
-            product(self.arch, &rows, &layer.weight, next, |next, own| {
+                },
+            );
+            let rows = Rows { places, parts, length: stride, first: states, second: messages };
+            let residual = self.config.residual;
+            product(self.arch, &rows, &layer.weight, stride, next, |_, next, own| {
                 next.iter_mut().zip(&layer.bias).for_each(|(next, bias)| *next += bias);
                 activation.apply_all(next);
                 if residual {
@@ -244,6 +254,7 @@ impl Encoder {
     }
 
     /// The sum or mean of some states.
+    #[inline(always)]
     fn hear(&self, states: &[f32], of: &[usize], message: &mut [f32]) {
         message.fill(0.0);
         for &neighbour in of {
@@ -260,12 +271,6 @@ impl Encoder {
 /// Rows of `columns` elements; the length of `data` is a multiple of it.
 fn matrix(data: &[f32], columns: usize) -> ArrayView2<'_, f32> {
     ArrayView2::from_shape((data.len() / columns, columns), data)
-        .unwrap_or_else(|e| unreachable!("{e}"))
-}
-
-/// [`matrix`] to write to.
-fn matrix_mut(data: &mut [f32], columns: usize) -> ArrayViewMut2<'_, f32> {
-    ArrayViewMut2::from_shape((data.len() / columns, columns), data)
         .unwrap_or_else(|e| unreachable!("{e}"))
 }
 

@@ -5,13 +5,14 @@ use pulp::{Arch, Simd, WithSimd};
 /// Columns of a matrix are padded with zeros to a multiple of this: two of the longest vectors.
 pub(super) const COLUMNS: usize = 32;
 
-/// Rows of `columns` numbers, made of parts that lie apart in memory.
+/// Rows of numbers, made of parts that lie apart in memory.
 pub(super) struct Rows<'a> {
     /// Where the parts of each row, `parts` of them, lie: in `first`, or as far beyond its end in
     /// `second`.
     pub places: &'a [usize],
     pub parts: usize,
-    pub columns: usize,
+    /// Numbers in a part.
+    pub length: usize,
     pub first: &'a [f32],
     pub second: &'a [f32],
 }
@@ -20,15 +21,15 @@ impl Rows<'_> {
     #[inline(always)]
     fn part(&self, place: usize) -> &[f32] {
         match place.checked_sub(self.first.len()) {
-            None => &self.first[place..place + self.columns],
-            Some(place) => &self.second[place..place + self.columns],
+            None => &self.first[place..place + self.length],
+            Some(place) => &self.second[place..place + self.length],
         }
     }
 }
 
-/// `finish(rows · weight, rows)`, row by row, in `out`: what `finish` makes of each row of the product,
-/// in place, and the first part of the row that it comes from. `weight` is
-/// `[parts · columns, columns]`, and the number of columns a multiple of [`COLUMNS`].
+/// `rows · weight`, in `out`, then `finish` of each row of it, by its number, in place, and of the first
+/// part of the row that it comes from. `weight` is `[parts · length, columns]`, and the number of columns
+/// a multiple of [`COLUMNS`].
 ///
 /// Nothing is moved to where a processor would rather have it, which for these small matrices takes as
 /// long as a fifth of the product. Each element is one sum in the order of the columns, so that no row
@@ -37,20 +38,22 @@ pub(super) fn product(
     arch: Arch,
     rows: &Rows,
     weight: &[f32],
+    columns: usize,
     out: &mut [f32],
-    finish: impl Fn(&mut [f32], &[f32]),
+    finish: impl Fn(usize, &mut [f32], &[f32]),
 ) {
-    arch.dispatch(Product { rows, weight, out, finish });
+    arch.dispatch(Product { rows, weight, columns, out, finish });
 }
 
 struct Product<'a, F> {
     rows: &'a Rows<'a>,
     weight: &'a [f32],
+    columns: usize,
     out: &'a mut [f32],
     finish: F,
 }
 
-impl<F: Fn(&mut [f32], &[f32])> WithSimd for Product<'_, F> {
+impl<F: Fn(usize, &mut [f32], &[f32])> WithSimd for Product<'_, F> {
     type Output = ();
 
     #[inline(always)]
@@ -63,12 +66,12 @@ impl<F: Fn(&mut [f32], &[f32])> WithSimd for Product<'_, F> {
     }
 }
 
-impl<F: Fn(&mut [f32], &[f32])> Product<'_, F> {
+impl<F: Fn(usize, &mut [f32], &[f32])> Product<'_, F> {
     /// `N` rows at a time.
     #[inline(always)]
     fn by_rows<S: Simd, const N: usize>(self, simd: S) {
-        let Self { rows, weight, out, finish } = self;
-        let Rows { places, parts, columns, .. } = *rows;
+        let Self { rows, weight, columns, out, finish } = self;
+        let Rows { places, parts, .. } = *rows;
         let count = places.len() / parts;
         let together = if count < N { 1 } else { N };
         // The weights of two vectors stay in the first-level cache while all rows pass.
@@ -86,8 +89,9 @@ impl<F: Fn(&mut [f32], &[f32])> Product<'_, F> {
                 start += together;
             }
         }
-        for (places, out) in places.chunks_exact(parts).zip(out.chunks_exact_mut(columns)) {
-            finish(out, rows.part(places[0]));
+        let parts = places.chunks_exact(parts);
+        for (i, (places, out)) in parts.zip(out.chunks_exact_mut(columns)).enumerate() {
+            finish(i, out, rows.part(places[0]));
         }
     }
 }
@@ -102,9 +106,9 @@ fn tile<S: Simd, const N: usize>(
     pair: usize,
     out: &mut [f32],
 ) {
-    let columns = rows.columns;
+    let columns = out.len() / N;
     let mut sums = [[simd.splat_f32s(0.0); 2]; N];
-    for (part, weight) in weight.chunks_exact(columns * columns).enumerate() {
+    for (part, weight) in weight.chunks_exact(rows.length * columns).enumerate() {
         let mut own: [&[f32]; N] = [&[]; N];
         for (own, places) in own.iter_mut().zip(places.chunks_exact(rows.parts)) {
             *own = rows.part(places[part]);
@@ -136,28 +140,35 @@ mod tests {
     #[test]
     fn products_are_those_of_each_row_by_itself() {
         let mut rng = StdRng::seed_from_u64(1);
-        for (count, parts, columns) in
-            [(1, 1, 32), (5, 2, 64), (6, 3, 32), (7, 2, 96), (8, 3, 64), (9, 1, 32), (23, 3, 64)]
-        {
+        for (count, parts, length, columns) in [
+            (1, 1, 32, 32),
+            (5, 2, 64, 64),
+            (6, 3, 32, 32),
+            (7, 2, 96, 96),
+            (8, 3, 64, 64),
+            (9, 1, 20, 32),
+            (23, 3, 5, 64),
+        ] {
             let mut numbers = |count: usize| -> Vec<f32> {
                 (0..count).map(|_| rng.gen_range(-1.0..1.0)).collect()
             };
-            let first = numbers(count * columns);
-            let second = numbers(2 * columns);
-            let weight = numbers(parts * columns * columns);
+            let first = numbers(count * length);
+            let second = numbers(2 * length);
+            let weight = numbers(parts * length * columns);
             // Each row's own, then any.
             let place = |i: usize, part: usize| match part {
-                0 => i * columns,
-                _ => (7 * i + 5 * part) % (count + 2) * columns,
+                0 => i * length,
+                _ => (7 * i + 5 * part) % (count + 2) * length,
             };
             let places: Vec<usize> =
                 (0..count).flat_map(|i| (0..parts).map(move |part| place(i, part))).collect();
             let all = [first.clone(), second.clone()].concat();
             let multiply = |places: &[usize]| {
-                let rows = Rows { places, parts, columns, first: &first, second: &second };
+                let rows = Rows { places, parts, length, first: &first, second: &second };
                 let mut out = vec![f32::NAN; places.len() / parts * columns];
-                product(Arch::new(), &rows, &weight, &mut out, |out, own| {
-                    out.iter_mut().zip(own).for_each(|(out, own)| *out += own);
+                product(Arch::new(), &rows, &weight, columns, &mut out, |i, out, own| {
+                    assert_eq!(own[0], all[places[i * parts]]);
+                    out.iter_mut().for_each(|out| *out += own[1]);
                 });
                 out
             };
@@ -166,12 +177,12 @@ mod tests {
                 let row = &together[i * columns..(i + 1) * columns];
                 assert_eq!(multiply(places), row);
                 for (column, x) in row.iter().enumerate() {
-                    let terms = (0..parts * columns).map(|k| {
-                        let element = all[places[k / columns] + k % columns];
+                    let terms = (0..parts * length).map(|k| {
+                        let element = all[places[k / length] + k % length];
                         f64::from(element) * f64::from(weight[k * columns + column])
                     });
-                    let exact = terms.sum::<f64>() + f64::from(all[places[0] + column]);
-                    assert!((f64::from(*x) - exact).abs() < 1e-4, "{count} {parts} {columns}");
+                    let exact = terms.sum::<f64>() + f64::from(all[places[0] + 1]);
+                    assert!((f64::from(*x) - exact).abs() < 1e-4, "{count} {parts} {length}");
                 }
             }
         }
