@@ -1,6 +1,7 @@
 """The estimator as a performance predictor of NASLib.
 
-    pip install gennape naslib
+    pip install gennape
+    git clone https://github.com/automl/NASLib && pip install -e NASLib
 
 `fit` adapts it to measured architectures, as `gennape finetune` does; without, it estimates CIFAR-10
 accuracies.
@@ -8,7 +9,7 @@ accuracies.
 
 import gennape
 import numpy as np
-from naslib.predictors import Predictor
+from naslib.predictors.predictor import Predictor
 
 
 class GennapePredictor(Predictor):
