@@ -270,15 +270,18 @@ def settings() -> str:
     report = json.loads((ROOT / "models/evaluation.json").read_text())
     extra = json.loads((ROOT / "models/targets.json").read_text())
 
+    def spread(m: dict, digits: int = 3) -> str:
+        if m.get("interval"):
+            return measure(m, digits)
+        return f"{m['value']:.{digits}f} ± {m['deviation']:.{digits}f}"
+
     def of(family: str, column: int, what: str = "spearman") -> str:
         rankings = next(f for f in report["families"] if f["family"] == family)["rankings"]
         # The model comes first, and first again among those fitted to labels.
         chosen = [r for r in rankings if bool(r["labels"]) == bool(column)][0]
         m = next((m for m in chosen["measures"] if m["measure"] == what), None)
         digits = 2 if what == "mean_absolute_error" else 3
-        if m.get("interval"):
-            return measure(m, digits)
-        return f"{m['value']:.{digits}f} ± {m['deviation']:.{digits}f}"
+        return spread(m, digits)
 
     rows = [
         "| setting | highest reference | aim | measured |",
@@ -288,7 +291,7 @@ def settings() -> str:
         "| the same: mean absolute error | .59 % (GENNAPE) | .50 % "
         f"| {of('nasbench101', 0, 'mean_absolute_error')} % |",
     ]
-    few = {f["labels"]: measure(f["kendall"]) for f in extra["few_labels"]}
+    few = {f["labels"]: spread(f["kendall"]) for f in extra["few_labels"]}
     rows += [
         f"| NAS-Bench-101, {labels:,} labels: Kendall τ | {reference} (NN-Former) | {reference} "
         f"| {few[labels]} |"

@@ -15,6 +15,7 @@ use crate::evaluation::{Observer, contents};
 use crate::hint::Hint;
 use crate::predictor::{Adaptation, AdaptationError, Kind};
 use ndarray::{Array2, ArrayView2, Axis};
+use rayon::prelude::*;
 use std::collections::{BTreeSet, HashSet};
 use std::io;
 use std::path::PathBuf;
@@ -22,9 +23,9 @@ use std::path::PathBuf;
 /// Fewest architectures.
 pub const LEAST: usize = 10;
 
-/// Most labels that are fitted, since that takes time cubic in their number. Of more labels, a
-/// random sample of so many is.
-pub const MOST: usize = 1000;
+/// Most labels that are fitted, since that takes time cubic in their number and memory quadratic in it:
+/// with so many minutes and two gigabytes. Of more labels, a random sample of so many is.
+pub const MOST: usize = 5000;
 
 /// Fewest labels from which a model is trained further by gradient descent; fewer where tests do
 /// this. With 40, left-out scores of NAS-Bench-201 networks agreed with the labels at .95 and scores
@@ -281,6 +282,10 @@ impl Labelled<'_> {
         self.features.each_ref().map(|f| f.select(Axis(0), rows))
     }
 
+    fn structures(&self, rows: &[usize]) -> Vec<Neighbourhoods> {
+        rows.par_iter().map(|&i| Neighbourhoods::new(&self.store.features(i))).collect()
+    }
+
     fn recalibrated(&self, rows: &[usize]) -> Result<Fitted, FineTuneError> {
         let [estimates, ..] = self.features(rows);
         let estimates = estimates.column(0).to_vec();
@@ -292,10 +297,8 @@ impl Labelled<'_> {
         let distances: Vec<f64> = rows.iter().map(|&i| self.distances[i]).collect();
         let features = Adaptation::labelled(self.features(rows), &distances);
         let views: Vec<ArrayView2<f64>> = features.iter().map(Array2::view).collect();
-        let structure = |&i: &usize| Neighbourhoods::new(&self.store.features(i));
-        let structures: Vec<Neighbourhoods> = rows.iter().map(structure).collect();
         let (adaptation, left_out) =
-            Adaptation::fit_left_out(&views, &structures, &self.targets(rows))?;
+            Adaptation::fit_left_out(&views, &self.structures(rows), &self.targets(rows))?;
         self.frozen(rows, adaptation, left_out)
     }
 
@@ -335,7 +338,8 @@ impl Labelled<'_> {
         embeddings.fill(0.0);
         let scores = Array2::from_shape_fn((rows.len(), 1), |(i, _)| tuned.left_out[i]);
         let groups = [scores.view(), embeddings.view(), proxies.view()];
-        let (adaptation, left_out) = Adaptation::fit_left_out(&groups, &[], &targets)?;
+        let (adaptation, left_out) =
+            Adaptation::fit_left_out(&groups, &self.structures(rows), &targets)?;
         let mut fitted = self.frozen(rows, adaptation, left_out)?;
         for (name, (shape, elements)) in &tuned.tensors {
             fitted.file.put(name, shape, elements);

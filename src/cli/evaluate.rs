@@ -38,7 +38,8 @@ use std::path::{Path, PathBuf};
     gennape evaluate --left-out imagenet1k --format svg > imagenet.svg\n\n\
     Columns, for one family of networks:\n  \
     ranked by    the model; the baselines parameters, MACs, synflow (log of expected synaptic flow)\n               \
-    and training-free (a score of size and paths); 'fitted' is fitted to labels\n  \
+    and training-free (a score of size and paths); 'fitted' is fitted to labels,\n               \
+    'training-free, fitted' from proxies and graphs alone\n  \
     labels       labelled networks of the family that the ranking was fitted to\n  \
     Spearman     rank correlation with the target, -1 to 1, higher is better\n  \
     Kendall τ-b  rank correlation by pairs of networks, -1 to 1, higher is better\n  \

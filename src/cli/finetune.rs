@@ -27,8 +27,8 @@ use std::path::{Path, PathBuf};
 /// What is kept is what predicts each label best from the others: the model as it is, with its values
 /// recalibrated to the labels, a regression of the labels on what the model knows of the networks, or
 /// (in builds with the feature `train`, from 150 labels on, in minutes) the model trained further on
-/// them by gradient descent. It is fitted to all labels (of more than 1,000, to a random sample of so
-/// many).
+/// them by gradient descent. It is fitted to all labels (of more than 5,000, to a random sample of so
+/// many, since it takes time cubic in their number).
 ///
 /// With --latency the labels are milliseconds of at least 100 networks on one device, whatever it is.
 /// What operations cost there is fitted, from nothing but these.

@@ -1,27 +1,44 @@
-//! Which neighbourhoods a graph is made of: Weisfeiler and Leman's colours.
+//! What graphs are made of, locally: layers in succession, and what outputs lead to.
 
 use super::GraphFeatures;
 use crate::graph::Operation;
 
-/// Rounds of refinement: a colour tells of all nodes up to this many edges away.
+/// Layers of the longest sequences.
+const LAYERS: usize = 4;
+
+/// Rounds of refinement: a colour tells of all nodes up to this many edges further on.
 const ROUNDS: usize = 2;
 
 /// Features that tell the nodes of an operation apart: kernel and stride. Sizes are left out, so that
 /// the copies of a cell are alike at every width and resolution.
 const WINDOW: [usize; 3] = [0, 1, 2];
 
-/// How often each neighbourhood occurs in a graph (the Weisfeiler-Lehman subtree features of
-/// Shervashidze et al. 2011), as a sparse vector of length 1.
+/// Most sequences of a length that are remembered of those that end at a node, so that time and
+/// memory are linear in the size of the graph. Networks seldom have as many.
+const REMEMBERED: usize = 64;
+
+/// What a walk through a graph meets, as a sparse vector of length 1.
 ///
-/// In round 0 a node's colour is its operation and window, in each further one its own colour with
-/// those of its predecessors and of its successors. Of each round, logarithms of one plus the counts
-/// make a vector of length 1, and all rounds weigh the same. Nodes that only bend or scale what a
-/// single other one puts out are passed over.
+/// The walk starts at an output and goes on to any predecessor, each as likely as the others, until
+/// it reaches an input. Counted, as expected numbers, are
+///
+/// - one, two, three and four layers in succession (with the input for those that would come before
+///   it), each known by its operation and window: what paths are made of, as in the path encoding of
+///   White et al. (AAAI 2021), but piece by piece. What only joins or cuts tensors is no layer;
+/// - nodes by their colour after one and two rounds of refinement, in each of which a colour takes in
+///   those of the node's successors (the subtree features of Shervashidze et al. 2011, along one
+///   direction of the edges).
+///
+/// Fourth roots of each of these make a vector of length 1, and all weigh the same. Nodes that only
+/// bend or scale what a single other one puts out are passed over.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Neighbourhoods {
     /// By ascending colour.
-    weights: Vec<(u64, f64)>,
+    weights: Weighted,
 }
+
+/// Hashes, each with a weight.
+type Weighted = Vec<(u64, f64)>;
 
 /// Bits of a colour: as many as a 64-bit float holds exactly.
 const BITS: u32 = 52;
@@ -34,38 +51,95 @@ fn mix(hash: u64, word: u64) -> u64 {
     x ^ (x >> 31)
 }
 
+/// Whether an operation is any of these.
+fn is(operation: u8, any: &[Operation]) -> bool {
+    any.iter().any(|&known| super::features::code(known) == operation)
+}
+
 /// Whether nodes of an operation are passed over if they have one predecessor.
 fn passes(operation: u8) -> bool {
     use Operation::*;
-    [Affine, Relu, Clip, LeakyRelu, PRelu, Elu, Silu, HardSwish, Gelu, Mish]
-        .iter()
-        .any(|&passing| super::features::code(passing) == operation)
+    is(operation, &[Affine, Relu, Clip, LeakyRelu, PRelu, Elu, Silu, HardSwish, Gelu, Mish])
 }
 
-impl Neighbourhoods {
-    /// Those of `graph`.
-    pub fn new(graph: &GraphFeatures) -> Self {
+/// Whether nodes of an operation only join or cut what others put out.
+fn joins(operation: u8) -> bool {
+    use Operation::*;
+    is(operation, &[Add, AddConstant, Concat, Slice, Pad])
+}
+
+/// By ascending hash, with the weights of equal ones added up.
+fn gathered(mut all: Weighted) -> Weighted {
+    all.sort_by_key(|&(hash, _)| hash);
+    all.dedup_by(|later, earlier| {
+        let same = later.0 == earlier.0;
+        if same {
+            earlier.1 += later.1;
+        }
+        same
+    });
+    all
+}
+
+/// The heaviest.
+fn remembered(mut all: Weighted) -> Weighted {
+    if all.len() > REMEMBERED {
+        all.sort_by(|a, b| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0)));
+        all.truncate(REMEMBERED);
+    }
+    all
+}
+
+/// A graph without the nodes that are passed over, and the walk through it.
+struct Walk {
+    /// Of each node, none of those that are passed over.
+    predecessors: Vec<Vec<usize>>,
+    /// Nodes that are not passed over, each after its predecessors.
+    nodes: Vec<usize>,
+    /// Whether a node counts as a layer.
+    layer: Vec<bool>,
+    /// Hash of each node's operation and window.
+    colours: Vec<u64>,
+    /// How often the walk meets each node.
+    visits: Vec<f64>,
+}
+
+impl Walk {
+    fn new(graph: &GraphFeatures) -> Self {
         let count = graph.nodes();
-        let mut predecessors = vec![(0usize, 0usize); count];
+        let mut predecessors: Vec<Vec<usize>> = vec![Vec::new(); count];
         for &(from, to) in &graph.edges {
-            let (number, last) = predecessors[to as usize];
-            predecessors[to as usize] = (number + 1, last.max(from as usize));
+            predecessors[to as usize].push(from as usize);
         }
         // The node whose output each one passes on, or itself. Edges lead to later nodes.
         let mut source: Vec<usize> = (0..count).collect();
         for node in 0..count {
-            if let (1, from) = predecessors[node]
+            predecessors[node].iter_mut().for_each(|from| *from = source[*from]);
+            if let [from] = predecessors[node][..]
                 && passes(graph.operations[node])
             {
-                source[node] = source[from];
+                source[node] = from;
             }
         }
-        let kept: Vec<usize> = (0..count).filter(|&node| source[node] == node).collect();
-        let edges = graph.edges.iter().map(|&(from, to)| (source[from as usize], to as usize));
-        let edges: Vec<(usize, usize)> = edges.filter(|&(_, to)| source[to] == to).collect();
-
+        let nodes: Vec<usize> = (0..count).filter(|&node| source[node] == node).collect();
+        let mut output = vec![true; count];
+        for &node in &nodes {
+            predecessors[node].iter().for_each(|&from| output[from] = false);
+        }
+        let start = 1.0 / nodes.iter().filter(|&&node| output[node]).count() as f64;
+        let mut visits = vec![0.0; count];
+        for &node in nodes.iter().rev() {
+            if output[node] {
+                visits[node] = start;
+            }
+            let share = visits[node] / predecessors[node].len() as f64;
+            predecessors[node].iter().for_each(|&from| visits[from] += share);
+        }
+        let layer = (0..count)
+            .map(|node| predecessors[node].is_empty() || !joins(graph.operations[node]))
+            .collect();
         let rows = graph.operations.iter().zip(graph.numeric.rows());
-        let mut colours: Vec<u64> = rows
+        let colours = rows
             .map(|(&operation, numeric)| {
                 // Logarithms divided by 8, which tell all usual kernels apart in steps of an octave's
                 // eighth.
@@ -73,71 +147,170 @@ impl Neighbourhoods {
                 steps.fold(u64::from(operation), mix)
             })
             .collect();
-        let mut weights: Vec<(u64, f64)> = Vec::new();
-        for round in 0..=ROUNDS {
-            if round > 0 {
-                // Sums of hashes do not depend on the order.
-                let mut sums = vec![[0u64; 2]; count];
-                for &(from, to) in &edges {
-                    sums[to][0] = sums[to][0].wrapping_add(mix(1, colours[from]));
-                    sums[from][1] = sums[from][1].wrapping_add(mix(2, colours[to]));
+        Self { predecessors, nodes, layer, colours, visits }
+    }
+
+    /// How often it meets each sequence of one layer, of two and so on.
+    fn sequences(&self) -> [Weighted; LAYERS] {
+        let mut met: [Weighted; LAYERS] = Default::default();
+        // Those that end at each node or with the last layer before it, by how likely they are.
+        let mut ending: Vec<[Weighted; LAYERS]> = vec![Default::default(); self.colours.len()];
+        for &node in &self.nodes {
+            let before = &self.predecessors[node];
+            let likely = 1.0 / before.len() as f64;
+            let earlier = |length: usize| {
+                let all = before.iter().flat_map(|&from| ending[from][length].iter());
+                all.map(|&(hash, share)| (hash, share * likely)).collect::<Weighted>()
+            };
+            let sequences = |length: usize| match (self.layer[node], length.checked_sub(1)) {
+                (false, _) => earlier(length),
+                (true, Some(shorter)) if !before.is_empty() => {
+                    let longer = |(hash, share)| (mix(hash, self.colours[node]), share);
+                    earlier(shorter).into_iter().map(longer).collect()
                 }
-                for (colour, [before, after]) in colours.iter_mut().zip(sums) {
-                    *colour = mix(mix(mix(round as u64, *colour), before), after);
+                (true, _) => vec![(mix(length as u64, self.colours[node]), 1.0)],
+            };
+            let sequences = std::array::from_fn(|i| remembered(gathered(sequences(i))));
+            if self.layer[node] {
+                for (met, sequences) in met.iter_mut().zip(&sequences) {
+                    let weighted = |&(hash, share): &(u64, f64)| (hash, share * self.visits[node]);
+                    met.extend(sequences.iter().map(weighted));
                 }
             }
-            let mut sorted: Vec<u64> =
-                kept.iter().map(|&node| colours[node] >> (u64::BITS - BITS)).collect();
-            sorted.sort_unstable();
-            let logarithm = |of: &[u64]| (of[0], (1.0 + of.len() as f64).ln());
-            let counts: Vec<(u64, f64)> = sorted.chunk_by(|a, b| a == b).map(logarithm).collect();
-            let square: f64 = counts.iter().map(|(_, x)| x * x).sum();
-            let factor = (square * (ROUNDS + 1) as f64).sqrt().recip();
-            weights.extend(counts.into_iter().map(|(colour, x)| (colour, x * factor)));
+            ending[node] = sequences;
+        }
+        met
+    }
+
+    /// How often it meets each colour after one round of refinement, and so on.
+    fn refined(&self) -> [Weighted; ROUNDS] {
+        let mut colours = self.colours.clone();
+        std::array::from_fn(|round| {
+            // Sums of hashes do not depend on the order.
+            let mut after = vec![0u64; colours.len()];
+            for &node in &self.nodes {
+                for &from in &self.predecessors[node] {
+                    after[from] = after[from].wrapping_add(mix(2, colours[node]));
+                }
+            }
+            for (colour, after) in colours.iter_mut().zip(after) {
+                // Apart from all sequences.
+                *colour = mix(mix((LAYERS + round) as u64, *colour), after);
+            }
+            self.nodes.iter().map(|&node| (colours[node], self.visits[node])).collect()
+        })
+    }
+}
+
+impl Neighbourhoods {
+    /// Those of `graph`.
+    pub fn new(graph: &GraphFeatures) -> Self {
+        let walk = Walk::new(graph);
+        let parts = walk.sequences().into_iter().chain(walk.refined());
+        let mut weights = Weighted::new();
+        for part in parts {
+            let short = |(hash, visits): (u64, f64)| (hash >> (u64::BITS - BITS), visits);
+            let met = gathered(part.into_iter().map(short).collect());
+            let roots = met.iter().map(|&(hash, visits)| (hash, visits.sqrt().sqrt()));
+            let square: f64 = met.iter().map(|(_, visits)| visits.sqrt()).sum();
+            let factor = (square * (LAYERS + ROUNDS) as f64).sqrt().recip();
+            weights.extend(roots.map(|(hash, root)| (hash, root * factor)));
         }
         weights.sort_unstable_by_key(|&(colour, _)| colour);
         Self { weights }
-    }
-
-    /// Those of these colours, in ascending order, if they are.
-    pub fn from_weights(weights: Vec<(u64, f64)>) -> Option<Self> {
-        weights.is_sorted_by(|a, b| a.0 <= b.0).then_some(Self { weights })
     }
 
     /// Colours in ascending order, each with its weight.
     pub fn weights(&self) -> &[(u64, f64)] {
         &self.weights
     }
-
-    /// The inner product: 1 of two graphs with the same neighbourhoods, 0 of two that share none.
-    pub fn product(&self, other: &Self) -> f64 {
-        let (mut a, mut b) = (self.weights.as_slice(), other.weights.as_slice());
-        let mut sum = 0.0;
-        while let ([(x, u), rest_a @ ..], [(y, v), rest_b @ ..]) = (a, b) {
-            if x == y {
-                sum += u * v;
-            }
-            if x <= y {
-                a = rest_a;
-            }
-            if y <= x {
-                b = rest_b;
-            }
-        }
-        sum
-    }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing;
+    use super::super::{FEATURES, testing};
     use super::*;
     use crate::graph::ComputationGraph;
     use crate::lower::lower;
     use crate::spaces::Space;
+    use ndarray::Array2;
+    use std::collections::HashMap;
 
     fn of(space: Space, text: &str) -> Neighbourhoods {
         Neighbourhoods::new(&GraphFeatures::new(&lower(&space.build(text).unwrap()).unwrap()))
+    }
+
+    fn product(a: &Neighbourhoods, b: &Neighbourhoods) -> f64 {
+        let b: HashMap<u64, f64> = b.weights.iter().copied().collect();
+        a.weights.iter().map(|(colour, weight)| weight * b.get(colour).unwrap_or(&0.0)).sum()
+    }
+
+    /// Against following every path from an output.
+    #[test]
+    fn a_walk_meets_what_its_paths_are_made_of() {
+        /// Layers met so far, the last one first; `share` of the walks get here.
+        fn follow(
+            walk: &Walk,
+            node: usize,
+            share: f64,
+            mut path: Vec<u64>,
+            met: &mut [HashMap<Vec<u64>, f64>],
+        ) {
+            let before = &walk.predecessors[node];
+            if walk.layer[node] {
+                path.push(walk.colours[node]);
+                for (length, met) in (1..).zip(met.iter_mut()) {
+                    if path.len() >= length {
+                        let last = path[path.len() - length..].to_vec();
+                        *met.entry(last).or_default() += share;
+                    }
+                    // The input stands for what would come before it.
+                    if before.is_empty() {
+                        for short in 1..length.min(path.len() + 1) {
+                            let mut last = path[path.len() - short..].to_vec();
+                            last.push((length - short) as u64);
+                            *met.entry(last).or_default() += share;
+                        }
+                    }
+                }
+            }
+            for &from in before {
+                follow(walk, from, share / before.len() as f64, path.clone(), met);
+            }
+        }
+        for seed in 0..20 {
+            let walk = Walk::new(&GraphFeatures::new(&testing::graph(seed)));
+            let mut met = vec![HashMap::new(); LAYERS];
+            let inner: Vec<usize> =
+                walk.nodes.iter().flat_map(|&node| walk.predecessors[node].clone()).collect();
+            let outputs: Vec<usize> =
+                walk.nodes.iter().copied().filter(|node| !inner.contains(node)).collect();
+            for &output in &outputs {
+                follow(&walk, output, 1.0 / outputs.len() as f64, vec![], &mut met);
+            }
+            for (sequences, met) in walk.sequences().into_iter().zip(met) {
+                let mut found: Vec<f64> = gathered(sequences).iter().map(|s| s.1).collect();
+                let mut expected: Vec<f64> = met.into_values().collect();
+                found.sort_by(f64::total_cmp);
+                expected.sort_by(f64::total_cmp);
+                assert_eq!(found.len(), expected.len());
+                assert!(found.iter().zip(&expected).all(|(a, b)| (a - b).abs() < 1e-9));
+            }
+        }
+    }
+
+    /// Every layer of a kind of its own and joined with all before it, so that sequences are as many
+    /// as there can be.
+    #[test]
+    fn time_is_linear_in_the_edges() {
+        let nodes = 400u32;
+        let numeric =
+            Array2::from_shape_fn((nodes as usize, FEATURES.len()), |(i, _)| i as f32 / 64.0);
+        let edges = (0..nodes).flat_map(|to| (0..to).map(move |from| (from, to))).collect();
+        let operations = vec![super::super::features::code(Operation::Conv); nodes as usize];
+        let met = Neighbourhoods::new(&GraphFeatures { operations, numeric, edges });
+        assert!(met.weights.len() <= nodes as usize * (LAYERS * REMEMBERED + ROUNDS));
+        assert!(product(&met, &met) <= 1.0 + 1e-9);
     }
 
     #[test]
@@ -146,13 +319,13 @@ mod tests {
             .map(|seed| Neighbourhoods::new(&GraphFeatures::new(&testing::graph(seed))))
             .collect();
         for a in &all {
-            assert!((a.product(a) - 1.0).abs() < 1e-9);
+            assert!((product(a, a) - 1.0).abs() < 1e-9);
             for b in &all {
-                assert_eq!(a.product(b), b.product(a));
-                assert!((0.0..1.0 + 1e-9).contains(&a.product(b)));
+                assert_eq!(product(a, b), product(b, a));
+                assert!((0.0..1.0 + 1e-9).contains(&product(a, b)));
             }
         }
-        assert!(all.windows(2).any(|w| w[0].product(&w[1]) < 0.5));
+        assert!(all.windows(2).any(|w| product(&w[0], &w[1]) < 0.5));
     }
 
     #[test]
@@ -166,12 +339,12 @@ mod tests {
         };
         let one = graph([0, 1, 2, 3, 4], &[(0, 1), (1, 2), (0, 3), (3, 4)]);
         let other = graph([0, 3, 1, 4, 2], &[(0, 2), (2, 4), (0, 1), (1, 3)]);
-        assert!((one.product(&other) - 1.0).abs() < 1e-9);
+        assert!((product(&one, &other) - 1.0).abs() < 1e-9);
         let different = graph(
             [0, 1, 2, 3, 4],
             &[(0, 1), (1, 4), (0, 3), (3, 2)].map(|(a, b)| if a < b { (a, b) } else { (b, a) }),
         );
-        assert!(one.product(&different) < 1.0 - 1e-3);
+        assert!(product(&one, &different) < 1.0 - 1e-3);
     }
 
     /// Same operations, same counts of everything, wired otherwise.
@@ -184,7 +357,7 @@ mod tests {
         };
         let [a, b] = [chain(three, three, one), chain(three, one, three)];
         let foreign = of(Space::NasBenchMacro, "22222222");
-        assert!(a.product(&b) < 0.99 && a.product(&b) > a.product(&foreign) + 0.1);
-        assert!((a.product(&chain(three, three, one)) - 1.0).abs() < 1e-9);
+        assert!(product(&a, &b) < 0.99 && product(&a, &b) > product(&a, &foreign) + 0.1);
+        assert!((product(&a, &chain(three, three, one)) - 1.0).abs() < 1e-9);
     }
 }

@@ -923,7 +923,7 @@ mod tests {
             let territory = Estimator::embedded().territory().around(embeddings.view(), [].into());
             territory.store("adaptation.territory", &mut file);
             let file = file.to_bytes().unwrap();
-            for kind in [adaptation.kind(), Kind::Gaussian] {
+            for kind in [adaptation.kind(), Kind::Matern] {
                 let json = serde_json::to_vec(&fine_tuned(Method::Adapted, kind)).unwrap();
                 disproportionate(&file)
                     .iter()

@@ -373,7 +373,8 @@ pub(crate) fn views(parts: &[Array2<f64>]) -> Vec<ArrayView2<'_, f64>> {
     parts.iter().map(Array2::view).collect()
 }
 
-/// The model and the costs, fitted to the same few labels, on the networks of other classes.
+/// The model, what is known without one, and the costs, fitted to the same few labels, on the
+/// networks of other classes.
 fn fitted(
     networks: &dyn Networks,
     store: &GraphStore,
@@ -386,7 +387,11 @@ fn fitted(
     let estimates: Vec<f64> = scores.estimates.iter().map(|e| e.accuracy).collect();
     let features = Adaptation::features(&estimates, scores.embeddings.view(), &scores.proxies);
     let costs = [scores.logarithms()];
-    let names = [format!("{model}, fitted"), "parameters and MACs, fitted".to_string()];
+    let names = [
+        format!("{model}, fitted"),
+        "training-free, fitted".to_string(),
+        "parameters and MACs, fitted".to_string(),
+    ];
     let draw = |seed| -> Result<Vec<Vec<(Measure, f64)>>, AdaptationError> {
         let (labelled, rest) = few_shot(networks, setting.labels, seed);
         let targets = |rows: &[usize]| rows.iter().map(|&i| scores.truth[i]).collect::<Vec<f64>>();
@@ -405,8 +410,14 @@ fn fitted(
         let distances: Vec<f64> = labelled.iter().map(|&i| scores.estimates[i].distance).collect();
         let train =
             Adaptation::labelled(features.each_ref().map(|f| rows(f, &labelled)), &distances);
+        // Nothing of a model that may have seen labels of the family.
+        let unknown = vec![f64::INFINITY; labelled.len()];
+        let untrained =
+            Adaptation::labelled(features.each_ref().map(|f| rows(f, &labelled)), &unknown);
+        let test = features.each_ref().map(|f| rows(f, &rest));
         let measured = [
-            method(&train, &features.each_ref().map(|f| rows(f, &rest)), true),
+            method(&train, &test, true),
+            method(&untrained, &test, true),
             method(
                 &costs.each_ref().map(|f| rows(f, &labelled)),
                 &costs.each_ref().map(|f| rows(f, &rest)),

@@ -2,10 +2,10 @@
 
 use super::Territory;
 use super::calibration::{pool_adjacent, quantile};
+use super::process::{ProcessError, inverse, matern};
 use crate::encoder::{Neighbourhoods, WeightError, WeightFile, Weights};
 use crate::metrics::mean_ranks;
 use crate::proxies::{MEASURES, Proxies};
-use linfa_linalg::eigh::EighInto;
 use ndarray::{Array1, Array2, ArrayView1, ArrayView2, Axis, Zip, s};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
@@ -20,26 +20,29 @@ pub enum AdaptationError {
     /// The labels are all the same, or not numbers.
     #[error("the labels have no finite spread")]
     Constant,
-    /// The features can't be decomposed.
+    /// The features can't be fitted.
     #[error("the features can't be fitted: {0}")]
-    Decomposition(String),
+    Kernel(#[from] ProcessError),
 }
 
 /// Fewest labels.
 const MINIMUM: usize = 5;
 
-/// Weights that the kernels of the groups are tried with.
-const WEIGHTS: [f64; 3] = [0.0, 0.3, 3.0];
+/// Weights of the groups that linear kernels are tried with.
+const LINEAR: [f64; 3] = [0.0, 0.3, 3.0];
+/// Weights in the squared distance of a Matérn kernel: of the last group of features and of the
+/// graphs' neighbourhoods, which say something of any network and are left out only beside others,
+const GENERAL: [f64; 4] = [0.0, 0.03, 0.1, 0.3];
+/// and of the other groups.
+const PARTICULAR: [f64; 3] = [0.0, 0.1, 1.0];
 /// Ridges that are tried, relative to a kernel whose mean diagonal is 1.
-const RIDGES: [f64; 6] = [0.003, 0.01, 0.03, 0.1, 0.3, 1.0];
+const RIDGES: [f64; 7] = [0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0];
 
-/// Fewest labels from which graphs are compared by their neighbourhoods. With 50 there is more to lose
-/// by choosing from more kernels than there is to win: NAS-Bench-201 is ranked at .933 instead of .935.
-const STRUCTURAL: usize = 100;
-
-/// Labels that the weights and the kind of kernel are chosen by, at most: each choice takes time
-/// cubic in their number.
+/// Labels that kernel and ridge are chosen by, at most: each choice takes time cubic in their number.
 const CHOOSING: usize = 200;
+
+/// What the ridge that few labels have chosen is multiplied by, where there are more.
+const FINER: [f64; 3] = [0.3, 1.0, 3.0];
 
 /// Labels in a bin of an increasing curve, and the most and fewest bins.
 const BIN: usize = 5;
@@ -56,10 +59,10 @@ pub enum Kind {
     Increasing,
     /// Ridge regression.
     Linear,
-    /// Kernel ridge regression with a Gaussian kernel.
-    Gaussian,
+    /// Kernel ridge regression with Matérn's kernel of smoothness 3/2.
+    Matern,
     /// The same, where the distance is also that of the graphs' [`Neighbourhoods`].
-    Structural,
+    Neighbourhoods,
 }
 
 /// A regression of a few labels on groups of features, such as an estimate, an embedding and proxies.
@@ -160,18 +163,76 @@ impl Curve {
 
 /// Kernel ridge regression.
 ///
-/// The kernel is the weighted sum of the groups' linear kernels, or a Gaussian of the distance
-/// that this sum defines, to which that of the graphs' neighbourhoods may be added. Weights, kind and ridge are those with the least squared error when each
-/// label is left out in turn, which the eigenvectors of the kernel give without fitting again
-/// (Rasmussen and Williams 2006, equation 5.12).
+/// The kernel is the weighted sum of the groups' linear kernels, or Matérn's of the distance that this
+/// sum and the graphs' neighbourhoods define. Weights, kind and ridge are those with the least squared
+/// error when each label is left out in turn, which the inverse of the kernel gives without fitting
+/// again (Rasmussen and Williams 2006, equation 5.12).
 #[derive(Debug, Clone)]
 struct Kernel {
     groups: Vec<Group>,
-    /// Of a Gaussian kernel that weighs them.
+    /// Of a Matérn kernel, unless the graphs are unknown.
     structure: Option<Structure>,
-    gaussian: bool,
+    matern: bool,
     /// Of each label.
     coefficients: Array1<f64>,
+}
+
+/// A kernel that may be chosen.
+struct Choice {
+    matern: bool,
+    /// Of the groups, and of the structure if there is one.
+    weights: Vec<f64>,
+}
+
+impl Choice {
+    /// All of them, for groups and perhaps a structure, of which some `vary`.
+    fn all(groups: usize, vary: &[bool]) -> Vec<Self> {
+        let grid = |of: &dyn Fn(usize) -> &'static [f64]| {
+            vary.iter().enumerate().fold(vec![vec![]], |grid, (i, &varies)| {
+                let weights = if varies { of(i) } else { &[0.0] };
+                let longer = |w: &Vec<f64>| {
+                    let all = weights.iter().map(|&x| w.iter().copied().chain([x]).collect());
+                    all.collect::<Vec<Vec<f64>>>()
+                };
+                grid.iter().flat_map(longer).collect()
+            })
+        };
+        let particular = groups.saturating_sub(1);
+        // A linear kernel would have to be centred, and neighbourhoods are many.
+        let linear = grid(&|i| if i < groups { &LINEAR } else { &[0.0] });
+        let linear = linear.into_iter().filter(|weights| weights.iter().any(|&w| w > 0.0));
+        let matern = grid(&|i| if i < particular { &PARTICULAR } else { &GENERAL });
+        let sound = |weights: &Vec<f64>| {
+            let (others, general) = weights.split_at(particular);
+            let speaks = |(&weight, &varies): (&f64, &bool)| weight > 0.0 || !varies;
+            others.iter().any(|&w| w > 0.0) || general.iter().zip(&vary[particular..]).all(speaks)
+        };
+        let choice = |matern| move |weights| Self { matern, weights };
+        let matern = matern.into_iter().filter(sound).map(choice(true));
+        linear.map(choice(false)).chain(matern).collect()
+    }
+
+    /// The kernel of networks whose `products` these are.
+    fn kernel(&self, products: impl Iterator<Item = Array2<f64>>) -> Array2<f64> {
+        let mut sum: Option<Array2<f64>> = None;
+        for (&weight, mut product) in self.weights.iter().zip(products) {
+            match &mut sum {
+                None => {
+                    product *= weight;
+                    sum = Some(product);
+                }
+                Some(sum) => sum.scaled_add(weight, &product),
+            }
+        }
+        let mut kernel = sum.unwrap_or_default();
+        if self.matern {
+            let squares = kernel.diag().to_owned();
+            Zip::indexed(&mut kernel).par_for_each(|(i, j), k| {
+                *k = matern((squares[i] + squares[j] - 2.0 * *k).max(0.0), 1.0);
+            });
+        }
+        kernel
+    }
 }
 
 /// Features that are weighted together.
@@ -202,50 +263,80 @@ impl Group {
 /// Neighbourhoods in the graphs of the labelled networks.
 #[derive(Debug, Clone)]
 struct Structure {
-    labelled: Vec<Neighbourhoods>,
+    /// Of each colour, which labels have it and its weight there: by colour, then by label.
+    colours: Vec<(u64, usize, f64)>,
     /// Makes the mean squared distance from the mean the weight.
     scale: f64,
 }
 
 impl Structure {
-    /// A row for each colour of each label: the label, the colour and its weight.
+    /// Scaled to weight 1.
+    fn of(labelled: &[Neighbourhoods]) -> Self {
+        let of_label = |(i, graph): (usize, &Neighbourhoods)| {
+            graph.weights().iter().map(move |&(colour, weight)| (colour, i, weight)).collect()
+        };
+        let mut colours: Vec<(u64, usize, f64)> =
+            labelled.iter().enumerate().flat_map::<Vec<_>, _>(of_label).collect();
+        colours.sort_unstable_by_key(|&(colour, label, _)| (colour, label));
+        // Of vectors of length 1.
+        let sum = |same: &[(u64, usize, f64)]| same.iter().map(|&(.., w)| w).sum::<f64>();
+        let sums = colours.chunk_by(|a, b| a.0 == b.0).map(|same| sum(same).powi(2)).sum::<f64>();
+        let variance = 1.0 - sums / (labelled.len() as f64).powi(2);
+        let scale = if variance > 1e-12 { variance.recip() } else { 0.0 };
+        Self { colours, scale }
+    }
+
+    /// Products with those of so many labels, unscaled.
+    fn products(&self, graph: &Neighbourhoods, labels: usize) -> Array1<f64> {
+        let mut products = Array1::zeros(labels);
+        let mut rest = self.colours.as_slice();
+        for &(colour, weight) in graph.weights() {
+            rest = &rest[rest.partition_point(|&(other, ..)| other < colour)..];
+            let same = rest.iter().take_while(|&&(other, ..)| other == colour);
+            for &(_, label, other) in same.take_while(|&&(_, label, _)| label < labels) {
+                products[label] += weight * other;
+            }
+        }
+        products
+    }
+
+    /// Of the first so many labels with one another, scaled.
+    fn among(&self, labelled: &[Neighbourhoods]) -> Array2<f64> {
+        let rows: Vec<Array1<f64>> =
+            labelled.par_iter().map(|graph| self.products(graph, labelled.len())).collect();
+        Array2::from_shape_fn((rows.len(), rows.len()), |(i, j)| rows[i][j] * self.scale)
+    }
+
+    /// A row for each colour of each label: the colour, the label and its weight.
     fn store(&self, file: &mut WeightFile) {
-        let rows: Vec<f64> = (self.labelled.iter().enumerate())
-            .flat_map(|(i, graph)| {
-                graph.weights().iter().map(move |&(colour, weight)| (i, colour, weight))
-            })
-            // Whole numbers that 64 bits hold exactly.
-            .flat_map(|(i, colour, weight)| [i as f64, colour as f64, weight])
-            .collect();
+        // Whole numbers that 64 bits hold exactly.
+        let row =
+            |&(colour, label, weight): &(u64, usize, f64)| [colour as f64, label as f64, weight];
+        let rows: Vec<f64> = self.colours.iter().flat_map(row).collect();
         file.put("adaptation.structure.scale", &[1], [&self.scale]);
-        file.put("adaptation.structure.labels", &[rows.len() / 3, 3], &rows);
+        file.put("adaptation.structure.colours", &[rows.len() / 3, 3], &rows);
     }
 
     /// That of so many labels.
     fn load(labels: usize, weights: &Weights) -> Result<Self, WeightError> {
         let scale = weights.vector("adaptation.structure.scale", 1)?[0];
-        let name = "adaptation.structure.labels";
-        let invalid = || {
-            let reason = "it holds no labels with ascending colours".into();
-            WeightError::Invalid { name: name.into(), reason }
-        };
+        let name = "adaptation.structure.colours";
         let whole =
             |x: f64| (x >= 0.0 && x.fract() == 0.0 && x < 2f64.powi(53)).then_some(x as u64);
-        let mut of: Vec<Vec<(u64, f64)>> = vec![Vec::new(); labels];
-        for row in weights.matrix::<f64>(name, None, 3)?.rows() {
-            let label = whole(row[0]).and_then(|label| usize::try_from(label).ok());
-            let at = label.and_then(|label| of.get_mut(label)).ok_or_else(invalid)?;
-            at.push((whole(row[1]).ok_or_else(invalid)?, row[2]));
-        }
-        let labelled = of.into_iter().map(Neighbourhoods::from_weights).collect::<Option<_>>();
-        Ok(Self { labelled: labelled.ok_or_else(invalid)?, scale })
+        let colour = |row: ArrayView1<f64>| {
+            let label = usize::try_from(whole(row[1])?).ok().filter(|&label| label < labels)?;
+            Some((whole(row[0])?, label, row[2]))
+        };
+        let rows = weights.matrix::<f64>(name, None, 3)?;
+        let colours: Option<Vec<_>> = rows.rows().into_iter().map(colour).collect();
+        let ascending = |a: &(u64, usize, f64), b: &(u64, usize, f64)| (a.0, a.1) <= (b.0, b.1);
+        let colours = colours.filter(|colours| colours.is_sorted_by(ascending));
+        let colours = colours.ok_or_else(|| {
+            let reason = "it holds no ascending colours of labels".into();
+            WeightError::Invalid { name: name.into(), reason }
+        })?;
+        Ok(Self { colours, scale })
     }
-}
-
-/// What products are scaled by so that the mean squared distance from the mean is 1.
-fn unit_scale(products: &Array2<f64>) -> f64 {
-    let variance = products.diag().mean().unwrap_or(0.0) - products.mean().unwrap_or(0.0);
-    if variance > 1e-12 { variance.recip() } else { 0.0 }
 }
 
 impl Kernel {
@@ -256,72 +347,64 @@ impl Kernel {
         ranks: &Array1<f64>,
     ) -> Result<(Self, Array1<f64>), AdaptationError> {
         let groups: Vec<Group> = groups.iter().map(|g| Group::centred(g.view())).collect();
-        let mut products: Vec<Array2<f64>> =
-            groups.iter().map(|g| g.features.dot(&g.features.t())).collect();
-        let mut scale = 0.0;
-        if structures.len() >= STRUCTURAL {
-            let row = |a| structures.iter().map(|b| Neighbourhoods::product(a, b)).collect();
-            let rows: Vec<Vec<f64>> = structures.par_iter().map(row).collect();
-            let among = Array2::from_shape_fn((rows.len(), rows.len()), |(i, j)| rows[i][j]);
-            scale = unit_scale(&among);
-            products.push(among * scale);
-        }
-        let weight = |choice: usize, g: usize| {
-            WEIGHTS[choice / 2 / WEIGHTS.len().pow(g as u32) % WEIGHTS.len()]
+        let structure = (!structures.is_empty()).then(|| Structure::of(structures));
+        // Of the first so many labels, one after the other.
+        let products = |labels: usize| {
+            let features = groups.iter().map(move |group| {
+                let features = group.features.slice(s![..labels, ..]);
+                features.dot(&features.t())
+            });
+            features.chain(structure.iter().map(move |s| s.among(&structures[..labels])))
         };
-        // By the first so many labels.
-        let fit = |choice: usize, labels: usize| -> Result<Fitted, AdaptationError> {
-            let mut kernel = Array2::zeros((labels, labels));
-            for (g, products) in products.iter().enumerate() {
-                kernel.scaled_add(weight(choice, g), &products.slice(s![..labels, ..labels]));
-            }
-            if choice % 2 == 1 {
-                let lengths = kernel.diag().to_owned();
-                Zip::indexed(&mut kernel)
-                    .for_each(|(i, j), k| *k = (*k - 0.5 * (lengths[i] + lengths[j])).exp());
-            }
-            leave_one_out(kernel, &ranks.slice(s![..labels]).to_owned())
-        };
-        // A linear kernel would have to be centred, and neighbourhoods are many.
-        let sound = |choice: &usize| choice % 2 == 1 || weight(*choice, groups.len()) == 0.0;
-        let choices = 2 * WEIGHTS.len().pow(products.len() as u32);
+        let scales =
+            groups.iter().map(|group| group.scale).chain(structure.iter().map(|s| s.scale));
+        let vary: Vec<bool> = scales.map(|scale| scale > 0.0).collect();
         let few = ranks.len().min(CHOOSING);
-        let error = |choice| fit(choice, few).map(|fitted| (fitted.error, choice));
-        // The first two have no weights.
-        let tried = (2..choices).into_par_iter().filter(sound);
-        let errors = tried.map(error).collect::<Result<Vec<_>, _>>()?;
-        let least = errors.into_iter().reduce(|a, b| if b.0 < a.0 { b } else { a });
-        let (_, choice) = least.ok_or(AdaptationError::Constant)?;
-        let Fitted { coefficients, residuals, .. } = fit(choice, ranks.len())?;
-        let scale = scale * weight(choice, groups.len());
-        let structure = (scale > 0.0).then(|| Structure { labelled: structures.to_vec(), scale });
-        let weighted = groups.into_iter().enumerate().map(|(g, x)| x.weighted(weight(choice, g)));
-        let (groups, gaussian) = (weighted.collect(), choice % 2 == 1);
-        let kernel = Self { groups, structure, gaussian, coefficients };
-        Ok((kernel, residuals))
+        let (known, some): (Vec<_>, _) = (products(few).collect(), ranks.slice(s![..few]));
+        let choices = Choice::all(groups.len(), &vary);
+        let tried = choices.into_par_iter().map(|choice| {
+            let kernel = choice.kernel(known.iter().cloned());
+            let fitted = Fitted::best(&kernel, some, RIDGES.into_iter())?;
+            Ok((fitted, choice))
+        });
+        let tried = tried.collect::<Result<Vec<_>, AdaptationError>>()?.into_iter();
+        let least = tried.reduce(|a, b| if b.0.error < a.0.error { b } else { a });
+        let (mut fitted, Choice { matern, weights }) = least.ok_or(AdaptationError::Constant)?;
+        let choice = Choice { matern, weights };
+        if ranks.len() > few {
+            let ridges = FINER.map(|factor| factor * fitted.ridge).into_iter();
+            let kernel = choice.kernel(products(ranks.len()));
+            fitted = Fitted::best(&kernel, ranks.view(), ridges)?;
+        }
+        let Fitted { coefficients, residuals, .. } = fitted;
+        let Choice { matern, weights } = choice;
+        let of_structure = weights.get(groups.len()).copied().unwrap_or(0.0);
+        let structure = structure.filter(|_| matern);
+        let structure = structure.map(|s| Structure { scale: s.scale * of_structure, ..s });
+        let groups = groups.into_iter().zip(weights).map(|(group, w)| group.weighted(w)).collect();
+        Ok((Self { groups, structure, matern, coefficients }, residuals))
     }
 
     fn rank(&self, groups: &[ArrayView1<f64>], graph: impl FnOnce() -> Neighbourhoods) -> f64 {
-        let mut kernel = Array1::<f64>::zeros(self.coefficients.len());
+        let labels = self.coefficients.len();
+        let mut kernel = Array1::<f64>::zeros(labels);
         for (labelled, features) in self.groups.iter().zip(groups) {
             let features = (features - &labelled.mean) * labelled.scale;
-            if self.gaussian {
+            if self.matern {
                 for (k, row) in kernel.iter_mut().zip(labelled.features.rows()) {
-                    let squares = row.iter().zip(&features).map(|(a, b)| (a - b).powi(2));
-                    *k -= 0.5 * squares.sum::<f64>();
+                    *k += row.iter().zip(&features).map(|(a, b)| (a - b).powi(2)).sum::<f64>();
                 }
             } else {
                 kernel += &labelled.features.dot(&features);
             }
         }
         if let Some(structure) = &self.structure {
-            let graph = graph();
-            // Half the squared distance of vectors of length 1.
-            let labelled = kernel.iter_mut().zip(&structure.labelled);
-            labelled.for_each(|(k, other)| *k -= structure.scale * (1.0 - other.product(&graph)));
+            // The squared distance of vectors of length 1.
+            let products = structure.products(&graph(), labels);
+            kernel += &products.mapv(|product| 2.0 * structure.scale * (1.0 - product));
         }
-        if self.gaussian {
-            kernel.mapv_inplace(f64::exp);
+        if self.matern {
+            kernel.mapv_inplace(|square| matern(square.max(0.0), 1.0));
         }
         kernel.dot(&self.coefficients)
     }
@@ -363,8 +446,9 @@ impl Adaptation {
     }
 
     /// Fits `targets` from groups of features, `[labels, features]` each, and the structures of the
-    /// graphs, unless there are none, by kernel ridge regression. It takes time cubic in the number of labels. Of more than 200 labels, the first
-    /// 200 choose the kernel, so that they should be in a random order.
+    /// graphs, unless there are none, by kernel ridge regression. The last group is what is known of any
+    /// network. It takes time cubic in the number of labels, and of more than 200 the first 200
+    /// choose the kernel, so that they should be in a random order.
     ///
     /// # Errors
     /// With fewer than five labels, or labels that are all the same.
@@ -424,8 +508,8 @@ impl Adaptation {
     pub fn kind(&self) -> Kind {
         match &self.regression {
             Regression::Increasing(_) => Kind::Increasing,
-            Regression::Kernel(kernel) if kernel.structure.is_some() => Kind::Structural,
-            Regression::Kernel(kernel) if kernel.gaussian => Kind::Gaussian,
+            Regression::Kernel(kernel) if kernel.structure.is_some() => Kind::Neighbourhoods,
+            Regression::Kernel(kernel) if kernel.matern => Kind::Matern,
             Regression::Kernel(_) => Kind::Linear,
         }
     }
@@ -533,11 +617,11 @@ impl Adaptation {
         };
         let groups = Self::GROUPS.into_iter().zip([1, embedding, MEASURES]).map(group);
         let groups = groups.collect::<Result<_, WeightError>>()?;
-        let structural = kind == Kind::Structural;
+        let structural = kind == Kind::Neighbourhoods;
         let structure = structural.then(|| Structure::load(coefficients.len(), weights));
         let structure = structure.transpose()?;
-        let gaussian = structural || kind == Kind::Gaussian;
-        let kernel = Kernel { groups, structure, gaussian, coefficients };
+        let matern = structural || kind == Kind::Matern;
+        let kernel = Kernel { groups, structure, matern, coefficients };
         Ok(Self { regression: Regression::Kernel(kernel), values, radius })
     }
 }
@@ -559,43 +643,46 @@ fn ranks(targets: &[f64]) -> Result<(Array1<f64>, Curve), AdaptationError> {
     Ok((ranks, Curve::new(points).ok_or(AdaptationError::Constant)?))
 }
 
-/// A fit with the ridge that errs least.
+/// What a kernel makes of labels.
 struct Fitted {
     /// Mean squared error with each label left out in turn.
     error: f64,
+    ridge: f64,
     coefficients: Array1<f64>,
     /// Of each label, left out.
     residuals: Array1<f64>,
 }
 
-fn leave_one_out(kernel: Array2<f64>, targets: &Array1<f64>) -> Result<Fitted, AdaptationError> {
-    let count = targets.len() as f64;
-    let scale = kernel.diag().sum() / count;
-    // Rounding leaves it a little asymmetric.
-    let symmetric = (&kernel + &kernel.t()) * 0.5;
-    let (values, vectors) =
-        symmetric.eigh_into().map_err(|e| AdaptationError::Decomposition(e.to_string()))?;
-    let projected = vectors.t().dot(targets);
-    let squares = &vectors * &vectors;
-    let none = Array1::zeros(targets.len());
-    let mut best =
-        Fitted { error: f64::INFINITY, coefficients: none, residuals: targets.to_owned() };
-    for ridge in RIDGES {
-        let inverse = values.mapv(|v| (v.max(0.0) + ridge * scale.max(1e-12)).recip());
-        let coefficients = vectors.dot(&(&projected * &inverse));
-        let residuals = &coefficients / &squares.dot(&inverse);
-        let error = residuals.dot(&residuals) / count;
-        if error < best.error {
-            best = Fitted { error, coefficients, residuals };
+impl Fitted {
+    /// With the ridge that errs least.
+    fn best(
+        kernel: &Array2<f64>,
+        targets: ArrayView1<f64>,
+        ridges: impl Iterator<Item = f64>,
+    ) -> Result<Self, AdaptationError> {
+        let count = targets.len() as f64;
+        let scale = (kernel.diag().sum() / count).max(1e-12);
+        let mut best = Err(AdaptationError::Constant);
+        for ridge in ridges {
+            let mut ridged = kernel.clone();
+            ridged.diag_mut().mapv_inplace(|k| k + ridge * scale);
+            let inverse = inverse(ridged)?;
+            let coefficients = inverse.dot(&targets);
+            let residuals = &coefficients / &inverse.diag();
+            let error = residuals.dot(&residuals) / count;
+            if best.as_ref().map_or(true, |best: &Self| error < best.error) {
+                best = Ok(Self { error, ridge, coefficients, residuals });
+            }
         }
+        best
     }
-    Ok(best)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::metrics::spearman;
+    use linfa_linalg::cholesky::SolveC;
     use rand::{Rng, SeedableRng};
     use rand_chacha::ChaCha8Rng;
 
@@ -628,16 +715,15 @@ mod tests {
         let features = random(12, 3, 3);
         let targets: Array1<f64> = random(12, 1, 4).column(0).to_owned();
         let kernel = features.dot(&features.t());
-        let error = leave_one_out(kernel.clone(), &targets).unwrap().error;
+        let error = Fitted::best(&kernel, targets.view(), RIDGES.into_iter()).unwrap().error;
         let direct = |ridge: f64| -> f64 {
             let scale = kernel.diag().sum() / 12.0;
             let squared = |out: usize| {
                 let kept: Vec<usize> = (0..12).filter(|&i| i != out).collect();
                 let inner = kernel.select(Axis(0), &kept).select(Axis(1), &kept);
-                let (values, vectors) = inner.eigh_into().unwrap();
-                let inverse = values.mapv(|v| (v.max(0.0) + ridge * scale).recip());
-                let labels = targets.select(Axis(0), &kept);
-                let coefficients = vectors.dot(&(vectors.t().dot(&labels) * inverse));
+                let mut ridged = inner + Array2::<f64>::eye(11) * (ridge * scale);
+                let labels = targets.select(Axis(0), &kept).insert_axis(Axis(1));
+                let coefficients = ridged.solvec(&labels).unwrap().remove_axis(Axis(1));
                 let predicted = kernel.row(out).select(Axis(0), &kept).dot(&coefficients);
                 (predicted - targets[out]).powi(2)
             };
@@ -690,7 +776,7 @@ mod tests {
             Adaptation::fit(&train, &[], &targets[..100]).unwrap(),
             Adaptation::recalibrate(&estimates[..100], &targets[..100]).unwrap().0,
         ];
-        assert_eq!(adaptations[0].kind(), Kind::Structural);
+        assert_eq!(adaptations[0].kind(), Kind::Neighbourhoods);
         assert_ne!(adaptations[1].kind(), Kind::Increasing);
         for adaptation in adaptations {
             let mut file = WeightFile::default();
@@ -715,11 +801,54 @@ mod tests {
         let noise = random(240, 3, 11);
         let (train, test) = (noise.slice(s![..120, ..]), noise.slice(s![120.., ..]));
         let adaptation = Adaptation::fit(&[train], &structures[..120], &targets[..120]).unwrap();
-        assert_eq!(adaptation.kind(), Kind::Structural);
         let predicted = adaptation.predict(&[test], |i| structures[120 + i].clone());
         assert!(spearman(&targets[120..], &predicted).unwrap() > 0.8);
         let blind = Adaptation::fit(&[train], &[], &targets[..120]).unwrap();
         assert!(spearman(&targets[120..], &blind.predict(&[test], unasked)).unwrap() < 0.3);
+    }
+
+    #[test]
+    fn products_by_colour_are_those_of_pairs() {
+        let graphs: Vec<Neighbourhoods> = (0..30).map(|seed| nasbench201(seed).0).collect();
+        let structure = Structure::of(&graphs[..20]);
+        for graph in &graphs {
+            let of: std::collections::HashMap<_, _> = graph.weights().iter().copied().collect();
+            for (label, product) in structure.products(graph, 20).into_iter().enumerate() {
+                let both = graphs[label].weights().iter();
+                let expected: f64 = both.map(|(c, w)| w * of.get(c).unwrap_or(&0.0)).sum();
+                assert!((product - expected).abs() < 1e-12);
+            }
+        }
+        // The mean squared distance from the mean is half of that between two of them.
+        let among = structure.among(&graphs[..20]);
+        let square = |(i, j): (usize, usize)| among[[i, i]] + among[[j, j]] - 2.0 * among[[i, j]];
+        let squares: f64 = (0..400).map(|k| square((k / 20, k % 20))).sum();
+        assert!((squares / 800.0 - 1.0).abs() < 1e-9, "{squares}");
+    }
+
+    /// The first labels choose the kernel; all are fitted alike.
+    #[test]
+    fn the_order_of_further_labels_does_not_matter() {
+        let (groups, targets) = networks(CHOOSING + 80);
+        let fit = |order: &[usize]| {
+            let groups: Vec<Array2<f64>> =
+                groups.iter().map(|g| g.select(Axis(0), order)).collect();
+            let views: Vec<_> = groups.iter().map(Array2::view).collect();
+            let labels: Vec<f64> = order.iter().map(|&i| targets[i]).collect();
+            Adaptation::fit(&views, &[], &labels).unwrap()
+        };
+        let all: Vec<usize> = (0..targets.len()).collect();
+        let mut other = all.clone();
+        other[CHOOSING..].reverse();
+        let views: Vec<_> = groups.iter().map(Array2::view).collect();
+        let [one, other] = [&all, &other].map(|order| fit(order).predict(&views, unasked));
+        assert!(one.iter().zip(&other).all(|(a, b)| (a - b).abs() < 1e-6));
+        // And they are fitted.
+        let first = fit(&all[..CHOOSING]).predict(&views, unasked);
+        let error = |predicted: &[f64]| -> f64 {
+            (CHOOSING..all.len()).map(|i| (predicted[i] - targets[i]).abs()).sum()
+        };
+        assert!(error(&one) < error(&first));
     }
 
     /// A cell and how many of its convolutions follow upon another.

@@ -15,7 +15,8 @@
 use super::FuzzyClusters;
 use crate::encoder::{WeightError, WeightFile, Weights};
 use crate::proxies::{Aspect, DESCRIPTORS};
-use ndarray::{Array1, Array2, ArrayView1, Axis, Zip};
+use linfa_linalg::cholesky::InverseC;
+use ndarray::{Array1, Array2, ArrayView1, Axis, Zip, s};
 use serde::{Deserialize, Serialize};
 use std::ops::Range;
 
@@ -195,8 +196,8 @@ impl Distances {
     }
 }
 
-/// Matérn's kernel of smoothness 3/2, of a squared distance.
-fn matern(square: f64, length: f64) -> f64 {
+/// Matérn's kernel of smoothness 3/2, of a squared distance and a length scale.
+pub(super) fn matern(square: f64, length: f64) -> f64 {
     let r = (3.0 * square).sqrt() / length;
     (1.0 + r) * (-r).exp()
 }
@@ -220,11 +221,7 @@ fn combine(h: &Hyperparameters, kernel: f64, same_target: bool, covariates: f64)
 }
 
 /// Inverse of a positive definite matrix, by halves: nearly all of it is products of matrices.
-#[cfg(feature = "clustering")]
-fn inverse(matrix: Array2<f64>) -> Result<Array2<f64>, ProcessError> {
-    use linfa_linalg::cholesky::InverseC;
-    use ndarray::s;
-
+pub(super) fn inverse(matrix: Array2<f64>) -> Result<Array2<f64>, ProcessError> {
     let count = matrix.nrows();
     if count <= 64 {
         return matrix.invc().map_err(|_| ProcessError::NotPositive);
