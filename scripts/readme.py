@@ -545,8 +545,8 @@ def supernet() -> str:
     missing += [] if report["alone"] else ["training alone"]
     if missing:
         lines += ["", f"Not measured yet: {', '.join(missing)}."]
-    if max(sum(r["sampler"] == run["sampler"] for r in report["runs"]) for run in report["runs"]) == 1:
-        lines += ["", "With one run of each sampler, what differs between them may be chance."]
+    if min(sum(r["sampler"] == run["sampler"] for r in report["runs"]) for run in report["runs"]) == 1:
+        lines += ["", "Where there is one run of a sampler, what differs between them may be chance."]
     return "\n".join(lines)
 
 
