@@ -24,7 +24,7 @@ use std::path::PathBuf;
 pub const LEAST: usize = 10;
 
 /// Most labels that are fitted, since that takes time cubic in their number and memory quadratic in it:
-/// with so many minutes and two gigabytes. Of more labels, a random sample of so many is.
+/// about a minute and a gigabyte with so many. Of more labels, a random sample of so many is.
 pub const MOST: usize = 5000;
 
 /// Fewest labels from which a model is trained further by gradient descent; fewer where tests do
