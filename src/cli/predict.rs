@@ -235,6 +235,9 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Error> {
         note_outside(&answers, &estimator);
     }
     note_guesses(&answers, &estimator);
+    if arguments.question.target.is_none() && estimator.manifest().fine_tuning.is_none() {
+        note_stand_ins(&networks);
+    }
     networks.status()
 }
 
@@ -249,6 +252,20 @@ fn note_targets(answered: &[Answered]) {
     for ((target, reason), count) in reasons {
         let of = if count == 1 { String::new() } else { format!(" of {count} networks") };
         note(&format!("the target{of} is {target}: {reason} (--target takes another)"));
+    }
+}
+
+/// Says which networks no target fits.
+fn note_stand_ins(networks: &Networks) {
+    let mut without = networks.iter().filter(|(_, graph)| graph.image().is_none());
+    if let Some((path, _)) = without.next() {
+        let others = match without.count() {
+            0 => String::new(),
+            n => format!(" (and {n} more)"),
+        };
+        note(&format!(
+            "{path}{others}: its input is no image of 1 to 4 channels; the target is but a stand-in to rank by"
+        ));
     }
 }
 

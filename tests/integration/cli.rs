@@ -308,6 +308,17 @@ fn training_is_explained_where_it_is_missing() {
     }
 }
 
+/// A language model has no accuracy on ImageNet.
+#[test]
+fn a_target_that_is_but_a_stand_in_is_said_to_be_one() {
+    let told = |arguments: &[&str]| gennape(arguments).succeeds().stderr;
+    let bert = "data/examples/bert_6x384.onnx";
+    let note = told(&["predict", RESNET, bert]);
+    assert!(note.contains("bert_6x384.onnx: its input is no image"), "{note}");
+    assert!(!told(&["predict", RESNET]).contains("stand-in"));
+    assert!(!told(&["predict", bert, "--target", "imagenet1k"]).contains("stand-in"));
+}
+
 /// Whoever wonders whether to build with libtorch can read what that would give.
 #[test]
 fn the_help_of_training_needs_no_libtorch() {
