@@ -21,11 +21,11 @@ use std::io;
 use std::path::PathBuf;
 
 /// Fewest architectures.
-pub const LEAST: usize = 10;
+pub const MIN_ARCHITECTURES: usize = 10;
 
 /// Most labels that are fitted, since that takes time cubic in their number and memory quadratic in it:
 /// about a minute and a gigabyte with so many. Of more labels, a random sample of so many is.
-pub const MOST: usize = 5000;
+pub const MAX_FITTED: usize = 5000;
 
 /// Fewest labels from which a model is trained further by gradient descent; fewer where tests do
 /// this. With 40, left-out scores of NAS-Bench-201 networks agreed with the labels at .95 and scores
@@ -40,7 +40,9 @@ pub enum FineTuneError {
     #[error(transparent)]
     Network(#[from] BenchmarkError),
     /// Too few labels.
-    #[error("labels of {0} different architectures are too few; at least {LEAST} are needed")]
+    #[error(
+        "labels of {0} different architectures are too few; at least {MIN_ARCHITECTURES} are needed"
+    )]
     Few(usize),
     /// The model is fine-tuned already.
     #[error("'{name}' is fine-tuned already")]
@@ -170,7 +172,7 @@ pub fn fine_tune(
         return Err(FineTuneError::FineTuned { name, base });
     }
     let architectures = networks.len() - repeated(networks);
-    if architectures < LEAST {
+    if architectures < MIN_ARCHITECTURES {
         return Err(FineTuneError::Few(architectures));
     }
     let count = networks.len();
@@ -187,10 +189,10 @@ pub fn fine_tune(
         })?;
     // Of one architecture's labels, each would tell of the other when it is left out.
     let order = one_of_each(networks, options.seed);
-    let sample = &order[..order.len().min(MOST)];
+    let sample = &order[..order.len().min(MAX_FITTED)];
     let chosen: HashSet<usize> = order.iter().copied().collect();
     let others = (0..count).filter(|i| !chosen.contains(i));
-    let everything: Vec<usize> = order.iter().copied().chain(others).take(MOST).collect();
+    let everything: Vec<usize> = order.iter().copied().chain(others).take(MAX_FITTED).collect();
     let targets: Vec<f64> = (0..count).map(|i| networks.target(i)).collect();
     let truth: Vec<f64> = sample.iter().map(|&i| targets[i]).collect();
     let seen: Vec<_> = sample.iter().map(|&i| estimates[i]).collect();
@@ -360,8 +362,8 @@ impl Labelled<'_> {
         fitted.adaptation.store(&mut file);
         let kinds: BTreeSet<u32> =
             rows.iter().flat_map(|&i| self.store.features(i).kinds().collect::<Vec<_>>()).collect();
-        let territory = self.base.territory().around(fitted.embeddings.view(), kinds);
-        territory.store("adaptation.territory", &mut file);
+        let domain = self.base.domain().around(fitted.embeddings.view(), kinds);
+        domain.store("adaptation.territory", &mut file);
         let mut manifest = self.manifest.clone();
         manifest.operations = fitted.operations.clone();
         let (count, kind) = (rows.len(), fitted.adaptation.kind());

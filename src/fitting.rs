@@ -8,7 +8,7 @@ use crate::benchmarks::real::{Label, LabelSet};
 use crate::benchmarks::{BenchmarkError, Target};
 use crate::estimator::descriptors_hash;
 use crate::estimator::real::{
-    Evaluation, Facts, GroupRanking, Known, LEAST_OF_GROUP, Manifest, Ranking, RealNetworks, SCHEMA,
+    Evaluation, Facts, GroupRanking, Known, MIN_OF_GROUP, Manifest, Ranking, RealNetworks, SCHEMA,
 };
 use crate::evaluation::Observer;
 use crate::graph::ComputationGraph;
@@ -31,7 +31,9 @@ pub enum FitError {
     #[error(transparent)]
     Labels(#[from] BenchmarkError),
     /// There are too few labels.
-    #[error("{0} labels of {1} are too few; at least {LEAST} of at least 3 families are needed")]
+    #[error(
+        "{0} labels of {1} are too few; at least {MIN_LABELS} of at least 3 families are needed"
+    )]
     Few(usize, Target),
     /// The labels can't be fitted: an error of the program.
     #[error(transparent)]
@@ -39,7 +41,7 @@ pub enum FitError {
 }
 
 /// Fewest labels of a target.
-const LEAST: usize = 20;
+const MIN_LABELS: usize = 20;
 
 /// How to fit.
 #[derive(Debug, Clone)]
@@ -225,7 +227,7 @@ impl Data {
         let mut scales = Vec::new();
         for (t, rows) in reference.iter().enumerate() {
             let distinct: HashSet<usize> = rows.iter().map(|&i| families[i]).collect();
-            if rows.len() < LEAST || distinct.len() < 3 {
+            if rows.len() < MIN_LABELS || distinct.len() < 3 {
                 return Err(FitError::Few(rows.len(), targets[t]));
             }
             let values: Array1<f64> = rows.iter().map(|&i| log_error(i)).collect();
@@ -412,7 +414,7 @@ impl Data {
             let scores = pick(&|k| values[k]);
             let [parameters, macs] = [0, 1].map(|c| pick(&|k| self.costs[rows[k]][c]));
             let by = |scores: &[f64]| spearman(&truth, scores).unwrap_or(0.0);
-            (members.len() >= LEAST_OF_GROUP).then(|| GroupRanking {
+            (members.len() >= MIN_OF_GROUP).then(|| GroupRanking {
                 group: name.clone(),
                 networks: members.len(),
                 spearman: [by(&scores), by(&parameters), by(&macs)],

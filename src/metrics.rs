@@ -305,7 +305,7 @@ pub fn bootstrap_interval(
         return None;
     }
     let n = truth.len();
-    let drawn = n.min(MOST_DRAWN);
+    let drawn = n.min(MAX_DRAWN);
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
     let (mut t, mut s) = (vec![0.0; drawn], vec![0.0; drawn]);
     let mut values: Vec<f64> = (0..resamples)
@@ -336,7 +336,7 @@ pub fn bootstrap_interval(
 }
 
 /// Items in a resample.
-const MOST_DRAWN: usize = 5_000;
+const MAX_DRAWN: usize = 5_000;
 
 #[cfg(test)]
 mod tests {

@@ -1,6 +1,6 @@
 //! What labelled sets there are, and where to get them.
 
-use super::table::MOST_BYTES;
+use super::table::MAX_BYTES;
 use super::{
     BenchmarkError, accel_nasbench, metaqnn, nasbench_macro, nasbench101, nasbench201, nasbench301,
 };
@@ -133,8 +133,8 @@ impl Entry {
             Err(source) => return Err(BenchmarkError::Unreadable { path, source }),
         };
         let stream: Box<dyn Read> = match self.file.ends_with(".gz") {
-            true => Box::new(Bounded::new(MultiGzDecoder::new(file), MOST_BYTES)),
-            false => Box::new(Bounded::new(file, MOST_BYTES)),
+            true => Box::new(Bounded::new(MultiGzDecoder::new(file), MAX_BYTES)),
+            false => Box::new(Bounded::new(file, MAX_BYTES)),
         };
         let mut reader = csv::Reader::from_reader(stream);
         let mut record = csv::ByteRecord::new();

@@ -38,20 +38,20 @@ pub const ARCHITECTURE: &str = "architecture";
 pub const ONNX: &str = "onnx";
 
 /// Most bytes of text in a table.
-const MOST_BYTES: usize = 48 << 20;
+const MAX_BYTES: usize = 48 << 20;
 
 /// Most columns.
-const MOST_COLUMNS: usize = 1000;
+const MAX_COLUMNS: usize = 1000;
 
 /// Most that a table takes besides, in cells of four bytes.
-const MOST_CELLS: usize = 1 << 23;
+const MAX_CELLS: usize = 1 << 23;
 
 /// Cells that a row takes besides its own, and one with an error.
 const ROW: usize = 4;
 const ERROR: usize = 64;
 
 /// Longest line of JSON.
-const MOST_LINE: usize = 1 << 20;
+const MAX_LINE: usize = 1 << 20;
 
 /// What some programs write before UTF-8.
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
@@ -136,7 +136,7 @@ impl LabelTable {
         let unreadable = |source| BenchmarkError::Unreadable { path: path.to_path_buf(), source };
         let open = || -> Result<Box<dyn Read>, BenchmarkError> {
             let file = files::open(path).map_err(unreadable)?;
-            let limit = MOST_BYTES as u64;
+            let limit = MAX_BYTES as u64;
             Ok(match zipped {
                 true => Box::new(Bounded::new(MultiGzDecoder::new(file), limit)),
                 false => Box::new(Bounded::new(file, limit)),
@@ -203,9 +203,9 @@ impl LabelTable {
     fn check_room(&self) -> Result<(), BenchmarkError> {
         let cells = self.ends.len() + ROW * self.rows.len() + ERROR * self.errors.len();
         let limit = match () {
-            () if self.text.len() > MOST_BYTES => format!("{MOST_BYTES} bytes of text"),
-            () if self.columns.len() > MOST_COLUMNS => format!("{MOST_COLUMNS} columns"),
-            () if cells > MOST_CELLS => format!("about {MOST_CELLS} cells"),
+            () if self.text.len() > MAX_BYTES => format!("{MAX_BYTES} bytes of text"),
+            () if self.columns.len() > MAX_COLUMNS => format!("{MAX_COLUMNS} columns"),
+            () if cells > MAX_CELLS => format!("about {MAX_CELLS} cells"),
             () => return Ok(()),
         };
         Err(malformed(&self.path, format!("it is too large: a table may have {limit}")))
@@ -230,16 +230,16 @@ impl LabelTable {
             .map_err(|source| BenchmarkError::Unreadable { path: path.to_path_buf(), source })?;
         let bytes = bytes.strip_prefix(BYTE_ORDER_MARK).unwrap_or(&bytes);
         // All of them may stand in one row.
-        if bytes.iter().filter(|&&b| b == delimiter).count() > MOST_CELLS {
-            let what = format!("it is too large: a table may have about {MOST_CELLS} cells");
+        if bytes.iter().filter(|&&b| b == delimiter).count() > MAX_CELLS {
+            let what = format!("it is too large: a table may have about {MAX_CELLS} cells");
             return Err(malformed(path, what));
         }
         let mut reader =
             csv::ReaderBuilder::new().delimiter(delimiter).flexible(true).from_reader(bytes);
         let mut table = Self::empty(path, "line");
         let header = reader.headers().map_err(failed)?;
-        if header.len() > MOST_COLUMNS {
-            let what = format!("it is too large: a table may have {MOST_COLUMNS} columns");
+        if header.len() > MAX_COLUMNS {
+            let what = format!("it is too large: a table may have {MAX_COLUMNS} columns");
             return Err(malformed(path, what));
         }
         table.columns = header.iter().map(|name| name.trim().to_string()).collect();
@@ -295,8 +295,8 @@ impl LabelTable {
             if line.trim_ascii().is_empty() {
                 continue;
             }
-            if line.len() > MOST_LINE {
-                table.reject(number, None, format!("longer than {MOST_LINE} bytes"))?;
+            if line.len() > MAX_LINE {
+                table.reject(number, None, format!("longer than {MAX_LINE} bytes"))?;
                 continue;
             }
             let object = match serde_json::from_slice::<Value>(line) {
@@ -789,7 +789,7 @@ mod tests {
         let cell = "|none~0|+|none~0|none~1|+|none~0|none~1|nor_conv_3x3~2|,93.21,0.5,1\n";
         let path = zipped("large.csv.gz", "architecture,top1,time,seed\n", cell, 424_000);
         assert_eq!(LabelTable::read(&path).unwrap().rows(), 424_000);
-        let long = format!("{{\"a\": \"{}\"}}\n{{\"a\": 1}}\n", "x".repeat(MOST_LINE));
+        let long = format!("{{\"a\": \"{}\"}}\n{{\"a\": 1}}\n", "x".repeat(MAX_LINE));
         let table = LabelTable::read(&zipped("long.jsonl.gz", &long, "", 0)).unwrap();
         assert!(table.errors[0].to_string().contains("longer than"), "{}", table.errors[0]);
         assert_eq!(table.rows(), 2);

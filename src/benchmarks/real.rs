@@ -93,8 +93,8 @@ pub(super) fn wrong(path: &Path, row: usize, what: impl std::fmt::Display) -> Be
 }
 
 pub(super) fn rows<T: for<'a> Deserialize<'a>>(path: &Path) -> Result<Vec<T>, BenchmarkError> {
-    const MOST: u64 = 1 << 26;
-    let bytes = files::read(path, MOST)
+    const MAX_BYTES: u64 = 1 << 26;
+    let bytes = files::read(path, MAX_BYTES)
         .map_err(|source| BenchmarkError::Unreadable { path: path.into(), source })?;
     let mut reader = csv::Reader::from_reader(bytes.as_slice());
     let row = |(i, row): (usize, Result<T, csv::Error>)| row.map_err(|e| wrong(path, i, e));

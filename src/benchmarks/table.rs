@@ -10,7 +10,7 @@ use std::path::Path;
 use std::str::FromStr;
 
 /// Most bytes of a tidy file, unpacked; the largest set has 20 million.
-pub(super) const MOST_BYTES: u64 = 1 << 28;
+pub(super) const MAX_BYTES: u64 = 1 << 28;
 
 /// One row of a tidy file.
 pub(super) struct Row<'a> {
@@ -62,9 +62,9 @@ pub(super) fn load<T>(
     let file = files::open(path)
         .map_err(|source| BenchmarkError::Open { path: path.to_path_buf(), source })?;
     if path.extension().is_some_and(|e| e == "gz") {
-        read(Bounded::new(MultiGzDecoder::new(file), MOST_BYTES), path, columns, row)
+        read(Bounded::new(MultiGzDecoder::new(file), MAX_BYTES), path, columns, row)
     } else {
-        read(Bounded::new(file, MOST_BYTES), path, columns, row)
+        read(Bounded::new(file, MAX_BYTES), path, columns, row)
     }
 }
 

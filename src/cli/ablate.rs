@@ -1,7 +1,7 @@
 //! `gennape ablate`: GENNAPE's predictors, each alone and together, beside the paper's figures.
 
 use super::error::Error;
-use super::evaluate::MOST_REPORT;
+use super::evaluate::MAX_REPORT;
 use super::stdout::{Text, print_json};
 use super::table::Table;
 use crate::benchmarks::{Set, nasbench101};
@@ -107,7 +107,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Error> {
 
 fn read(path: &Path) -> Result<Report, Error> {
     let about = |e: &dyn std::fmt::Display| Error::user(format!("{}: {e}", path.display()));
-    let json = files::read(path, MOST_REPORT).map_err(|e| about(&e))?;
+    let json = files::read(path, MAX_REPORT).map_err(|e| about(&e))?;
     let report: Report = serde_json::from_slice(&json).map_err(|e| about(&e))?;
     match report.schema {
         SCHEMA => Ok(report),

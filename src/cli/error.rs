@@ -220,11 +220,11 @@ fn tell(tag: &str, tone: Tone, text: &str) {
 }
 
 /// More of one message than this is left out: it may quote a file.
-const MOST_CHARACTERS: usize = 2000;
+const MAX_CHARACTERS: usize = 2000;
 
 /// Texts hold names from files, so all of them pass here on their way to a terminal.
 fn shown(text: &str) -> String {
-    clipped(&printable(&clipped(text, MOST_CHARACTERS)), MOST_CHARACTERS).into_owned()
+    clipped(&printable(&clipped(text, MAX_CHARACTERS)), MAX_CHARACTERS).into_owned()
 }
 
 /// The only place that writes to standard error, apart from the progress bar.

@@ -157,7 +157,7 @@ pub(super) enum Format {
 }
 
 /// Most bytes of a report that are read.
-pub(super) const MOST_REPORT: u64 = 1 << 26;
+pub(super) const MAX_REPORT: u64 = 1 << 26;
 
 /// Version of [`Report`]'s JSON form.
 const SCHEMA: u32 = 2;
@@ -214,7 +214,7 @@ fn print(format: Format, report: &Report) -> Result<(), Error> {
 
 fn read(path: &Path) -> Result<Report, Error> {
     let about = |e: &dyn std::fmt::Display| Error::user(format!("{}: {e}", path.display()));
-    let json = files::read(path, MOST_REPORT).map_err(|e| about(&e))?;
+    let json = files::read(path, MAX_REPORT).map_err(|e| about(&e))?;
     let report: Report = serde_json::from_slice(&json).map_err(|e| about(&e))?;
     match report.schema {
         SCHEMA => Ok(report),

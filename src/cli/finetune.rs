@@ -12,7 +12,7 @@ use super::table::Table;
 use crate::benchmarks::BenchmarkError;
 use crate::encoder::default_cache;
 use crate::estimator::{FineTuning, Method, Metrics};
-use crate::fine_tuning::{self, Candidate, FineTuned, MOST, Options};
+use crate::fine_tuning::{self, Candidate, FineTuned, MAX_FITTED, Options};
 use crate::latency::{self, Agreement, Device};
 use crate::spaces::Space;
 use clap::ValueEnum;
@@ -260,7 +260,7 @@ fn print(format: Format, tuned: &FineTuned, rows: usize) -> Result<(), Error> {
     let mut out = Text::stdout();
     out.line(&format!("{target}: {} labels, each predicted from the others:", data.training))?;
     table.print(&mut out)?;
-    let sample = if data.training > MOST { " (a random sample)" } else { "" };
+    let sample = if data.training > MAX_FITTED { " (a random sample)" } else { "" };
     out.line(&format!("{} is fitted to {fitted} labels{sample}", manifest.name))?;
     out.flush()
 }

@@ -42,7 +42,7 @@ impl ReadArguments {
 }
 
 /// Most bytes of a network on standard input.
-const MOST_STDIN: u64 = 1 << 30;
+const MAX_STDIN: u64 = 1 << 30;
 
 /// Which networks, and how to read them.
 #[derive(Debug, Default, clap::Args)]
@@ -324,7 +324,7 @@ fn lines(list: &Path) -> Result<Vec<String>, Error> {
     let bytes = if is_stdin(list) {
         stdin().map_err(|e| about(&e))?
     } else {
-        files::read(list, MOST_STDIN).map_err(|e| about(&e))?
+        files::read(list, MAX_STDIN).map_err(|e| about(&e))?
     };
     let text = String::from_utf8(bytes).map_err(|_| about(&"it is no UTF-8 text"))?;
     let lines = text.trim_start_matches('\u{feff}').lines().map(str::trim);
@@ -333,7 +333,7 @@ fn lines(list: &Path) -> Result<Vec<String>, Error> {
 
 fn stdin() -> std::io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
-    Bounded::new(std::io::stdin().lock(), MOST_STDIN).read_to_end(&mut bytes)?;
+    Bounded::new(std::io::stdin().lock(), MAX_STDIN).read_to_end(&mut bytes)?;
     Ok(bytes)
 }
 

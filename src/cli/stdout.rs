@@ -14,7 +14,7 @@ pub(crate) fn bytes() -> BufWriter<StdoutLock<'static>> {
 }
 
 /// Longest line of a text; a name may be as long as its file.
-const MOST_CHARACTERS: usize = 10_000;
+const MAX_CHARACTERS: usize = 10_000;
 
 /// Standard output for people, line by line.
 pub(crate) struct Text(Box<dyn Write>);
@@ -27,7 +27,7 @@ impl Text {
 
     /// Writes one line, in its printable form.
     pub fn line(&mut self, text: &str) -> io::Result<()> {
-        writeln!(self.0, "{}", clipped(&printable(text), MOST_CHARACTERS))
+        writeln!(self.0, "{}", clipped(&printable(text), MAX_CHARACTERS))
     }
 
     /// Writes one line of texts with tabulators between them, each in its printable form.

@@ -5,7 +5,7 @@ use crate::graph::{ComputationGraph, Node, Operation};
 use std::collections::BTreeMap;
 
 /// Most operations that the table lists: pages of more are slow to show.
-const MOST_ROWS: usize = 5000;
+const MAX_ROWS: usize = 5000;
 
 /// Parameters, MACs and elements of outputs of some operations.
 #[derive(Debug, Clone, Copy, Default)]
@@ -80,8 +80,8 @@ pub fn profile(title: &str, graph: &ComputationGraph, size: fn(u64) -> String) -
         sums(&mut page, &whole, modules.iter().map(|(name, node)| (name.as_str(), node)));
     }
     page.headline("Every operation");
-    if whole.operations > MOST_ROWS as u64 {
-        page.text(&format!("The first {MOST_ROWS} of {}.", whole.operations));
+    if whole.operations > MAX_ROWS as u64 {
+        page.text(&format!("The first {MAX_ROWS} of {}.", whole.operations));
     }
     let header = [
         ("operation", Column::Text),
@@ -93,7 +93,7 @@ pub fn profile(title: &str, graph: &ComputationGraph, size: fn(u64) -> String) -
         ("elements of output", Column::Number),
         ("node", Column::Text),
     ];
-    let rows = nodes().take(MOST_ROWS).map(|node| {
+    let rows = nodes().take(MAX_ROWS).map(|node| {
         let cost = Cost::of(node);
         let [input, output] = [&node.input, &node.output]
             .map(|extent| format!("{}×{}×{}", extent.channels, extent.height, extent.width));

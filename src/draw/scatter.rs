@@ -4,7 +4,7 @@ use super::chart::{Axis, Chart};
 use crate::evaluation::{FamilyReport, Measure};
 
 /// More networks than this are thinned out evenly; the title says so.
-const MOST_POINTS: usize = 4000;
+const MAX_POINTS: usize = 4000;
 
 const DOTS: &str = "fill=\"#1f6fb4\" fill-opacity=\"0.4\"";
 const BARS: &str = "stroke=\"#1f6fb4\" stroke-opacity=\"0.12\"";
@@ -48,7 +48,7 @@ pub fn scatter(points: &Points) -> String {
 /// A family's estimates over its measured values, and ranks over ranks (1 is the best).
 pub fn evaluation(model: &str, report: &FamilyReport) -> String {
     let value = |m| report.rankings.first().and_then(|r| r.get(m)).map_or(f64::NAN, |m| m.value);
-    let step = report.truth.len().div_ceil(MOST_POINTS).max(1);
+    let step = report.truth.len().div_ceil(MAX_POINTS).max(1);
     let thinned = if step > 1 { format!(", one in {step} drawn") } else { String::new() };
     let thin = |values: &[f64]| values.iter().copied().step_by(step).collect::<Vec<f64>>();
     let title = vec![

@@ -8,13 +8,13 @@ use crate::search::{Direction, Evaluated, Problem, Record};
 use std::fmt::Display;
 
 /// More networks than this are thinned out evenly.
-const MOST_POINTS: usize = 4000;
+const MAX_POINTS: usize = 4000;
 /// Points of the history's curve.
 const STEPS: usize = 120;
 /// Most bytes of drawings of networks.
-const MOST_DRAWINGS: usize = 8 << 20;
+const MAX_DRAWINGS: usize = 8 << 20;
 /// Most objectives for which the hypervolume is followed; its cost is exponential in them.
-const MOST_OBJECTIVES: usize = 3;
+const MAX_OBJECTIVES: usize = 3;
 
 /// What is said of a front.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -69,7 +69,7 @@ pub fn search<C: Display>(
     listing.remarks.iter().for_each(|remark| page.text(remark));
     table(&mut page, listing);
     page.headline("Networks");
-    let mut room = MOST_DRAWINGS;
+    let mut room = MAX_DRAWINGS;
     for (i, (evaluated, graph)) in front.iter().zip(graphs).enumerate() {
         let (number, name) = (i + 1, evaluated.candidate.to_string());
         let mut drawing = super::graph(graph, &format!("network {number}"));
@@ -131,7 +131,7 @@ fn cloud<C>(
     let title =
         [format!("{y_name} by {x_name}"), "red: the front; grey: all that was tried".into()];
     let mut chart = Chart::new(&title, axis(x_name, 0), axis(y_name, 1));
-    let step = points.len().div_ceil(MOST_POINTS).max(1);
+    let step = points.len().div_ceil(MAX_POINTS).max(1);
     let thinned: Vec<[f64; 2]> = points.iter().copied().step_by(step).collect();
     chart.dots(&thinned, &[], "fill=\"#6b7280\" fill-opacity=\"0.35\"", 2.0);
     let members: Vec<[f64; 2]> = front.iter().map(|e| point(e).unwrap_or([f64::NAN; 2])).collect();
@@ -147,7 +147,7 @@ fn history<C>(name: &str, direction: Direction, record: &Record<C>) -> Option<St
     let losses: Vec<&[f64]> =
         fitness.iter().filter(feasible).map(|f| f.losses.as_slice()).collect();
     let objectives = losses.first().map_or(0, |l| l.len());
-    if objectives == 0 || objectives > MOST_OBJECTIVES {
+    if objectives == 0 || objectives > MAX_OBJECTIVES {
         return None;
     }
     let ranges: Vec<[f64; 2]> =

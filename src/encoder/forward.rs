@@ -74,7 +74,7 @@ struct Workspace {
     states: Vec<f32>,
     /// The states after the next layer.
     next: Vec<f32>,
-    /// What nodes without or with several neighbours hear, in rows of `stride`.
+    /// What nodes without or with several neighbours send together, in rows of `stride`.
     messages: Vec<f32>,
     /// Of each node, where its state and its messages lie: in the states, where the state of its only
     /// neighbour is the message, or beyond their end in the messages.
@@ -225,7 +225,7 @@ impl Encoder {
                             if of.len() != 1
                                 && let Some(message) = heard.next()
                             {
-                                self.hear(states, of, message);
+                                self.aggregate(states, of, message);
                             }
                         }
                     }
@@ -255,7 +255,7 @@ impl Encoder {
 
     /// The sum or mean of some states.
     #[inline(always)]
-    fn hear(&self, states: &[f32], of: &[usize], message: &mut [f32]) {
+    fn aggregate(&self, states: &[f32], of: &[usize], message: &mut [f32]) {
         message.fill(0.0);
         for &neighbour in of {
             let state = &states[neighbour * self.stride..(neighbour + 1) * self.stride];

@@ -45,7 +45,7 @@ const MAGIC: &[u8; 16] = b"gennape-graphs-5";
 const GRAPH_SOURCES: &str = env!("GENNAPE_GRAPH_SOURCES");
 
 /// Of a longer file, the rest is not read, so that it counts as damaged.
-const MOST_BYTES: u64 = 1 << 32;
+const MAX_BYTES: u64 = 1 << 32;
 
 /// Graphs that are featurised before they are put into the store, which bounds the memory.
 const CHUNK: usize = 4096;
@@ -238,7 +238,7 @@ impl GraphStore {
         file.read_exact(&mut bytes).ok()?;
         // Before the rest, which can be anything.
         bytes.strip_prefix(MAGIC)?.strip_prefix(key)?;
-        file.take(MOST_BYTES).read_to_end(&mut bytes).ok()?;
+        file.take(MAX_BYTES).read_to_end(&mut bytes).ok()?;
         let (content, checksum) = bytes.split_last_chunk::<32>()?;
         let words = content.strip_prefix(MAGIC)?.strip_prefix(key)?;
         if blake3::hash(content) != *checksum {

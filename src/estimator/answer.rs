@@ -1,12 +1,12 @@
 //! Who answers what is asked of a network.
 
 use super::real::{HeadEstimate, RealEstimate, RealNetworks};
-use super::{Estimate, Estimator, Heard};
+use super::{Estimate, Estimator, Placed};
 use crate::benchmarks::Target;
 use crate::encoder::GraphBatch;
 use crate::graph::ComputationGraph;
 use crate::hint::Hint;
-use crate::predictor::Territory;
+use crate::predictor::ApplicabilityDomain;
 use crate::proxies::descriptors;
 use serde::Serialize;
 use std::borrow::Borrow;
@@ -232,7 +232,7 @@ impl Estimator {
         let cells = target == Target::Cifar10;
         // What is made of nothing but what labelled cells are made of is one.
         let features = &batch.features()[0];
-        let knows = || self.territory.knows_kinds(features);
+        let knows = || self.domain.knows_signatures(features);
         if cells && (question.one_family || question.recipe.is_none() && knows()) {
             let answer = self.own_answer(&batch, &Question { target: None, ..question.clone() })?;
             return Ok(Answer { target: Some(target), reason, ..answer });
@@ -295,11 +295,11 @@ impl Estimator {
             return Err(QuestionError::Recipe { target, recipe, known });
         }
         let embeddings = self.encoder.embed(batch.features());
-        let heard = self.heard(batch, &embeddings);
-        let estimates = self.estimate_embedded(batch, &embeddings, &heard);
+        let placed = self.placed(batch, &embeddings);
+        let estimates = self.estimate_embedded(batch, &embeddings, &placed);
         let estimate = estimates.map_err(|_| QuestionError::NotFinite { model: name.clone() })?[0];
-        let Heard { score, distance } = heard[0];
-        let known = Territory::membership(distance);
+        let Placed { score, distance } = placed[0];
+        let known = ApplicabilityDomain::membership(distance);
         let voices = match &self.adapted {
             Some(_) => vec![voice(Expert::Adaptation, name, 1.0, estimate.accuracy)],
             None => {

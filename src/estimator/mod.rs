@@ -39,7 +39,7 @@ use crate::encoder::{
 };
 use crate::files;
 use crate::graph::{ComputationGraph, Operation};
-use crate::predictor::{Adaptation, Calibration, Head, Territory};
+use crate::predictor::{Adaptation, ApplicabilityDomain, Calibration, Head};
 use crate::proxies::{Descriptors, Proxies};
 use ndarray::{Array2, ArrayView1, Axis, concatenate};
 use rayon::prelude::*;
@@ -104,7 +104,7 @@ impl Estimate {
         if share == 0.0 {
             return self;
         }
-        let distance = self.distance.max(Territory::beyond(share));
+        let distance = self.distance.max(ApplicabilityDomain::beyond(share));
         let [_, high] = self.interval;
         Self { interval: [0.0, high], distance, in_distribution: false, ..self }
     }
@@ -278,14 +278,14 @@ pub struct Estimator {
     calibration: Calibration,
     /// Of the proxies' score, for networks unlike those in training.
     prior: Calibration,
-    territory: Territory,
+    domain: ApplicabilityDomain,
     adapted: Option<Adapted>,
     /// Models of real networks, for what the [`Question`] is about.
     real: Vec<RealNetworks>,
 }
 
 /// What a model makes of an embedding.
-struct Heard {
+struct Placed {
     /// The head's.
     score: f32,
     /// From the training distribution, whatever else is known of the network.
@@ -297,7 +297,7 @@ struct Heard {
 struct Adapted {
     adaptation: Adaptation,
     /// The neighbourhood of the labelled networks.
-    territory: Territory,
+    domain: ApplicabilityDomain,
     /// Whether it adapts the head's score, not the accuracy that this stood for.
     tuned: bool,
 }
@@ -386,7 +386,7 @@ impl Estimator {
         let adapted = |f: &FineTuning| -> Result<Adapted, LoadError> {
             Ok(Adapted {
                 adaptation: Adaptation::load(f.adaptation, length, &weights)?,
-                territory: Territory::load("adaptation.territory", length, &weights)?,
+                domain: ApplicabilityDomain::load("adaptation.territory", length, &weights)?,
                 tuned: f.kept == Method::Tuned,
             })
         };
@@ -395,7 +395,7 @@ impl Estimator {
             head: Head::new(config, &weights)?,
             calibration: Calibration::load("calibration", &weights)?,
             prior: Calibration::load("prior", &weights)?,
-            territory: Territory::load("territory", length, &weights)?,
+            domain: ApplicabilityDomain::load("territory", length, &weights)?,
             adapted: manifest.fine_tuning.as_ref().map(adapted).transpose()?,
             manifest,
             weights: file,
@@ -426,8 +426,8 @@ impl Estimator {
     }
 
     /// The region that counts as known.
-    pub fn territory(&self) -> &Territory {
-        &self.territory
+    pub fn domain(&self) -> &ApplicabilityDomain {
+        &self.domain
     }
 
     /// The encoder by itself, for one thread.
@@ -471,7 +471,7 @@ impl Estimator {
     /// When an estimate is not finite.
     pub fn estimate_batch(&self, graphs: &GraphBatch) -> Result<Vec<Estimate>, NotFinite> {
         let embeddings = self.encoder.embed(graphs.features());
-        self.estimate_embedded(graphs, &embeddings, &self.heard(graphs, &embeddings))
+        self.estimate_embedded(graphs, &embeddings, &self.placed(graphs, &embeddings))
     }
 
     /// Estimates for all graphs of `store`, in order, and their embeddings, on all cores; `done`
@@ -487,8 +487,8 @@ impl Estimator {
             let graphs = GraphBatch::stored(store, start..end);
             let embeddings = self.encoder.embed(graphs.features());
             done(finished.fetch_add(end - start, Ordering::Relaxed) + end - start);
-            let heard = self.heard(&graphs, &embeddings);
-            let estimates = self.estimate_embedded(&graphs, &embeddings, &heard);
+            let placed = self.placed(&graphs, &embeddings);
+            let estimates = self.estimate_embedded(&graphs, &embeddings, &placed);
             Ok((estimates.map_err(|e| e.after(start))?, embeddings))
         };
         let starts: Vec<usize> = (0..store.len()).step_by(GRAPHS_PER_TASK).collect();
@@ -518,12 +518,12 @@ impl Estimator {
         })
     }
 
-    /// What the head and the territory say of graphs with these embeddings.
-    fn heard(&self, graphs: &GraphBatch, embeddings: &Array2<f32>) -> Vec<Heard> {
+    /// What the head and the domain say of graphs with these embeddings.
+    fn placed(&self, graphs: &GraphBatch, embeddings: &Array2<f32>) -> Vec<Placed> {
         let scores = self.head.scores(embeddings.view()).into_iter();
         let rows = graphs.features().iter().zip(embeddings.rows());
-        let distances = rows.map(|(graph, embedding)| self.territory.distance(embedding, graph));
-        scores.zip(distances).map(|(score, distance)| Heard { score, distance }).collect()
+        let distances = rows.map(|(graph, embedding)| self.domain.distance(embedding, graph));
+        scores.zip(distances).map(|(score, distance)| Placed { score, distance }).collect()
     }
 
     /// Estimates for graphs whose embeddings are known already.
@@ -531,9 +531,9 @@ impl Estimator {
         &self,
         graphs: &GraphBatch,
         embeddings: &Array2<f32>,
-        heard: &[Heard],
+        placed: &[Placed],
     ) -> Result<Vec<Estimate>, NotFinite> {
-        let estimates = self.unchecked(graphs, embeddings, heard);
+        let estimates = self.unchecked(graphs, embeddings, placed);
         match estimates.iter().position(|e| !e.is_finite()) {
             None => Ok(estimates),
             Some(network) => Err(NotFinite { network }),
@@ -544,7 +544,7 @@ impl Estimator {
         &self,
         graphs: &GraphBatch,
         embeddings: &Array2<f32>,
-        heard: &[Heard],
+        placed: &[Placed],
     ) -> Vec<Estimate> {
         let estimate = |accuracy, interval, distance| Estimate {
             accuracy,
@@ -553,9 +553,9 @@ impl Estimator {
             in_distribution: distance <= 1.0,
             depends_on_input: true,
         };
-        let general = |(&Heard { score, distance }, proxies): (&Heard, &Proxies)| {
+        let general = |(&Placed { score, distance }, proxies): (&Placed, &Proxies)| {
             let (score, prior) = (f64::from(score), proxies.score());
-            let known = Territory::membership(distance);
+            let known = ApplicabilityDomain::membership(distance);
             let mix = |of_score: f64, of_prior: f64| known * of_score + (1.0 - known) * of_prior;
             let accuracy = mix(self.calibration.accuracy(score), self.prior.accuracy(prior));
             let [low, high] = self.calibration.interval(score, distance);
@@ -563,7 +563,7 @@ impl Estimator {
             estimate(accuracy, [mix(low, prior_low), mix(high, prior_high)], distance)
         };
         let mut estimates: Vec<Estimate> =
-            heard.iter().zip(graphs.proxies()).map(general).collect();
+            placed.iter().zip(graphs.proxies()).map(general).collect();
         for (estimate, descriptors) in estimates.iter_mut().zip(graphs.descriptors()) {
             if let Some(known) = descriptors.as_ref().and_then(|d| self.of_large_images(d)) {
                 *estimate = known;
@@ -580,18 +580,18 @@ impl Estimator {
                 estimate.depends_on_input = false;
             }
         }
-        let Some(Adapted { adaptation, territory, tuned }) = &self.adapted else {
+        let Some(Adapted { adaptation, domain, tuned }) = &self.adapted else {
             return estimates;
         };
         let accuracies: Vec<f64> = if *tuned {
-            heard.iter().map(|heard| f64::from(heard.score)).collect()
+            placed.iter().map(|placed| f64::from(placed.score)).collect()
         } else {
             estimates.iter().map(|e| e.accuracy).collect()
         };
         let features = Adaptation::features(&accuracies, embeddings.view(), graphs.proxies());
         let groups = features.each_ref().map(Array2::view);
         let adapt = |(i, (graph, embedding)): (usize, (&GraphFeatures, ArrayView1<f32>))| {
-            let distance = territory.distance(embedding, graph);
+            let distance = domain.distance(embedding, graph);
             let rank = adaptation.rank(&groups, i, || Neighbourhoods::new(graph));
             let interval = adaptation.interval(rank, distance);
             let depends_on_input = estimates[i].depends_on_input;
@@ -745,8 +745,8 @@ mod tests {
         let adaptation =
             Adaptation::recalibrate(&scores, &[1.0, 2.0, 3.0, 5.0, 4.0, 6.0]).unwrap().0;
         adaptation.store(&mut file);
-        let territory = Estimator::embedded().territory().around(embeddings.view(), [].into());
-        territory.store("adaptation.territory", &mut file);
+        let domain = Estimator::embedded().domain().around(embeddings.view(), [].into());
+        domain.store("adaptation.territory", &mut file);
         let json = serde_json::to_vec(&manifest).unwrap();
         let tuned = Estimator::from_bytes(&json, &file.to_bytes().unwrap()).unwrap();
         let expected = adaptation.predict(
@@ -799,7 +799,7 @@ mod tests {
                 let mut file = WeightFile::parse(&base).unwrap();
                 adaptation.store(&mut file);
                 Estimator::embedded()
-                    .territory()
+                    .domain()
                     .around(embeddings.view(), Default::default())
                     .store("adaptation.territory", &mut file);
                 damage(&mut file);
@@ -920,8 +920,8 @@ mod tests {
             let base = testing::file(&testing::tensors(&Config::encoder(), 3));
             let mut file = WeightFile::parse(&base).unwrap();
             adaptation.store(&mut file);
-            let territory = Estimator::embedded().territory().around(embeddings.view(), [].into());
-            territory.store("adaptation.territory", &mut file);
+            let domain = Estimator::embedded().domain().around(embeddings.view(), [].into());
+            domain.store("adaptation.territory", &mut file);
             let file = file.to_bytes().unwrap();
             for kind in [adaptation.kind(), Kind::Matern] {
                 let json = serde_json::to_vec(&fine_tuned(Method::Adapted, kind)).unwrap();

@@ -91,12 +91,12 @@ pub struct Evaluation {
     pub networks: usize,
     /// By the heads, by one head for all clusters, and by the baselines.
     pub rankings: Vec<Ranking>,
-    /// Each group of at least [`LEAST_OF_GROUP`] networks by itself, where groups are few.
+    /// Each group of at least [`MIN_OF_GROUP`] networks by itself, where groups are few.
     pub each: Vec<GroupRanking>,
 }
 
 /// Networks that it takes to say how well a group is ranked.
-pub const LEAST_OF_GROUP: usize = 20;
+pub const MIN_OF_GROUP: usize = 20;
 
 /// How well the networks of a group are ranked that was left out.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

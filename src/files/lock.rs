@@ -7,7 +7,7 @@ use std::io::{self, ErrorKind, Read, Write};
 use std::path::{Path, PathBuf};
 
 /// Longest text about a process that is read.
-const MOST: u64 = 200;
+const MAX_BYTES: u64 = 200;
 
 /// The right to work in a folder, until it is dropped. It ends with the process, however that
 /// ends; then its file stays, but locks nobody out.
@@ -45,7 +45,7 @@ impl Lock {
                 Ok(()) => {}
                 Err(TryLockError::WouldBlock) => {
                     let mut holder = String::new();
-                    let read = file.take(MOST).read_to_string(&mut holder);
+                    let read = file.take(MAX_BYTES).read_to_string(&mut holder);
                     let holder = match read {
                         Ok(_) if !holder.is_empty() => holder.as_str(),
                         _ => "another process",

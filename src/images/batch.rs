@@ -43,7 +43,7 @@ impl Normalisation {
 #[cfg(feature = "cli")]
 impl Normalisation {
     /// What users of the network must know.
-    pub(crate) fn told(&self) -> String {
+    pub(crate) fn describe(&self) -> String {
         let list =
             |list: &[f32]| list.iter().map(|x| format!("{x:.4}")).collect::<Vec<_>>().join(", ");
         format!(

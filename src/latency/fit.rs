@@ -19,10 +19,10 @@ use rayon::prelude::*;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Fewest networks that a device is fitted from.
-pub const LEAST: usize = 100;
+pub const MIN_NETWORKS: usize = 100;
 
 /// Fewest groups, of which each is left out in turn.
-const LEAST_GROUPS: usize = 3;
+const MIN_GROUPS: usize = 3;
 
 /// Rounds in which networks that don't fit lose weight.
 const ROUNDS: usize = 4;
@@ -64,10 +64,10 @@ pub struct Options {
 #[non_exhaustive]
 pub enum LatencyFitError {
     /// Too few networks.
-    #[error("latencies of {0} networks are too few; at least {LEAST} are needed")]
+    #[error("latencies of {0} networks are too few; at least {MIN_NETWORKS} are needed")]
     Few(usize),
     /// Too few groups.
-    #[error("networks of {0} groups are too few; at least {LEAST_GROUPS} are needed")]
+    #[error("networks of {0} groups are too few; at least {MIN_GROUPS} are needed")]
     FewGroups(usize),
     /// A latency is no time.
     #[error("a latency of {0} is not possible")]
@@ -79,7 +79,7 @@ impl LatencyFitError {
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::Few(_) => Some(format!(
-                "measure {LEAST} networks or more, of as many kinds as you want estimates of"
+                "measure {MIN_NETWORKS} networks or more, of as many kinds as you want estimates of"
             )),
             Self::Impossible(_) => Some("give milliseconds".into()),
             Self::FewGroups(_) => None,
@@ -122,11 +122,11 @@ pub fn fit(
     let data = Data::new(measured);
     // Files may hold one network many times.
     let distinct = data.architectures.iter().collect::<BTreeSet<_>>().len();
-    if distinct < LEAST {
+    if distinct < MIN_NETWORKS {
         return Err(LatencyFitError::Few(distinct));
     }
     let groups = data.groups.iter().max().map_or(0, |last| last + 1);
-    if groups < LEAST_GROUPS {
+    if groups < MIN_GROUPS {
         return Err(LatencyFitError::FewGroups(groups));
     }
     let mut tried = Vec::new();

@@ -18,7 +18,7 @@ mod fit;
 mod work;
 
 #[cfg(feature = "clustering")]
-pub use fit::{LEAST, LatencyFitError, Measured, Options, fit};
+pub use fit::{LatencyFitError, MIN_NETWORKS, Measured, Options, fit};
 pub use work::{Work, work};
 
 use crate::estimator::{

@@ -45,7 +45,7 @@ pub(super) struct Function {
     pub inputs: Vec<Word>,
     pub outputs: Vec<Word>,
     /// Attributes that have a default value.
-    pub defaults: Vec<(String, Argument)>,
+    pub defaults: Vec<(String, AttributeValue)>,
     pub body: Body,
 }
 
@@ -67,13 +67,13 @@ pub(super) struct Node {
     /// Names; empty where an optional one is left out.
     pub inputs: SmallVec<[Word; 2]>,
     pub outputs: SmallVec<[Word; 1]>,
-    pub arguments: Vec<(String, Argument)>,
+    pub arguments: Vec<(String, AttributeValue)>,
     /// Names of the surrounding scopes that its subgraphs use; filled in when sorting.
     pub captures: Vec<Word>,
 }
 
 /// The value of an attribute as the file gives it.
-pub(super) enum Argument {
+pub(super) enum AttributeValue {
     Plain(Attribute),
     Graph(Box<Graph>),
     /// An attribute of the function that the node is in.
@@ -123,7 +123,7 @@ impl Node {
         }
     }
 
-    pub fn argument(&self, name: &str) -> Option<&Argument> {
+    pub fn argument(&self, name: &str) -> Option<&AttributeValue> {
         self.arguments.iter().find(|(n, _)| n == name).map(|(_, a)| a)
     }
 }
@@ -303,7 +303,7 @@ impl Decoder<'_> {
     fn arguments(
         &mut self,
         protos: Vec<AttributeProto>,
-    ) -> Result<Vec<(String, Argument)>, ReadError> {
+    ) -> Result<Vec<(String, AttributeValue)>, ReadError> {
         let mut arguments = Vec::with_capacity(protos.len());
         for mut proto in protos {
             let name = std::mem::take(&mut proto.name);
@@ -312,36 +312,38 @@ impl Decoder<'_> {
         Ok(arguments)
     }
 
-    fn argument(&mut self, proto: AttributeProto) -> Result<Argument, ReadError> {
+    fn argument(&mut self, proto: AttributeProto) -> Result<AttributeValue, ReadError> {
         if !proto.ref_attr_name.is_empty() {
-            return Ok(Argument::Reference(proto.ref_attr_name));
+            return Ok(AttributeValue::Reference(proto.ref_attr_name));
         }
         let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned().into_boxed_str();
         Ok(match attribute_type(&proto) {
-            AttributeType::FLOAT => Argument::Plain(Attribute::Float(proto.f)),
-            AttributeType::INT => Argument::Plain(Attribute::Int(proto.i)),
-            AttributeType::STRING => Argument::Plain(Attribute::String(text(proto.s))),
-            AttributeType::FLOATS => Argument::Plain(Attribute::Floats(proto.floats.into())),
-            AttributeType::INTS => Argument::Plain(Attribute::Ints(SmallVec::from_vec(proto.ints))),
+            AttributeType::FLOAT => AttributeValue::Plain(Attribute::Float(proto.f)),
+            AttributeType::INT => AttributeValue::Plain(Attribute::Int(proto.i)),
+            AttributeType::STRING => AttributeValue::Plain(Attribute::String(text(proto.s))),
+            AttributeType::FLOATS => AttributeValue::Plain(Attribute::Floats(proto.floats.into())),
+            AttributeType::INTS => {
+                AttributeValue::Plain(Attribute::Ints(SmallVec::from_vec(proto.ints)))
+            }
             AttributeType::STRINGS => {
                 let strings = proto.strings.into_iter().map(text).collect();
-                Argument::Plain(Attribute::Strings(strings))
+                AttributeValue::Plain(Attribute::Strings(strings))
             }
             AttributeType::TENSOR => {
                 let tensor = self.tensor(proto.t.into_option().unwrap_or_default())?;
-                Argument::Plain(tensor.into())
+                AttributeValue::Plain(tensor.into())
             }
             AttributeType::SPARSE_TENSOR => {
                 let tensor = self.sparse(proto.sparse_tensor.into_option().unwrap_or_default())?;
-                Argument::Plain(tensor.into())
+                AttributeValue::Plain(tensor.into())
             }
             AttributeType::GRAPH => {
                 let mut graph = proto.g.into_option().unwrap_or_default();
                 let nodes = std::mem::take(&mut graph.node);
                 let graph = self.graph(graph, nodes.into_iter().map(Ok))?;
-                Argument::Graph(Box::new(graph))
+                AttributeValue::Graph(Box::new(graph))
             }
-            _ => Argument::Other,
+            _ => AttributeValue::Other,
         })
     }
 

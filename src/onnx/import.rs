@@ -5,7 +5,7 @@ mod sequences;
 
 use super::ReadOptions;
 use super::decode::{
-    Argument, Body, Dim, Function, Graph, Info, Model, Node, Tensor, check_elements,
+    AttributeValue, Body, Dim, Function, Graph, Info, Model, Node, Tensor, check_elements,
 };
 use super::error::{ReadError, Reason, UnknownOperator, invalid, limit};
 use super::inputs::{self, FreeInput, Symbols, Trial};
@@ -135,7 +135,7 @@ impl Scope<'_> {
 }
 
 /// Attributes that a function was called with, by name.
-type Arguments<'m> = [(&'m str, &'m Argument)];
+type Arguments<'m> = [(&'m str, &'m AttributeValue)];
 
 type FunctionKey<'m> = (&'m str, &'m str, &'m str);
 
@@ -204,7 +204,7 @@ impl<'m> Importer<'m> {
             partial: false,
         };
         importer.check_operators(&graph.body)?;
-        let settled = inputs::settle(&inputs, options)?;
+        let settled = inputs::resolve(&inputs, options)?;
         importer.symbols = settled.symbols;
 
         let outputs = graph.body.nodes.iter().map(|node| node.outputs.len());
@@ -404,7 +404,7 @@ impl<'m> Importer<'m> {
         let mut attributes = Attributes::new();
         for (name, argument) in &node.arguments {
             match resolve(argument, arguments) {
-                Some(Argument::Plain(attribute)) => {
+                Some(AttributeValue::Plain(attribute)) => {
                     self.spend(size(attribute))?;
                     attributes.insert(name.clone(), attribute.clone());
                 }
@@ -495,7 +495,7 @@ impl<'m> Importer<'m> {
     ) -> Result<(), ReadError> {
         let mut value = None;
         for (name, argument) in &node.arguments {
-            if let Some(Argument::Plain(attribute)) = resolve(argument, arguments) {
+            if let Some(AttributeValue::Plain(attribute)) = resolve(argument, arguments) {
                 if let Some(fault) = OpType::Constant.attribute_fault(name, attribute.kind()) {
                     return Err(invalid(format!("{}: {fault}", node.label())));
                 }
@@ -627,8 +627,8 @@ fn check_attributes(node: &Node, arguments: &Arguments) -> Result<(), ReadError>
     let op = node.op_type();
     for (name, argument) in &node.arguments {
         let kind = match resolve(argument, arguments) {
-            Some(Argument::Plain(attribute)) => attribute.kind(),
-            Some(Argument::Graph(_)) => Kind::Graph,
+            Some(AttributeValue::Plain(attribute)) => attribute.kind(),
+            Some(AttributeValue::Graph(_)) => Kind::Graph,
             _ => continue,
         };
         if let Some(fault) = op.attribute_fault(name, kind) {
@@ -650,12 +650,15 @@ fn label(node: &Node) -> String {
 }
 
 /// What an attribute stands for inside a function; `None` when the call left it out.
-fn resolve<'m>(argument: &'m Argument, arguments: &Arguments<'m>) -> Option<&'m Argument> {
+fn resolve<'m>(
+    argument: &'m AttributeValue,
+    arguments: &Arguments<'m>,
+) -> Option<&'m AttributeValue> {
     match argument {
-        Argument::Reference(name) => {
+        AttributeValue::Reference(name) => {
             let (_, passed) = arguments.iter().find(|(n, _)| n == name)?;
             // A default that is itself a reference stands for nothing.
-            (!matches!(passed, Argument::Reference(_))).then_some(*passed)
+            (!matches!(passed, AttributeValue::Reference(_))).then_some(*passed)
         }
         own => Some(own),
     }

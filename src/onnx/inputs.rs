@@ -168,7 +168,7 @@ fn is_mark(symbol: &str, inputs: &[&Info]) -> bool {
 ///
 /// # Errors
 /// When a shape in the options does not fit, or dimensions stay free.
-pub(super) fn settle<'a>(
+pub(super) fn resolve<'a>(
     inputs: &[&'a Info],
     options: &ReadOptions,
 ) -> Result<Settled<'a>, ReadError> {

@@ -91,7 +91,7 @@ pub struct ReadOptions {
 /// # Errors
 /// See [`ErrorKind`].
 pub fn read(path: &Path, options: &ReadOptions) -> Result<ModelGraph, ReadError> {
-    let slim = wire::slim(&mut Source::open(path)?)?;
+    let slim = wire::strip(&mut Source::open(path)?)?;
     Ok(build(slim, &name(path), &mut External::new(Some(path)), options)?.0)
 }
 
@@ -110,7 +110,7 @@ pub fn read_bytes(
     name: &str,
     options: &ReadOptions,
 ) -> Result<ModelGraph, ReadError> {
-    Ok(build(wire::slim(&mut Source::memory(bytes))?, name, &mut External::new(None), options)?.0)
+    Ok(build(wire::strip(&mut Source::memory(bytes))?, name, &mut External::new(None), options)?.0)
 }
 
 fn build(

@@ -1,6 +1,6 @@
 //! Topological order. Files should come sorted, but not all do.
 
-use super::decode::{Argument, Body, Function, Graph, Model, Node};
+use super::decode::{AttributeValue, Body, Function, Graph, Model, Node};
 use super::error::{LOST_WEIGHTS, ReadError, Reason, invalid};
 use super::names::{NameMap, NameSet, Word};
 use hashbrown::HashMap;
@@ -87,14 +87,14 @@ fn order<'a>(
 ) -> Result<Free, ReadError> {
     let nodes = &mut body.nodes;
     for node in nodes.iter_mut() {
-        let is_graph = |(_, a): &(String, Argument)| matches!(a, Argument::Graph(_));
+        let is_graph = |(_, a): &(String, AttributeValue)| matches!(a, AttributeValue::Graph(_));
         if !node.arguments.iter().any(is_graph) {
             continue;
         }
         let label = node.label();
         let mut captures = Vec::new();
         for (name, argument) in &mut node.arguments {
-            if let Argument::Graph(graph) = argument {
+            if let AttributeValue::Graph(graph) = argument {
                 let free = order_graph(graph, &format!("{name} of {label}"))?;
                 captures.extend(free.into_iter().map(|(name, _)| name));
             }

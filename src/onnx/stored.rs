@@ -64,7 +64,7 @@ impl<'a> Original<'a> {
         name: &str,
         options: &ReadOptions,
     ) -> Result<(ModelGraph, Self), ReadError> {
-        let slim = wire::slim(&mut Source::memory(&content))?;
+        let slim = wire::strip(&mut Source::memory(&content))?;
         let mut external = External::new(path);
         let (graph, origins) = super::build(slim, name, &mut external, options)?;
         whole(&graph, &origins)?;

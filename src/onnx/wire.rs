@@ -165,7 +165,7 @@ impl Message {
 ///
 /// # Errors
 /// When the bytes are not a well-formed ONNX model, end too early or exceed a limit.
-pub(super) fn slim(source: &mut Source) -> Result<Vec<u8>, ReadError> {
+pub(super) fn strip(source: &mut Source) -> Result<Vec<u8>, ReadError> {
     let length = source.len();
     let head = source.slice(0..length.min(foreign::HEAD))?.to_vec();
     if let Some((found, hint)) = foreign::recognise(&head) {
@@ -194,7 +194,7 @@ pub(super) fn slim(source: &mut Source) -> Result<Vec<u8>, ReadError> {
     }
 }
 
-/// A model without the nodes of its graph, and where those are. The bytes are what [`slim`] gave:
+/// A model without the nodes of its graph, and where those are. The bytes are what [`strip`] gave:
 /// a model has one graph.
 ///
 /// # Errors
@@ -233,7 +233,7 @@ pub(super) struct Contents {
     pub sparse: Vec<Range<usize>>,
 }
 
-/// What the graph in `graphs` holds. The bytes have been through [`slim`], here and below.
+/// What the graph in `graphs` holds. The bytes have been through [`strip`], here and below.
 ///
 /// # Errors
 /// When the bytes are not well-formed, here and below.
@@ -319,7 +319,7 @@ pub(super) fn fields(bytes: &[u8], range: Range<usize>) -> Result<Vec<Field>, Re
     Ok(found)
 }
 
-/// Where the tensors of a model that [`slim`] accepts lie, of those in other files.
+/// Where the tensors of a model that [`strip`] accepts lie, of those in other files.
 ///
 /// # Errors
 /// When the bytes are not well-formed.

@@ -1,6 +1,6 @@
 //! Fitting predictions to a few labels of the user's own, in closed form.
 
-use super::Territory;
+use super::ApplicabilityDomain;
 use super::calibration::{pool_adjacent, quantile};
 use super::process::{ProcessError, inverse, matern};
 use crate::encoder::{Neighbourhoods, WeightError, WeightFile, Weights};
@@ -431,12 +431,12 @@ impl Adaptation {
     }
 
     /// [`features`](Self::features) of labelled networks at these
-    /// [distances](super::Territory::distance), to fit from. Where most of them are unlike the
+    /// [distances](super::ApplicabilityDomain::distance), to fit from. Where most of them are unlike the
     /// networks that the encoder was trained on, their embeddings mean little, and their estimates
     /// nothing that the proxies don't say: then only the proxies are left.
     pub fn labelled(features: [Array2<f64>; 3], distances: &[f64]) -> [Array2<f64>; 3] {
         let [mut estimates, mut embeddings, proxies] = features;
-        let known: f64 = distances.iter().map(|&d| Territory::membership(d)).sum();
+        let known: f64 = distances.iter().map(|&d| ApplicabilityDomain::membership(d)).sum();
         if known < 0.5 * distances.len() as f64 {
             // A group that does not vary is not used.
             estimates.fill(0.0);
@@ -550,7 +550,7 @@ impl Adaptation {
     }
 
     /// Interval around the [value](Self::value) of a network of this predicted rank, at this
-    /// [distance](super::Territory::distance) from the labelled networks.
+    /// [distance](super::ApplicabilityDomain::distance) from the labelled networks.
     ///
     /// Within distance 1, it covers 90 % of the labels when each is predicted from the others
     /// (the jackknife of Barber et al. 2021, of ranks). Beyond, it grows by the whole range of the

@@ -155,7 +155,7 @@ impl Calibration {
     }
 
     /// Interval around the accuracy at `score`, per cent, for a network at this
-    /// [distance](super::Territory::distance) from the training distribution.
+    /// [distance](super::ApplicabilityDomain::distance) from the training distribution.
     ///
     /// Within distance 1 it is the calibrated one, accuracy ± radius. Beyond, nothing vouches for
     /// the error, and the interval grows by the whole range of accuracies that the calibration

@@ -2,7 +2,7 @@
 //! distribution.
 //!
 //! A [`Head`] scores the embedding, a [`Calibration`] turns scores into accuracies with intervals
-//! that cover 90 % of networks like those it was trained on, and a [`Territory`] tells how far an
+//! that cover 90 % of networks like those it was trained on, and an [`ApplicabilityDomain`] tells how far an
 //! embedding lies from them. An [`Adaptation`] fits all of that to a few labels of another kind of
 //! networks.
 //!
@@ -13,6 +13,7 @@
 //! Latencies are sums of non-negative parts, which [`nonnegative_least_squares`] finds.
 
 mod adaptation;
+mod applicability;
 mod calibration;
 mod ensemble;
 mod flops;
@@ -21,9 +22,9 @@ mod head;
 mod nonnegative;
 mod process;
 mod standard;
-mod territory;
 
 pub use adaptation::{Adaptation, AdaptationError, Kind};
+pub use applicability::ApplicabilityDomain;
 pub use calibration::{Bin, Calibration, CalibrationError};
 pub use ensemble::Ensemble;
 pub use flops::{FlopsTransform, log_gflops};
@@ -34,4 +35,3 @@ pub use head::Head;
 pub use nonnegative::nonnegative_least_squares;
 pub use process::{Hyperparameters, Prediction, Process, ProcessError, Rows};
 pub use standard::Standardisation;
-pub use territory::Territory;

@@ -26,7 +26,7 @@ impl Budget {
 }
 
 /// Of each group, one unit in so many stays, and one at least, so that no layer collapses.
-const LEAST: usize = 10;
+const UNITS_FOR_ONE_KEPT: usize = 10;
 
 /// Whether each unit and segment stays, and the cost of what is left: those with the highest `redundancy` go, as
 /// few as the budget allows. One goes only if it is among the `open` ones, enough of its group stay, and what is
@@ -70,7 +70,7 @@ fn possible(space: &SuperNetwork, mut candidates: Vec<usize>, count: usize) -> V
     for (number, group) in space.groups().iter().enumerate() {
         group_of.resize(group.range().end, number);
     }
-    let most = |units: usize| units - units.div_ceil(LEAST).max(1);
+    let most = |units: usize| units - units.div_ceil(UNITS_FOR_ONE_KEPT).max(1);
     let mut left: Vec<usize> = space.groups().iter().map(|group| most(group.units)).collect();
     let mut kept = vec![true; count];
     // Without what goes together with segments.

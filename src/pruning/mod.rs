@@ -198,7 +198,7 @@ pub struct Pruned {
 const WARM_UP: f64 = 0.2;
 const DEADLINE: f64 = 0.6;
 /// Fewest steps: one in each phase.
-pub(crate) const LEAST: usize = 3;
+pub(crate) const MIN_STEPS: usize = 3;
 /// Longest gradient.
 const CLIP: f64 = 5.0;
 /// Weight of the past in running scores.
@@ -273,7 +273,7 @@ pub fn prune(
         rate: schedule.rate.unwrap_or(default),
         parts: &parts,
     })?;
-    if run.all() < LEAST {
+    if run.all() < MIN_STEPS {
         return Err(TrainingError::Steps(run.all()));
     }
     let checkpoint = Checkpoint {

@@ -102,7 +102,7 @@ const EXPANSIONS: [u8; 3] = [3, 4, 6];
 const DEPTHS: [u8; 3] = [2, 3, 4];
 /// Stages whose depth can be chosen, and how deep they can be.
 const STAGES: usize = 5;
-const MOST: usize = 4;
+const MAX_DEPTH: usize = 4;
 
 /// A sub-network of MBConv blocks: what is chosen of each of `LAYERS` blocks and each of five
 /// stages, which have up to four of the blocks. Blocks after the fifth stage are always there.
@@ -127,7 +127,7 @@ impl<const LAYERS: usize> SubNetwork<LAYERS> {
     /// The numbers of sub-networks that do not compute the same functions.
     pub fn size() -> u128 {
         let of_stage: u128 = DEPTHS.iter().map(|&depth| 9u128.pow(u32::from(depth))).sum();
-        let rest = LAYERS - STAGES * MOST;
+        let rest = LAYERS - STAGES * MAX_DEPTH;
         25 * of_stage.pow(STAGES as u32) * 9u128.pow(rest as u32)
     }
 
@@ -211,7 +211,8 @@ impl<const LAYERS: usize> SubNetwork<LAYERS> {
     /// may be left out.
     pub fn read(entries: &Entries) -> Result<Self, String> {
         let given = entries.optional("d").and_then(Value::as_array).map_or(0, Vec::len);
-        let length = if LAYERS > STAGES * MOST && given == STAGES + 1 { given } else { STAGES };
+        let length =
+            if LAYERS > STAGES * MAX_DEPTH && given == STAGES + 1 { given } else { STAGES };
         let depths = entries.list(
             "d",
             length,
@@ -240,11 +241,11 @@ impl<const LAYERS: usize> SubNetwork<LAYERS> {
         stages: [Stage; N],
     ) -> ValueId {
         for i in (0..LAYERS).filter(|&i| self.is_used(i)) {
-            let stage = &stages[i / MOST];
+            let stage = &stages[i / MAX_DEPTH];
             let expanded = network.channels(x) * usize::from(self.expansions[i]);
             let block = MbConv {
                 kernel: i64::from(self.kernels[i]),
-                stride: if i % MOST == 0 { stage.stride } else { 1 },
+                stride: if i % MAX_DEPTH == 0 { stage.stride } else { 1 },
                 expanded,
                 channels: stage.channels,
                 activation: stage.activation,
@@ -261,7 +262,7 @@ impl<const LAYERS: usize> SubNetwork<LAYERS> {
 }
 
 fn is_used(depths: &[u8; STAGES], block: usize) -> bool {
-    depths.get(block / MOST).is_none_or(|&depth| block % MOST < usize::from(depth))
+    depths.get(block / MAX_DEPTH).is_none_or(|&depth| block % MAX_DEPTH < usize::from(depth))
 }
 
 /// The entries `ks`, `e`, `d` and `r` of a dict.
@@ -269,7 +270,7 @@ impl<const LAYERS: usize> Display for SubNetwork<LAYERS> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (kernels, expansions) = (literal::list(self.kernels), literal::list(self.expansions));
         // The official code wants a depth for the stage of one block, too.
-        let single = (LAYERS > STAGES * MOST).then_some(1);
+        let single = (LAYERS > STAGES * MAX_DEPTH).then_some(1);
         let depths = literal::list(self.depths.iter().chain(&single));
         let r = self.resolution;
         write!(f, r#""ks":{kernels},"e":{expansions},"d":{depths},"r":{r}"#)

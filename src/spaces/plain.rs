@@ -42,13 +42,13 @@ use std::str::FromStr;
 
 const CLASSES: usize = 10;
 const RESOLUTION: usize = 32;
-const MOST_LAYERS: usize = 18;
+const MAX_LAYERS: usize = 18;
 const CHANNELS: [usize; 4] = [64, 128, 256, 512];
 const KERNELS: [usize; 3] = [1, 3, 5];
 /// Kernels and strides.
 const POOLS: [(usize, usize); 3] = [(5, 3), (3, 2), (2, 2)];
 const UNITS: [usize; 3] = [512, 256, 128];
-const MOST_FULLY_CONNECTED: usize = 2;
+const MAX_FULLY_CONNECTED: usize = 2;
 
 /// A layer other than dropout and the classifier.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -102,7 +102,7 @@ impl State {
     /// Every layer that may come next.
     fn next(self) -> Vec<Layer> {
         let mut layers = Vec::new();
-        if self.layers == MOST_LAYERS {
+        if self.layers == MAX_LAYERS {
             return layers;
         }
         // Windows are smaller than this.
@@ -124,7 +124,7 @@ impl State {
         match self.last {
             None | Some(Layer::GlobalAveragePool) => return layers,
             Some(Layer::FullyConnected { units: most }) => {
-                if self.fully_connected < MOST_FULLY_CONNECTED {
+                if self.fully_connected < MAX_FULLY_CONNECTED {
                     layers.extend(units(most).map(fully_connected));
                 }
                 return layers;

@@ -103,7 +103,7 @@ impl<'g> Labels<'g> {
             labels.node(index, node);
         }
         for &id in graph.outputs() {
-            labels.fix_all(id);
+            labels.pin_all(id);
         }
         labels
     }
@@ -160,12 +160,12 @@ impl<'g> Labels<'g> {
         labels: impl Fn(&[Box<[Label]>], usize) -> Label,
     ) -> AxisId {
         if sources.iter().all(|&a| a == WHOLE) || extent < 2 {
-            sources.iter().for_each(|&a| self.fix(a));
+            sources.iter().for_each(|&a| self.pin(a));
             return WHOLE;
         }
         self.work = self.work.saturating_add(extent.min(MAX_EXTENT));
         if extent > MAX_EXTENT || self.exhausted() {
-            sources.iter().for_each(|&a| self.fix(a));
+            sources.iter().for_each(|&a| self.pin(a));
             return WHOLE;
         }
         let labels = (0..extent).map(|i| labels(&self.axes, i)).collect();
@@ -203,13 +203,13 @@ impl<'g> Labels<'g> {
         self.axes[axis as usize] = labels;
     }
 
-    fn fix(&mut self, axis: AxisId) {
+    fn pin(&mut self, axis: AxisId) {
         self.each(axis, |s, label| s.unite(label, FIXED));
     }
 
-    fn fix_all(&mut self, id: ValueId) {
+    fn pin_all(&mut self, id: ValueId) {
         for position in 0..self.of[id.index()].len() {
-            self.fix(self.of[id.index()][position]);
+            self.pin(self.of[id.index()][position]);
         }
     }
 
@@ -228,8 +228,8 @@ impl<'g> Labels<'g> {
         }
         let (x, y) = (self.axes[a as usize].len(), self.axes[b as usize].len());
         if a == WHOLE || b == WHOLE || x != y {
-            self.fix(a);
-            self.fix(b);
+            self.pin(a);
+            self.pin(b);
             return WHOLE;
         }
         for i in 0..self.read(a) {
@@ -292,7 +292,7 @@ impl<'g> Labels<'g> {
 
     fn node(&mut self, index: usize, node: &Node) {
         let Some(results) = self.rule(index, node) else {
-            node.inputs.iter().flatten().for_each(|&id| self.fix_all(id));
+            node.inputs.iter().flatten().for_each(|&id| self.pin_all(id));
             return;
         };
         for (output, axes) in node.outputs.iter().zip(results) {
@@ -306,7 +306,7 @@ impl<'g> Labels<'g> {
                     .all(|(&a, &d)| a == WHOLE || self.axes[a as usize].len() == d);
             match fits {
                 true => self.of[id.index()] = axes,
-                false => axes.iter().for_each(|&a| self.fix(a)),
+                false => axes.iter().for_each(|&a| self.pin(a)),
             }
         }
     }
@@ -361,7 +361,7 @@ impl<'g> Labels<'g> {
                 | ReduceSum
                 | ReduceSumSquare
         ) {
-            node.inputs.iter().skip(1).flatten().for_each(|&id| self.fix_all(id));
+            node.inputs.iter().skip(1).flatten().for_each(|&id| self.pin_all(id));
         }
         let one = |axes: Axes| Some(smallvec![axes]);
         let along = |name: &str, default: i64| {
@@ -397,7 +397,7 @@ impl<'g> Labels<'g> {
             InstanceNormalization => {
                 let channels = *x.get(1)?;
                 (1..3).for_each(|i| self.bias(input(i), channels));
-                x.iter().skip(2).for_each(|&a| self.fix(a));
+                x.iter().skip(2).for_each(|&a| self.pin(a));
                 one(x)
             }
             GroupNormalization => {
@@ -414,7 +414,7 @@ impl<'g> Labels<'g> {
                     let per_group = shape(i)? == [groups];
                     self.bias(input(i), if per_group { firsts } else { channels });
                 }
-                x.iter().skip(2).for_each(|&a| self.fix(a));
+                x.iter().skip(2).for_each(|&a| self.pin(a));
                 one(x)
             }
             LayerNormalization | RMSNormalization | SimplifiedLayerNormalization => {
@@ -438,13 +438,13 @@ impl<'g> Labels<'g> {
                 if node.outputs.iter().flatten().count() > 1 {
                     return None;
                 }
-                x.iter().skip(2).for_each(|&a| self.fix(a));
+                x.iter().skip(2).for_each(|&a| self.pin(a));
                 let kept = |(i, &a): (usize, &AxisId)| if i < 2 { a } else { WHOLE };
                 one(x.iter().enumerate().map(kept).collect())
             }
             GridSample => {
-                self.fix_all(input(1)?);
-                x.iter().skip(2).for_each(|&a| self.fix(a));
+                self.pin_all(input(1)?);
+                x.iter().skip(2).for_each(|&a| self.pin(a));
                 let kept = |(i, &a): (usize, &AxisId)| if i < 2 { a } else { WHOLE };
                 one(x.iter().enumerate().map(kept).collect())
             }
@@ -504,7 +504,7 @@ impl<'g> Labels<'g> {
                             inner.and_then(|k| axes[a as usize].get(k)).copied().unwrap_or(FIXED)
                         })
                     } else {
-                        self.fix(a);
+                        self.pin(a);
                         WHOLE
                     });
                 }
@@ -519,7 +519,7 @@ impl<'g> Labels<'g> {
                 for (i, &a) in x.iter().enumerate() {
                     let same = x_shape[i] == *output.shape.get(i)?;
                     if !same {
-                        self.fix(a);
+                        self.pin(a);
                     }
                     axes.push(if same { a } else { WHOLE });
                 }
@@ -528,7 +528,7 @@ impl<'g> Labels<'g> {
             DepthToSpace | SpaceToDepth => {
                 let block = usize::try_from(node.attributes.int("blocksize", 0)).ok()?;
                 let area = block.checked_mul(block)?;
-                x.iter().skip(2).for_each(|&a| self.fix(a));
+                x.iter().skip(2).for_each(|&a| self.pin(a));
                 let (from, to) = (*x_shape.get(1)?, *output.shape.get(1)?);
                 let channels = x[1];
                 let mixed = if node.op == SpaceToDepth {
@@ -549,7 +549,7 @@ impl<'g> Labels<'g> {
             Softmax | LogSoftmax | Hardmax => {
                 let from = along("axis", if graph.opset() < 13 { 1 } else { -1 })?;
                 let until = if graph.opset() < 13 { x.len() } else { from + 1 };
-                x[from..until].iter().for_each(|&a| self.fix(a));
+                x[from..until].iter().for_each(|&a| self.pin(a));
                 one(x)
             }
             ReduceL1 | ReduceL2 | ReduceLogSum | ReduceLogSumExp | ReduceMax | ReduceMean
@@ -648,11 +648,11 @@ impl<'g> Labels<'g> {
         let (x_axes, w_axes) = (self.of[x.index()].clone(), self.of[w.index()].clone());
         let (channels, filters) = (*x_axes.get(1)?, *w_axes.first()?);
         let own = *w_axes.get(1)?;
-        x_axes.iter().skip(2).chain(w_axes.iter().skip(2)).for_each(|&a| self.fix(a));
+        x_axes.iter().skip(2).chain(w_axes.iter().skip(2)).for_each(|&a| self.pin(a));
         if groups == 1 {
             self.contract(node, channels, own);
         } else {
-            self.fix(own);
+            self.pin(own);
             let (from, to) = (self.graph.value(x).shape[1], self.graph.value(w).shape[0]);
             self.join_groups(channels, from / groups, filters, to / groups);
         }
@@ -664,8 +664,8 @@ impl<'g> Labels<'g> {
     /// Makes each run of `a` equal to the run of `b` at the same place.
     fn join_groups(&mut self, a: AxisId, run_a: usize, b: AxisId, run_b: usize) {
         if a == WHOLE || b == WHOLE || run_a == 0 || run_b == 0 {
-            self.fix(a);
-            self.fix(b);
+            self.pin(a);
+            self.pin(b);
             return;
         }
         self.join_runs(a, run_a);
@@ -681,12 +681,12 @@ impl<'g> Labels<'g> {
         let groups = usize::try_from(node.attributes.int("group", 1)).ok()?;
         let (x_axes, w_axes) = (self.of[x.index()].clone(), self.of[w.index()].clone());
         let (channels, own) = (*x_axes.get(1)?, *w_axes.get(1)?);
-        x_axes.iter().skip(2).chain(w_axes.iter().skip(2)).for_each(|&a| self.fix(a));
+        x_axes.iter().skip(2).chain(w_axes.iter().skip(2)).for_each(|&a| self.pin(a));
         self.contract(node, channels, w_axes[0]);
         let out = if groups == 1 {
             own
         } else {
-            self.fix(own);
+            self.pin(own);
             let from = self.graph.value(x).shape[1];
             let (run_in, run) = (from / groups, filters / groups);
             if run_in == 0 || run == 0 {
@@ -784,7 +784,7 @@ impl<'g> Labels<'g> {
     /// are cut into factors, of which the new axes are made.
     fn regroup(&mut self, node: usize, x: &Axes, from: &[usize], to: &[usize]) -> Axes {
         let Some(factors) = common_factors(from, to) else {
-            x.iter().for_each(|&a| self.fix(a));
+            x.iter().for_each(|&a| self.pin(a));
             return smallvec![WHOLE; to.len()];
         };
         let mut axes: Axes = smallvec![WHOLE; factors.len()];
@@ -834,7 +834,7 @@ impl<'g> Labels<'g> {
     /// Axes merged into one of `extent` positions: the outermost that has labels keeps them.
     fn merged(&mut self, axes: &[AxisId], factors: &[usize], extent: usize) -> AxisId {
         let Some(at) = axes.iter().position(|&a| a != WHOLE) else { return WHOLE };
-        axes[at + 1..].iter().for_each(|&a| self.fix(a));
+        axes[at + 1..].iter().for_each(|&a| self.pin(a));
         let inner: usize = factors[at + 1..].iter().product();
         let (axis, own) = (axes[at], factors[at]);
         self.derived(extent, &[axis], |all, i| all[axis as usize][i / inner % own])
@@ -914,7 +914,7 @@ impl<'g> Labels<'g> {
                 let start = usize::try_from(range.start).ok()?;
                 self.picked(axis, (start..start + range.count).collect())
             } else {
-                self.fix(axis);
+                self.pin(axis);
                 WHOLE
             });
         }
@@ -941,7 +941,7 @@ impl<'g> Labels<'g> {
                 let picked = self.picked(axis, positions);
                 between.iter_mut().for_each(|a| *a = picked);
             }
-            _ => self.fix(axis),
+            _ => self.pin(axis),
         }
         Some(x[..at].iter().copied().chain(between).chain(x[at + 1..].iter().copied()).collect())
     }

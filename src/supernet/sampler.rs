@@ -15,7 +15,7 @@ pub enum Sampler {
 }
 
 /// Most sub-networks to choose one from.
-const MOST_CANDIDATES: usize = 100;
+const MAX_CANDIDATES: usize = 100;
 
 impl FromStr for Sampler {
     type Err = String;
@@ -28,8 +28,8 @@ impl FromStr for Sampler {
         };
         match (name, count) {
             ("uniform", None) => Ok(Self::Uniform),
-            (_, Some(count)) if !(2..=MOST_CANDIDATES).contains(&count) => {
-                Err(format!("one is chosen of 2 to {MOST_CANDIDATES}, not of {count}"))
+            (_, Some(count)) if !(2..=MAX_CANDIDATES).contains(&count) => {
+                Err(format!("one is chosen of 2 to {MAX_CANDIDATES}, not of {count}"))
             }
             ("bestup", count) => Ok(Self::BestUp(count.unwrap_or(3))),
             ("worstup", count) => Ok(Self::WorstUp(count.unwrap_or(3))),

@@ -1,11 +1,11 @@
 //! From fitted weights to a model folder.
 
-use super::twin::Stored;
+use super::trainable::Stored;
 use super::{LabelledGraphs, TrainError};
 use crate::encoder::{Encoder, GraphBatch, GraphFeatures, GraphStore, WeightFile, Weights};
 use crate::estimator::{Estimate, Estimator, LoadError, Manifest, Metrics};
 use crate::graph::Operation;
-use crate::predictor::{Calibration, Head, Territory};
+use crate::predictor::{ApplicabilityDomain, Calibration, Head};
 use crate::proxies::Proxies;
 use linfa::DatasetBase;
 use linfa::traits::{Fit, Transformer};
@@ -23,7 +23,7 @@ const CENTROIDS: usize = 64;
 const CLUSTERED: usize = 10_000;
 
 /// The file of weights: those of encoder and head, the calibration of its scores and the
-/// territory of its embeddings.
+/// domain of its embeddings.
 pub fn weights(
     set: &LabelledGraphs,
     manifest: &Manifest,
@@ -53,22 +53,22 @@ pub fn weights(
     let step = set.training.len().div_ceil(CLUSTERED);
     let sample: Vec<usize> = set.training.clone().step_by(step).collect();
     let (scale, centroids) =
-        territory(&embed(&set.store, &sample, &encoder), &embeddings, manifest.seed)?;
+        domain(&embed(&set.store, &sample, &encoder), &embeddings, manifest.seed)?;
     let kinds = |g: usize| set.store.features(g).kinds().collect::<Vec<u32>>();
     let kinds: BTreeSet<u32> = set.training.clone().into_par_iter().flat_map_iter(kinds).collect();
 
     let mut file = file(&tensors);
     calibration.store("calibration", &mut file);
     prior.store("prior", &mut file);
-    Territory::new(scale, centroids, kinds).store("territory", &mut file);
+    ApplicabilityDomain::new(scale, centroids, kinds).store("territory", &mut file);
     Ok(file.to_bytes().map_err(LoadError::from)?)
 }
 
-/// Scale and centroids of a [`Territory`]: k-means over the training
+/// Scale and centroids of an [`ApplicabilityDomain`]: k-means over the training
 /// embeddings with each dimension divided by its standard deviation (at least a hundredth of the
 /// largest one, so that dimensions that hardly ever vary do not decide), then everything divided
 /// by the 99 % quantile of the validation networks' distances.
-fn territory(
+fn domain(
     training: &Array2<f32>,
     validation: &Array2<f32>,
     seed: u64,
@@ -89,7 +89,7 @@ fn territory(
     let mut distances = model.transform(&scaled).to_vec();
     // linfa gives squared distances.
     distances.iter_mut().for_each(|d| *d = d.sqrt());
-    let limit = Territory::border(distances).filter(|limit| *limit > 0.0);
+    let limit = ApplicabilityDomain::border(distances).filter(|limit| *limit > 0.0);
     let limit = limit.ok_or_else(|| fail(&"all validation networks have one embedding"))?;
     scale /= limit as f32;
     Ok((scale, model.centroids().mapv(|c| (c / limit) as f32)))

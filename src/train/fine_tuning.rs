@@ -2,7 +2,7 @@
 
 use super::bundle;
 use super::fit::{ranking_loss, scores};
-use super::twin::{Batcher, Stored, Twin};
+use super::trainable::{Batcher, Stored, TrainableModel};
 use crate::encoder::{Encoder, GraphStore, WeightError, Weights};
 use crate::estimator::Estimator;
 use crate::graph::Operation;
@@ -15,7 +15,7 @@ use std::collections::BTreeMap;
 use tch::nn::{Adam, OptimizerConfig, VarStore};
 use tch::{Device, Kind, Tensor};
 
-/// Parts of the labels, each of which is scored by a twin that was trained on the others.
+/// Parts of the labels, each of which is scored by a trainable that was trained on the others.
 const FOLDS: usize = 5;
 
 /// Most steps, fewer where tests do this often, and those from one look at the labels left out to
@@ -51,7 +51,7 @@ pub struct Tuned {
 /// Trains encoder and head of `base` further on the ranks of the `targets` of these graphs of
 /// `store`, by the squared error and the pairwise logistic loss.
 ///
-/// The labels are parted in five, in the order given, and each part is scored by a twin trained on
+/// The labels are parted in five, in the order given, and each part is scored by a trainable trained on
 /// the others. The number of steps is the one after which these scores rank the labels best, none
 /// included. `done` hears how many steps are taken, of how many at most.
 ///
@@ -95,8 +95,8 @@ pub fn train_further(
     for fold in 0..FOLDS {
         let part = fold * graphs.len() / FOLDS..(fold + 1) * graphs.len() / FOLDS;
         let others = [&task.ranks[..part.start], &task.ranks[part.end..]].concat();
-        task.train(&others, STEPS, &mut |step, twin| {
-            let scores = scores(twin, &task.batcher, &graphs[part.clone()]);
+        task.train(&others, STEPS, &mut |step, trainable| {
+            let scores = scores(trainable, &task.batcher, &graphs[part.clone()]);
             looks[step / LOOK][part.clone()]
                 .iter_mut()
                 .zip(scores)
@@ -110,9 +110,9 @@ pub fn train_further(
     let best = (1..looks.len())
         .fold(0, |best, i| if agreement(&looks[i]) > agreement(&looks[best]) { i } else { best });
     let steps = best * LOOK;
-    let twin = task.train(&task.ranks, steps, &mut |step, _| done(taken + step, most))?;
+    let trainable = task.train(&task.ranks, steps, &mut |step, _| done(taken + step, most))?;
 
-    let tensors = twin.export();
+    let tensors = trainable.export();
     let file = bundle::file(&tensors).to_bytes()?;
     let encoder = Encoder::new(config, &operations, &Weights::parse(&file)?)?;
     let embeddings = bundle::embed(store, graphs, &encoder);
@@ -133,42 +133,47 @@ struct Task<'a> {
 }
 
 impl Task<'_> {
-    /// Trains a twin, whose scores are standardised at first, on these ranks; `look` sees it before
+    /// Trains a trainable, whose scores are standardised at first, on these ranks; `look` sees it before
     /// the first step and after every ten.
     fn train(
         &self,
         ranks: &[(usize, f32)],
         steps: usize,
-        look: &mut dyn FnMut(usize, &Twin),
-    ) -> Result<Twin, WeightError> {
+        look: &mut dyn FnMut(usize, &TrainableModel),
+    ) -> Result<TrainableModel, WeightError> {
         let variables = VarStore::new(Device::Cpu);
         let config = &self.base.manifest().config;
-        let mut twin =
-            Twin::load(&variables.root(), config, self.operations, self.known, &self.weights)?;
+        let mut trainable = TrainableModel::load(
+            &variables.root(),
+            config,
+            self.operations,
+            self.known,
+            &self.weights,
+        )?;
         let graphs: Vec<usize> = ranks.iter().map(|(g, _)| *g).collect();
         let before: Vec<f64> =
-            scores(&twin, &self.batcher, &graphs).into_iter().map(f64::from).collect();
-        twin.standardise(Standardisation::of(&before));
+            scores(&trainable, &self.batcher, &graphs).into_iter().map(f64::from).collect();
+        trainable.standardise(Standardisation::of(&before));
         // Only fails when the optimiser's name is wrong in libtorch itself.
         let mut optimiser = Adam::default()
             .build(&variables, LEARNING_RATE)
             .unwrap_or_else(|e| unreachable!("{e}"));
         let mut rng = StdRng::seed_from_u64(self.seed);
         let mut order = ranks.to_vec();
-        look(0, &twin);
+        look(0, &trainable);
         for step in 1..=steps {
             let (part, _) = order.partial_shuffle(&mut rng, BATCH);
             let (graphs, ranks): (Vec<usize>, Vec<f32>) = part.iter().copied().unzip();
             let ranks = Tensor::from_slice(&ranks);
-            let scores = twin.scores(&self.batcher.batch(&graphs), true);
+            let scores = trainable.scores(&self.batcher.batch(&graphs), true);
             let loss = (&scores - &ranks).square().mean(Kind::Float)
                 + ranking_loss(&scores, &ranks, &ranks.zeros_like());
             optimiser.backward_step_clip_norm(&loss, CLIP);
             if step % LOOK == 0 {
-                look(step, &twin);
+                look(step, &trainable);
             }
         }
-        Ok(twin)
+        Ok(trainable)
     }
 }
 

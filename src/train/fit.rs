@@ -1,7 +1,7 @@
-//! Fitting a [`Twin`] to labelled graphs.
+//! Fitting a [`TrainableModel`] to labelled graphs.
 
 use super::LabelledGraphs;
-use super::twin::{Batcher, Stored, Twin};
+use super::trainable::{Batcher, Stored, TrainableModel};
 use crate::benchmarks::nasbench101::MINIMUM_ACCURACY;
 use crate::encoder::Config;
 use crate::estimator::{Epoch, Recipe};
@@ -60,7 +60,7 @@ pub fn one_cycle(progress: f64) -> f64 {
     factor.max(1e-3)
 }
 
-/// Trains a fresh twin and keeps the weights of the epoch with the highest Kendall's τ-b on
+/// Trains a fresh trainable and keeps the weights of the epoch with the highest Kendall's τ-b on
 /// the validation graphs, the mean over families. Each epoch reports a line of progress.
 pub fn fit(
     set: &LabelledGraphs,
@@ -73,7 +73,8 @@ pub fn fit(
     tch::manual_seed(seed as i64);
     let mut rng = StdRng::seed_from_u64(seed);
     let variables = nn::VarStore::new(Device::Cpu);
-    let twin = Twin::new(&variables.root(), config, operations.len(), recipe.batch_norm);
+    let trainable =
+        TrainableModel::new(&variables.root(), config, operations.len(), recipe.batch_norm);
     let batcher = Batcher::new(&set.store, operations, config);
     // Only fails when the optimiser's name is wrong in libtorch itself.
     let mut optimiser = nn::AdamW { wd: recipe.weight_decay, ..Default::default() }
@@ -98,7 +99,7 @@ pub fn fit(
     let mut order: Vec<usize> = set.training.clone().collect();
     let validation: Vec<usize> = set.validation.clone().collect();
     let mut fitted =
-        Fitted { tensors: twin.export(), epochs: Vec::new(), best_epoch: 0, seconds: 0.0 };
+        Fitted { tensors: trainable.export(), epochs: Vec::new(), best_epoch: 0, seconds: 0.0 };
     let mut best = f64::NEG_INFINITY;
     for epoch in 0..recipe.epochs {
         order.shuffle(&mut rng);
@@ -106,7 +107,7 @@ pub fn fit(
         for (step, graphs) in order.chunks(recipe.batch).enumerate() {
             let targets = column(&|g| (accuracy(g) - mean) / spread, graphs);
             let comparable = column(&|g| f64::from(u8::from(set.comparable(g))), graphs);
-            let scores = twin.scores(&batcher.batch(graphs), true);
+            let scores = trainable.scores(&batcher.batch(graphs), true);
             let squares = (&scores - targets).square() * &comparable;
             let mut loss = squares.sum(Kind::Float) / comparable.sum(Kind::Float).clamp_min(1.0);
             if recipe.ranking > 0.0 {
@@ -120,7 +121,7 @@ pub fn fit(
         }
         let scores: Vec<f64> = validation
             .chunks(EVALUATION_BATCH)
-            .flat_map(|graphs| scores(&twin, &batcher, graphs))
+            .flat_map(|graphs| scores(&trainable, &batcher, graphs))
             .map(f64::from)
             .collect();
         let loss = total / steps_per_epoch as f64;
@@ -129,7 +130,7 @@ pub fn fit(
         if validation_kendall > best {
             best = validation_kendall;
             fitted.best_epoch = epoch + 1;
-            fitted.tensors = twin.export();
+            fitted.tensors = trainable.export();
         }
         fitted.seconds = started.elapsed().as_secs_f64();
         let per_epoch = fitted.seconds / (epoch + 1) as f64;
@@ -159,9 +160,9 @@ fn mean_kendall(set: &LabelledGraphs, graphs: &[usize], scores: &[f64]) -> f64 {
 }
 
 /// Scores of the graphs at these positions, with the weights as they are.
-pub fn scores(twin: &Twin, batcher: &Batcher, graphs: &[usize]) -> Vec<f32> {
+pub fn scores(trainable: &TrainableModel, batcher: &Batcher, graphs: &[usize]) -> Vec<f32> {
     let _guard = tch::no_grad_guard();
-    let scores = twin.scores(&batcher.batch(graphs), false);
+    let scores = trainable.scores(&batcher.batch(graphs), false);
     let mut values = vec![0f32; graphs.len()];
     scores.copy_data(&mut values, graphs.len());
     values

@@ -1,7 +1,7 @@
 //! Heads on frozen embeddings, with and without fuzzy clusters.
 
 use super::fit::{one_cycle, ranking_loss};
-use super::twin::Stored;
+use super::trainable::Stored;
 use crate::encoder::Activation;
 use crate::predictor::{FuzzyClusters, statistics};
 use ndarray::{Array2, ArrayView2};
@@ -58,12 +58,12 @@ pub struct Fitted {
 }
 
 /// Heads that libtorch can train, all at once.
-struct Twin {
+struct TrainableHeads {
     /// Weight `[heads, inputs, outputs]` and bias `[heads, 1, outputs]` of each layer.
     layers: Vec<(Tensor, Tensor)>,
 }
 
-impl Twin {
+impl TrainableHeads {
     fn new(path: &nn::Path, length: usize, hidden: &[usize], heads: usize) -> Self {
         let inputs = [length].into_iter().chain(hidden.iter().copied());
         let outputs = hidden.iter().chain(&[1]);
@@ -135,7 +135,8 @@ pub fn fit(task: &Task, clusters: &FuzzyClusters, hidden: &[usize], seed: u64) -
     tch::manual_seed(seed as i64);
     let mut rng = StdRng::seed_from_u64(seed);
     let variables = VarStore::new(Device::Cpu);
-    let twin = Twin::new(&variables.root(), task.training.ncols(), hidden, clusters.count());
+    let trainable =
+        TrainableHeads::new(&variables.root(), task.training.ncols(), hidden, clusters.count());
     // Only fails when the optimiser's name is wrong in libtorch itself.
     let mut optimiser = nn::AdamW { wd: WEIGHT_DECAY, ..Default::default() }
         .build(&variables, LEARNING_RATE)
@@ -162,7 +163,7 @@ pub fn fit(task: &Task, clusters: &FuzzyClusters, hidden: &[usize], seed: u64) -
         for (step, batch) in order.chunks(BATCH).enumerate() {
             let rows = Tensor::from_slice(batch);
             let select = |x: &Tensor| x.index_select(0, &rows);
-            let scores = twin.scores(&select(&training), &select(&shares));
+            let scores = trainable.scores(&select(&training), &select(&shares));
             let loss = match task.objective {
                 Objective::Regression => scores.mse_loss(&select(&targets), tch::Reduction::Mean),
                 Objective::Pairwise => {
@@ -175,14 +176,14 @@ pub fn fit(task: &Task, clusters: &FuzzyClusters, hidden: &[usize], seed: u64) -
         }
         let scores = {
             let _guard = tch::no_grad_guard();
-            stored(&twin.scores(&validation, &validation_shares)).1
+            stored(&trainable.scores(&validation, &validation_shares)).1
         };
         let scores: Vec<f64> = scores.into_iter().map(f64::from).collect();
         let criterion = (task.criterion)(&scores);
         // The first one is kept even if its scores are all the same.
         if epoch == 0 || criterion > fitted.criterion {
             (fitted.best_epoch, fitted.criterion) = (epoch + 1, criterion);
-            twin.export(&mean, &deviation, &mut fitted.tensors);
+            trainable.export(&mean, &deviation, &mut fitted.tensors);
         }
     }
     let of = |matrix: &Array2<f32>| -> Stored {

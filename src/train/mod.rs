@@ -1,7 +1,7 @@
 //! Training with libtorch.
 //!
 //! [`train()`] turns labelled sets into a model folder: graphs are built, lowered and featurised
-//! once (and cached), a [`Twin`] of the encoder is fitted, and what inference needs besides the
+//! once (and cached), a [`TrainableModel`] of the encoder is fitted, and what inference needs besides the
 //! weights is measured on the validation networks. [`contrastive`] trains an encoder without labels.
 
 pub mod ablation;
@@ -10,9 +10,9 @@ pub mod contrastive;
 pub mod fine_tuning;
 mod fit;
 mod heads;
-mod twin;
+mod trainable;
 
-pub use twin::Twin;
+pub use trainable::TrainableModel;
 
 use crate::benchmarks::{BenchmarkError, CIFAR10, Networks, Set, Split, Subset};
 use crate::encoder::{Config, GraphStore, features_hash};

@@ -90,7 +90,7 @@ pub enum TrainingError {
     #[error("nothing can be cut from this network: {0}")]
     Nothing(String),
     /// There are fewer steps than phases.
-    #[error("{0} steps are too few to prune in, which takes {least} at least", least = crate::pruning::LEAST)]
+    #[error("{0} steps are too few to prune in, which takes {least} at least", least = crate::pruning::MIN_STEPS)]
     Steps(usize),
     /// It has no weights to measure it with.
     #[error("it has no weights")]

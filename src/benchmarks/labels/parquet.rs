@@ -1,6 +1,6 @@
 //! Tables of labels in Parquet files, row by row.
 
-use super::{BenchmarkError, LabelTable, MOST_BYTES, contain, malformed};
+use super::{BenchmarkError, LabelTable, MAX_BYTES, contain, malformed};
 use parquet::file::reader::{FileReader, SerializedFileReader};
 use parquet::record::Field;
 use std::fs::File;
@@ -20,8 +20,8 @@ impl LabelTable {
         // As the file says itself; that a page holds more than that, only unpacking shows.
         let groups = reader.metadata().row_groups().iter();
         let unpacked = groups.fold(0i64, |sum, group| sum.saturating_add(group.total_byte_size()));
-        if !(0..=MOST_BYTES as i64).contains(&unpacked) {
-            let what = format!("it is too large: a table may have {MOST_BYTES} bytes of text");
+        if !(0..=MAX_BYTES as i64).contains(&unpacked) {
+            let what = format!("it is too large: a table may have {MAX_BYTES} bytes of text");
             return Err(malformed(path, what));
         }
         let schema = reader.metadata().file_metadata().schema();

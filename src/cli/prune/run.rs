@@ -105,7 +105,7 @@ fn print(format: Format, pruned: &Pruned) -> Result<(), Error> {
     let mut out = Text::stdout();
     table.print(&mut out)?;
     out.flush()?;
-    note(&pruned.normalisation.told());
+    note(&pruned.normalisation.describe());
     if !pruned.met {
         note("the budget is not kept");
     }

@@ -18,7 +18,7 @@ use std::path::{Path, PathBuf};
 const SETTINGS: &str = "search.json";
 
 /// Most bytes of it that are read.
-const MOST_SETTINGS: u64 = 1 << 20;
+const MAX_SETTINGS: u64 = 1 << 20;
 
 /// What `search.json` holds.
 #[derive(Serialize, Deserialize, JsonSchema)]
@@ -159,7 +159,7 @@ impl Folder {
     pub fn settings(path: &Path) -> Result<Settings, Error> {
         let file = path.join(SETTINGS);
         let told = |e: Error| e.about(&file.display().to_string());
-        let json = files::read(&file, MOST_SETTINGS).map_err(|e| {
+        let json = files::read(&file, MAX_SETTINGS).map_err(|e| {
             told(e.into()).hint("--resume goes on with what an earlier `gennape search -o` left")
         })?;
         let Saved { schema, settings } =

@@ -18,7 +18,7 @@ use std::path::{Path, PathBuf};
 const CHECK: &str = "check";
 
 /// Longest history that is read.
-const MOST_BYTES: u64 = 1 << 28;
+const MAX_BYTES: u64 = 1 << 28;
 
 /// The history of a search under way.
 #[derive(Debug)]
@@ -46,7 +46,7 @@ impl History {
         if !path.exists() {
             files::write(path, &row(&header)?).map_err(told)?;
         }
-        let (log, content) = Log::open(path, MOST_BYTES).map_err(told)?;
+        let (log, content) = Log::open(path, MAX_BYTES).map_err(told)?;
         let mut history = Self { path: path.into(), log, chain: Chain::new(settings)? };
         let known = history.read(&content, &header).map_err(about)?;
         Ok((history, known))

@@ -56,10 +56,10 @@ pub(super) const ESTIMATE: [Measure; 4] =
     [Measure::AccuracyMean, Measure::AccuracyLow, Measure::AccuracyHigh, Measure::Distance];
 
 /// Most objectives and constraints in all. Every comparison of two networks takes time over each.
-const MOST_MEASURES: usize = 32;
+const MAX_MEASURES: usize = 32;
 
 /// Most bytes of a table of latencies.
-const MOST_LATENCIES: u64 = 1 << 25;
+const MAX_LATENCIES: u64 = 1 << 25;
 
 /// What the help says of measures.
 pub(super) const HELP: &str = "Measures:\n  \
@@ -282,8 +282,8 @@ pub(crate) fn problem<'a>(
     estimator: &'a Estimator,
     command_limit: Duration,
 ) -> Result<Problem<'a>, Error> {
-    if objectives.len() + constraints.len() > MOST_MEASURES {
-        let what = format!("more than {MOST_MEASURES} objectives and constraints");
+    if objectives.len() + constraints.len() > MAX_MEASURES {
+        let what = format!("more than {MAX_MEASURES} objectives and constraints");
         return Err(Error::user(what));
     }
     let accuracy = Accuracy::expected(estimator);
@@ -413,7 +413,7 @@ pub(crate) fn cost(
                 let names = names.join(", ");
                 about(Error::from(e)).hint(format!("give one of {names}, a folder or a table"))
             })?;
-            let file = Bounded::new(file, MOST_LATENCIES);
+            let file = Bounded::new(file, MAX_LATENCIES);
             Box::new(LatencyTable::read(file).map_err(|e| about(e.into()))?)
         }
         Measure::Command(command) => {

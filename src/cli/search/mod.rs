@@ -531,7 +531,7 @@ where
                 return Next::Stop;
             }
             evaluated += news.iter().filter(|e| e.fitness.violation == 0.0).count();
-            best.hear(&problem, news);
+            best.update(&problem, news);
             progress.reach_with(evaluated as u64, || format!("searching: {}", best.text()));
             match interrupted.load(Ordering::Relaxed) {
                 true => Next::Stop,
@@ -549,9 +549,9 @@ where
         let record = record?;
         self.report(&record, &problem, estimator, settings, &folder, arguments)?;
         if console::user_attended_stderr() {
-            told(&record, evaluated, began, &folder, settings);
+            tell(&record, evaluated, began, &folder, settings);
         }
-        told_of_failures(&record)
+        tell_of_failures(&record)
     }
 
     /// Writes and prints what came out.
@@ -657,7 +657,7 @@ struct Best {
 }
 
 impl Best {
-    fn hear<C>(&mut self, problem: &Problem, news: &[Evaluated<C>]) {
+    fn update<C>(&mut self, problem: &Problem, news: &[Evaluated<C>]) {
         let Some(&(measure, direction)) = problem.objectives().first() else { return };
         self.name = problem.measures().nth(measure).unwrap_or_default().to_string();
         let feasible = news.iter().filter(|e| e.fitness.violation == 0.0);
@@ -855,7 +855,7 @@ fn print_table(listing: &Listing) -> Result<(), Error> {
 const TOLD_FAULTS: usize = 10;
 
 /// Tells which candidates are on no front because of what they are, or by our fault.
-fn told_of_failures<C>(record: &Record<C>) -> Result<(), Error> {
+fn tell_of_failures<C>(record: &Record<C>) -> Result<(), Error> {
     if record.guessing > 0 {
         note(&format!(
             "{} networks can but guess, for their output does not depend on their input; they are \
@@ -875,7 +875,7 @@ fn told_of_failures<C>(record: &Record<C>) -> Result<(), Error> {
 }
 
 /// Tells how it went.
-fn told<C>(
+fn tell<C>(
     record: &Record<C>,
     evaluated: usize,
     began: Instant,

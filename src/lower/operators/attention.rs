@@ -1,7 +1,7 @@
 //! Attention, written out as the products and the softmax that it stands for.
 
 use super::super::axes::{Axes, extent};
-use super::super::draft::{Index, Node as Draftee, Op};
+use super::super::draft::{Index, Node as DraftNode, Op};
 use super::{Drafter, push_in};
 use crate::graph::{Extent, Operation};
 use crate::model_graph::infer::attention::{multi_head, packed_widths};
@@ -161,7 +161,7 @@ impl Drafter<'_> {
         let piece = |&size: &usize| {
             let extent = Extent::new(size as u64, from.extent.height, from.extent.width);
             let op = Op::Atom(Operation::Slice);
-            let mut slice = Draftee::new(op, smallvec![from.index], from.extent, extent);
+            let mut slice = DraftNode::new(op, smallvec![from.index], from.extent, extent);
             slice.name = node.name.clone();
             slice.key = smallvec![axis, start, 1, size as i64];
             start += size as i64;
@@ -179,8 +179,8 @@ impl Drafter<'_> {
         extent.height = extent.height.saturating_add(before);
         let inputs: SmallVec<[Index; 2]> =
             self.from(node, past).into_iter().chain([part.index]).collect();
-        let joined = Draftee::new(Op::Atom(Operation::Concat), inputs, part.extent, extent);
-        Part { index: self.draft.push(Draftee { name: node.name.clone(), ..joined }), extent }
+        let joined = DraftNode::new(Op::Atom(Operation::Concat), inputs, part.extent, extent);
+        Part { index: self.draft.push(DraftNode { name: node.name.clone(), ..joined }), extent }
     }
 
     /// The outputs: softmax(q · kᵀ + masks) · v, then keys, values and scores.
@@ -199,7 +199,7 @@ impl Drafter<'_> {
         let output = self.extent(self.output(node));
         let push = |draft: &mut super::Draft, inputs: [Index; 2], input, output, macs| {
             let op = Op::Atom(Operation::MatMul);
-            let mut new = Draftee::new(op, SmallVec::from_slice(&inputs), input, output);
+            let mut new = DraftNode::new(op, SmallVec::from_slice(&inputs), input, output);
             new.macs = macs;
             new.name = node.name.clone();
             draft.push(new)

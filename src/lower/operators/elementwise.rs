@@ -9,15 +9,15 @@ use smallvec::SmallVec;
 
 impl Drafter<'_> {
     /// How a constant operand meets the other one.
-    fn constant_operand(&self, node: &Node) -> Option<(usize, Meeting)> {
+    fn constant_operand(&self, node: &Node) -> Option<(usize, Broadcast)> {
         let at = (0..node.inputs.len())
             .find(|&i| self.value(node, i).is_some_and(Value::is_constant))?;
         let value = self.value(node, at)?;
         if value.elements() == 1 {
             if self.single_bias(node, at) {
-                return Some((at, Meeting::Channels));
+                return Some((at, Broadcast::Channels));
             }
-            return Some((at, Meeting::Scalar(value.data().and_then(|d| d.get_f64(0)))));
+            return Some((at, Broadcast::Scalar(value.data().and_then(|d| d.get_f64(0)))));
         }
         let output = self.axes.get(self.output(node))?;
         let skip = output.len().checked_sub(value.shape.len())?;
@@ -27,7 +27,7 @@ impl Drafter<'_> {
             .enumerate()
             .all(|(i, &d)| d == 1 || output[skip + i].iter().all(|f| f.role == Role::Channel));
         let per_channel = channels && value.elements() == extent(output).channels;
-        Some((at, if per_channel { Meeting::Channels } else { Meeting::Table }))
+        Some((at, if per_channel { Broadcast::Channels } else { Broadcast::Table }))
     }
 
     pub(super) fn add(&mut self, node: &Node) {
@@ -37,7 +37,7 @@ impl Drafter<'_> {
             return;
         }
         match self.constant_operand(node) {
-            Some((_, Meeting::Scalar(c))) => {
+            Some((_, Broadcast::Scalar(c))) => {
                 self.emit(node, Op::AddScalar(c));
             }
             Some((at, meeting)) => self.add_constant(node, at, meeting),
@@ -50,12 +50,12 @@ impl Drafter<'_> {
         ids.filter(|id| self.source[id.index()].is_none()).map(|id| id.index() as i64).collect()
     }
 
-    fn add_constant(&mut self, node: &Node, at: usize, meeting: Meeting) {
+    fn add_constant(&mut self, node: &Node, at: usize, meeting: Broadcast) {
         let key = self.constants(node);
         // The bias of a product over another axis than the channels', such as tokens.
         let bias = self.bias_of_product(node, at);
         match meeting {
-            Meeting::Channels => {
+            Broadcast::Channels => {
                 let new = self.atom(node, Operation::Affine);
                 (new.bias, new.key) = (true, key);
             }
@@ -95,11 +95,11 @@ impl Drafter<'_> {
     pub(super) fn sub(&mut self, node: &Node) {
         match self.constant_operand(node) {
             None => self.plain(node, Operation::Sub),
-            Some((1, Meeting::Scalar(c))) => {
+            Some((1, Broadcast::Scalar(c))) => {
                 self.emit(node, Op::AddScalar(c.map(|c| -c)));
             }
             // c − x, whose sign the next coefficients take in.
-            Some((_, Meeting::Scalar(c))) => {
+            Some((_, Broadcast::Scalar(c))) => {
                 self.emit(node, Op::AddScalar(c));
             }
             Some((at, meeting)) => self.add_constant(node, at, meeting),
@@ -109,7 +109,7 @@ impl Drafter<'_> {
     pub(super) fn mul(&mut self, node: &Node) {
         let operands = self.operands(node);
         match self.constant_operand(node) {
-            Some((_, Meeting::Scalar(c))) if operands.len() == 1 => {
+            Some((_, Broadcast::Scalar(c))) if operands.len() == 1 => {
                 self.emit(node, Op::MulScalar(c));
             }
             Some((_, meeting)) if operands.len() == 1 => self.mul_constant(node, meeting),
@@ -117,10 +117,10 @@ impl Drafter<'_> {
         }
     }
 
-    fn mul_constant(&mut self, node: &Node, meeting: Meeting) {
+    fn mul_constant(&mut self, node: &Node, meeting: Broadcast) {
         let key = self.constants(node);
         match meeting {
-            Meeting::Channels => {
+            Broadcast::Channels => {
                 let new = self.atom(node, Operation::Affine);
                 (new.scale, new.key) = (true, key);
             }
@@ -130,7 +130,7 @@ impl Drafter<'_> {
 
     pub(super) fn div(&mut self, node: &Node) {
         match self.constant_operand(node) {
-            Some((1, Meeting::Scalar(c))) => {
+            Some((1, Broadcast::Scalar(c))) => {
                 self.emit(node, Op::MulScalar(c.map(|c| 1.0 / c)));
             }
             Some((1, meeting)) => self.mul_constant(node, meeting),
@@ -141,10 +141,10 @@ impl Drafter<'_> {
 
     pub(super) fn pow(&mut self, node: &Node) {
         match self.constant_operand(node) {
-            Some((1, Meeting::Scalar(Some(0.5)))) => {
+            Some((1, Broadcast::Scalar(Some(0.5)))) => {
                 self.plain(node, Operation::Sqrt);
             }
-            Some((1, Meeting::Scalar(c))) => {
+            Some((1, Broadcast::Scalar(c))) => {
                 self.emit(node, Op::Power(c));
             }
             _ => self.plain(node, Operation::Pow),
@@ -169,7 +169,7 @@ impl Drafter<'_> {
     pub(super) fn max_min(&mut self, node: &Node, operation: Operation) {
         let operands = self.operands(node);
         let scalar = match self.constant_operand(node) {
-            Some((_, Meeting::Scalar(c))) if operands.len() == 1 => Some(c),
+            Some((_, Broadcast::Scalar(c))) if operands.len() == 1 => Some(c),
             _ => None,
         };
         match scalar {
@@ -188,7 +188,7 @@ impl Drafter<'_> {
 
 /// How a constant operand lines up with the axes of the other one.
 #[derive(Debug, Clone, Copy, PartialEq)]
-enum Meeting {
+enum Broadcast {
     /// One number, if it is known.
     Scalar(Option<f64>),
     /// One number per channel.

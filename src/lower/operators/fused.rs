@@ -1,6 +1,6 @@
 //! What ONNX Runtime fuses into one operator, written out.
 
-use super::super::draft::{Index, Node as Draftee, Op};
+use super::super::draft::{Index, Node as DraftNode, Op};
 use super::{Drafter, push_in};
 use crate::graph::{Extent, Operation};
 use crate::model_graph::infer::matmul::packed_size;
@@ -143,7 +143,7 @@ impl Drafter<'_> {
         let (input, half) = (self.extent(id), self.extent(self.output(node)));
         let from = self.with_bias(node, from, 1, input);
         let piece = |draft: &mut super::Draft, start: i64| {
-            let mut new = Draftee::new(Op::Atom(Operation::Slice), smallvec![from], input, half);
+            let mut new = DraftNode::new(Op::Atom(Operation::Slice), smallvec![from], input, half);
             new.key = smallvec![-1, start];
             draft.push(new)
         };
@@ -182,7 +182,7 @@ impl Drafter<'_> {
             let (from, id) = (s.from(node, ids)?, s.id(node, ids)?);
             let parameters = s.table(s.id(node, table)?);
             let op = Op::Atom(Operation::Embedding);
-            let mut new = Draftee::new(op, smallvec![from], s.extent(id), extent);
+            let mut new = DraftNode::new(op, smallvec![from], s.extent(id), extent);
             (new.parameters, new.name) = (parameters, node.name.clone());
             Some(s.draft.push(new))
         };

@@ -12,7 +12,7 @@ mod weighted;
 mod weights;
 
 use super::axes::{Axes, AxesMap, Role};
-use super::draft::{Draft, Index, Node as Draftee, Op};
+use super::draft::{Draft, Index, Node as DraftNode, Op};
 use crate::graph::{Extent, Operation};
 use crate::model_graph::{ModelGraph, Node, OpType, Origin, Value, ValueId, Views};
 use hashbrown::HashMap;
@@ -33,7 +33,7 @@ pub(super) fn draft(graph: &ModelGraph) -> Draft {
     };
     for &id in graph.inputs() {
         let extent = drafter.extent(id);
-        let mut node = Draftee::new(Op::Atom(Operation::Input), smallvec![], extent, extent);
+        let mut node = DraftNode::new(Op::Atom(Operation::Input), smallvec![], extent, extent);
         node.name = graph.value(id).name.clone();
         drafter.source[id.index()] = Some(drafter.draft.push(node));
     }
@@ -193,8 +193,8 @@ impl<'a> Drafter<'a> {
     }
 
     /// Adds a node that reads all computed operands.
-    fn emit(&mut self, node: &Node, op: Op) -> &mut Draftee {
-        let mut new = Draftee::new(
+    fn emit(&mut self, node: &Node, op: Op) -> &mut DraftNode {
+        let mut new = DraftNode::new(
             op,
             self.operands(node),
             self.largest(node),
@@ -211,7 +211,7 @@ impl<'a> Drafter<'a> {
         &mut self.draft.nodes_mut()[index]
     }
 
-    fn atom(&mut self, node: &Node, operation: Operation) -> &mut Draftee {
+    fn atom(&mut self, node: &Node, operation: Operation) -> &mut DraftNode {
         self.emit(node, Op::Atom(operation))
     }
 
@@ -446,7 +446,7 @@ fn push_in(
     extent: Extent,
     node: &Node,
 ) -> Index {
-    let mut new = Draftee::new(Op::Atom(operation), SmallVec::from_slice(inputs), extent, extent);
+    let mut new = DraftNode::new(Op::Atom(operation), SmallVec::from_slice(inputs), extent, extent);
     new.name = node.name.clone();
     draft.push(new)
 }

@@ -1,14 +1,14 @@
 //! Normalisations.
 
 use super::super::axes::Role;
-use super::super::draft::Node as Draftee;
+use super::super::draft::Node as DraftNode;
 use super::Drafter;
 use crate::graph::Operation;
 use crate::model_graph::Node;
 
 impl Drafter<'_> {
     /// A normalisation with optional factor (input 1) and shift (input 2).
-    pub(super) fn norm(&mut self, node: &Node, operation: Operation) -> &mut Draftee {
+    pub(super) fn norm(&mut self, node: &Node, operation: Operation) -> &mut DraftNode {
         let trained = [1, 2].map(|input| self.has_trained(node, input));
         let new = self.atom(node, operation);
         [new.scale, new.bias] = trained;

@@ -1,6 +1,6 @@
 //! Operators that cut, join or extend tensors.
 
-use super::super::draft::{Node as Draftee, Op, digest};
+use super::super::draft::{Node as DraftNode, Op, digest};
 use super::Drafter;
 use crate::graph::Operation;
 use crate::model_graph::infer::{self, layout};
@@ -37,7 +37,7 @@ impl Drafter<'_> {
                     from
                 } else {
                     let mut new =
-                        Draftee::new(Op::Atom(Operation::Slice), smallvec![from], input, output);
+                        DraftNode::new(Op::Atom(Operation::Slice), smallvec![from], input, output);
                     new.name = node.name.clone();
                     new.key = smallvec![axis as i64, start as i64, 1, size as i64];
                     self.draft.push(new)

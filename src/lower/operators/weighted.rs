@@ -1,7 +1,7 @@
 //! Operators that multiply by weights, or one tensor by another.
 
 use super::super::axes::{extent, positional};
-use super::super::draft::{Node as Draftee, Op};
+use super::super::draft::{Node as DraftNode, Op};
 use super::{Drafter, push_in};
 use crate::graph::{Extent, Operation, Window};
 use crate::model_graph::infer::conv_pool::conv_shapes;
@@ -125,7 +125,7 @@ impl Drafter<'_> {
         let output = self.output(node);
         let extent = self.extent(output);
         if let Some(from) = self.source[output.index()] {
-            let new = Draftee::new(Op::Atom(operation), smallvec![from], extent, extent);
+            let new = DraftNode::new(Op::Atom(operation), smallvec![from], extent, extent);
             let index = self.draft.push(new);
             self.alias(node, index);
         }

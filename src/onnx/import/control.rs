@@ -5,7 +5,7 @@ use super::{Arguments, Binding, Importer, Scope, bound, label, resolve};
 use crate::model_graph::{
     Attribute, Attributes, DataType, OpType, RemarkKind, TensorData, ValueId,
 };
-use crate::onnx::decode::{Argument, Graph, Node};
+use crate::onnx::decode::{AttributeValue, Graph, Node};
 use crate::onnx::error::{ReadError, invalid};
 use crate::onnx::limits::MAX_UNROLLED;
 use crate::onnx::names::{Name, Word};
@@ -167,7 +167,7 @@ impl<'m> Importer<'m> {
     ) -> Result<(), ReadError> {
         let graph = subgraph(node, "body", arguments)?;
         let attribute = |name: &str| match node.argument(name).and_then(|a| resolve(a, arguments)) {
-            Some(Argument::Plain(attribute)) => Some(attribute),
+            Some(AttributeValue::Plain(attribute)) => Some(attribute),
             _ => None,
         };
         let list = |name: &str, index: usize| match attribute(name) {
@@ -258,8 +258,8 @@ impl<'m> Importer<'m> {
                 }
                 for (_, argument) in &node.arguments {
                     match argument {
-                        Argument::Graph(inner) => graphs.push(inner),
-                        Argument::Plain(Attribute::Tensor { shape, .. }) => {
+                        AttributeValue::Graph(inner) => graphs.push(inner),
+                        AttributeValue::Plain(Attribute::Tensor { shape, .. }) => {
                             let elements = shape.iter().map(|&d| d as u64).product();
                             cost.0 = cost.0.saturating_add(elements);
                         }
@@ -280,7 +280,7 @@ impl<'m> Importer<'m> {
             nodes += graph.body.nodes.len() as u64 + 2;
             for node in &graph.body.nodes {
                 graphs.extend(node.arguments.iter().filter_map(|(_, a)| match a {
-                    Argument::Graph(inner) => Some(&**inner),
+                    AttributeValue::Graph(inner) => Some(&**inner),
                     _ => None,
                 }));
             }
@@ -413,7 +413,7 @@ fn subgraph<'m>(
     arguments: &Arguments<'m>,
 ) -> Result<&'m Graph, ReadError> {
     match node.argument(name).and_then(|a| resolve(a, arguments)) {
-        Some(Argument::Graph(graph)) => Ok(graph),
+        Some(AttributeValue::Graph(graph)) => Ok(graph),
         _ => Err(invalid(format!("{} has no {name}", node.label()))),
     }
 }

@@ -3,7 +3,7 @@
 
 use super::{Arguments, Binding, Importer, Scope, resolve};
 use crate::model_graph::{Attribute, Attributes, OpType, ValueId, ints};
-use crate::onnx::decode::{Argument, Node};
+use crate::onnx::decode::{AttributeValue, Node};
 use crate::onnx::error::{ReadError, Reason, invalid};
 use smallvec::{SmallVec, smallvec};
 use std::rc::Rc;
@@ -29,7 +29,7 @@ impl<'m> Importer<'m> {
             .argument(name)
             .and_then(|a| resolve(a, arguments))
         {
-            Some(Argument::Plain(Attribute::Int(i))) => *i,
+            Some(AttributeValue::Plain(Attribute::Int(i))) => *i,
             _ => default,
         };
         let tensor = |i: usize| node.inputs.get(i).and_then(|name| scope.get(name));

@@ -1,7 +1,7 @@
 //! Predictor-guided search that queries true values, as BANANAS (White et al. 2021, arXiv
 //! 1910.11858) and BRP-NAS (Dudziak et al. 2020, arXiv 2007.08668) do.
 
-use super::posterior::Posterior;
+use super::gaussian_process::GaussianProcess;
 use crate::graph::{ComputationGraph, Fingerprint};
 use crate::metrics::mean_ranks;
 use crate::search::pareto::{self, Fitness};
@@ -148,7 +148,7 @@ impl<'a, C: Clone + Send + Sync> Guided<'a, C> {
         // As many numbers as the shape says.
         let rows = Array2::from_shape_vec((known.len(), width), rows).unwrap_or_default();
         let all = concatenate![Axis(0), rows, *features];
-        let mut posterior = Posterior::new(all.view());
+        let mut posterior = GaussianProcess::new(all.view());
         (0..known.len()).for_each(|row| posterior.add(row));
         let objectives = known.first().map_or(0, |k| k.fitness.losses.len());
         let losses = |o: usize| known.iter().map(|k| k.fitness.losses[o]).collect::<Vec<f64>>();

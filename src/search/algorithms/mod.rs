@@ -2,11 +2,11 @@
 
 mod attentive;
 mod evolution;
+mod gaussian_process;
 mod guided;
 mod local;
 mod nsga2;
 mod policy;
-mod posterior;
 mod random;
 
 pub use attentive::{Attention, AttentiveSampling};

@@ -15,7 +15,7 @@ use std::time::Duration;
 const FILE: &str = "{onnx}";
 
 /// Most bytes that a command may print.
-const MOST_BYTES: u64 = 64 << 20;
+const MAX_BYTES: u64 = 64 << 20;
 
 /// How many of the last bytes that it printed are looked at.
 const TAIL: usize = 1 << 12;
@@ -141,7 +141,7 @@ impl Evaluator for Command {
 /// Running a command and taking in what it prints.
 #[cfg(unix)]
 mod listen {
-    use super::{INTERRUPTED, Interrupted, MOST_BYTES, TAIL};
+    use super::{INTERRUPTED, Interrupted, MAX_BYTES, TAIL};
     use crate::search::EvaluationError;
     use rustix::event::{PollFd, PollFlags, Timespec, poll};
     use rustix::io::ioctl_fionbio;
@@ -233,8 +233,8 @@ mod listen {
                         self.tail.extend_from_slice(&buffer[..read]);
                         let superfluous = self.tail.len().saturating_sub(TAIL);
                         self.tail.drain(..superfluous);
-                        if self.bytes > MOST_BYTES {
-                            return Err(format!("it prints more than {MOST_BYTES} bytes").into());
+                        if self.bytes > MAX_BYTES {
+                            return Err(format!("it prints more than {MAX_BYTES} bytes").into());
                         }
                     }
                     Err(e) if e.kind() == ErrorKind::WouldBlock => break,

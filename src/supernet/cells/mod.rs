@@ -82,7 +82,7 @@ pub enum CellsError {
     #[error("{0} images are too few to be split in three")]
     Images(usize),
     /// There is too little time.
-    #[error("{0} steps are too few to search; there must be {LEAST}")]
+    #[error("{0} steps are too few to search; there must be {MIN_STEPS}")]
     Steps(usize),
     /// There are no networks of this size.
     #[error("{0}")]
@@ -187,7 +187,7 @@ const STAGES: [(usize, f64); 3] = [(7, 0.25), (5, 0.55), (3, 0.85)];
 /// Share of all steps of each of them.
 const STAGE: f64 = 0.2;
 /// Fewest steps in all: five in a stage.
-const LEAST: usize = 25;
+const MIN_STEPS: usize = 25;
 /// Share of their steps that train weights alone.
 const WARM_UP: f64 = 0.4;
 /// Step size while weights are shared, as a share of the largest: what one network's step does is not what
@@ -286,7 +286,7 @@ fn run(
     // Sizes that there are none of are told before anything begins.
     run.found()?;
     let (schedule, steps) = (&options.training, run.all_steps());
-    if given.is_none() && steps < LEAST {
+    if given.is_none() && steps < MIN_STEPS {
         return Err(CellsError::Steps(steps));
     }
     let checkpoint =

@@ -19,7 +19,7 @@ pub mod spectral;
 use super::TrainError;
 use super::bundle;
 use super::fit::one_cycle;
-use super::twin::{Batcher, Linear, Stored, Twin};
+use super::trainable::{Batcher, Linear, Stored, TrainableModel};
 use crate::encoder::{Config, Encoder, GraphStore, Weights};
 use crate::estimator::LoadError;
 use crate::graph::Operation;
@@ -205,7 +205,7 @@ pub fn pretrain(
 /// An encoder with a projection on top that only pretraining needs.
 #[derive(Debug)]
 struct Learner {
-    twin: Twin,
+    trainable: TrainableModel,
     projection: [Linear; 2],
 }
 
@@ -214,7 +214,8 @@ impl Learner {
         let projection = path / "projection";
         let width = config.embedding();
         Self {
-            twin: Twin::new(path, config, operations, true).with_dropout(recipe.dropout),
+            trainable: TrainableModel::new(path, config, operations, true)
+                .with_dropout(recipe.dropout),
             projection: [
                 Linear::new(&(&projection / 0), width, width, false),
                 Linear::new(&(&projection / 1), width, PROJECTION, false),
@@ -225,7 +226,7 @@ impl Learner {
     /// Projected embeddings of length one, `[graphs, PROJECTION]`.
     fn project(&self, batcher: &Batcher, graphs: &[usize]) -> Tensor {
         let [hidden, output] = &self.projection;
-        let embeddings = self.twin.embed(&batcher.batch(graphs), true);
+        let embeddings = self.trainable.embed(&batcher.batch(graphs), true);
         let z = output.forward(&hidden.forward(&embeddings, true).relu(), true);
         let lengths = z.norm_scalaropt_dim(2.0, [1i64].as_slice(), true);
         z / lengths.clamp_min(1e-12)
@@ -233,7 +234,7 @@ impl Learner {
 
     /// The encoder's weights.
     fn export(&self) -> BTreeMap<String, Stored> {
-        let mut tensors = self.twin.export();
+        let mut tensors = self.trainable.export();
         tensors.retain(|name, _| name.starts_with("encoder."));
         tensors
     }
@@ -408,11 +409,12 @@ mod tests {
             let _guard = tch::no_grad_guard();
             let batch = batcher.batch(&graphs);
             let ours = Tensor::from_slice(&ours.into_raw_vec_and_offset().0);
-            let distance =
-                |twin: Tensor| (twin.flatten(0, -1) - &ours).abs().max().double_value(&[]);
-            let largest = distance(learner.twin.embed(&batch, false));
+            let distance = |trainable: Tensor| {
+                (trainable.flatten(0, -1) - &ours).abs().max().double_value(&[])
+            };
+            let largest = distance(learner.trainable.embed(&batch, false));
             assert!(largest <= 1e-5, "{largest} with {config:?}");
-            assert!(distance(learner.twin.embed(&batch, true)) > 1e-2, "nothing was dropped");
+            assert!(distance(learner.trainable.embed(&batch, true)) > 1e-2, "nothing was dropped");
         }
     }
 }

@@ -94,6 +94,6 @@ fn print(arguments: &Arguments, outcome: &Outcome) -> Result<(), Error> {
         quoted(&arguments.output),
         quoted(&arguments.training.images)
     ));
-    note(&outcome.normalisation.told());
+    note(&outcome.normalisation.describe());
     Ok(())
 }

@@ -8,7 +8,7 @@ const NOISE: f64 = 0.02;
 /// Means and variances at the rows of a matrix of features given values at some of them: a
 /// Gaussian process with the kernel `exp(-|a - b|²/2)` (Rasmussen & Williams 2006, algorithm 2.1),
 /// grown a point at a time.
-pub(super) struct Posterior<'a> {
+pub(super) struct GaussianProcess<'a> {
     features: ArrayView2<'a, f64>,
     norms: Vec<f64>,
     /// Rows with a value, in the order they were added.
@@ -18,7 +18,7 @@ pub(super) struct Posterior<'a> {
     variances: Array1<f64>,
 }
 
-impl<'a> Posterior<'a> {
+impl<'a> GaussianProcess<'a> {
     /// Without any value.
     pub fn new(features: ArrayView2<'a, f64>) -> Self {
         let norms = features.rows().into_iter().map(|row| row.dot(&row)).collect();
@@ -82,7 +82,7 @@ mod tests {
     fn it_is_the_textbook_formula() {
         let features = array![[0.0, 0.0], [0.5, 0.1], [1.0, -1.0], [0.5, 0.1], [3.0, 0.2]];
         let (known, values) = ([2usize, 0, 1], array![1.5, -0.5, 0.25]);
-        let mut posterior = Posterior::new(features.view());
+        let mut posterior = GaussianProcess::new(features.view());
         known.iter().for_each(|&row| posterior.add(row));
         let kernel = |a: usize, b: usize| {
             let difference = &features.row(a) - &features.row(b);

@@ -1,4 +1,4 @@
-//! The trainable twin of encoder and head: the same arithmetic as
+//! The trainable trainable of encoder and head: the same arithmetic as
 //! [`Encoder`](crate::encoder::Encoder) and [`Head`](crate::predictor::Head), in libtorch.
 
 use crate::encoder::{Activation, Config, Messages, Readout, columns};
@@ -14,7 +14,7 @@ pub type Stored = (Vec<usize>, Vec<f32>);
 
 /// Weights of encoder and head that libtorch can train.
 #[derive(Debug)]
-pub struct Twin {
+pub struct TrainableModel {
     config: Config,
     /// `[operations, width]`. Starts at zero, so that an operation adds nothing until it is met.
     operations: Tensor,
@@ -84,7 +84,7 @@ fn drop_out(x: &Tensor, share: f64) -> Tensor {
 #[derive(Debug)]
 pub struct Batch {
     graphs: i64,
-    /// Position of each node's operation in the twin's embeddings.
+    /// Position of each node's operation in the trainable's embeddings.
     operations: Tensor,
     /// `[nodes, features in use]`
     numeric: Tensor,
@@ -108,7 +108,7 @@ pub struct Batcher<'a> {
 }
 
 impl<'a> Batcher<'a> {
-    /// A batcher of the graphs in `store` for a twin with these operations and `config`.
+    /// A batcher of the graphs in `store` for a trainable with these operations and `config`.
     pub fn new(store: &'a GraphStore, operations: &[Operation], config: &Config) -> Self {
         // An operation outside the list gets the row after the last, which stays zero.
         let position = |code: u8| {
@@ -165,7 +165,7 @@ impl<'a> Batcher<'a> {
     }
 }
 
-impl Twin {
+impl TrainableModel {
     /// Fresh weights under `path` for these operations; seed libtorch first.
     pub fn new(path: &Path, config: &Config, operations: usize, batch_norm: bool) -> Self {
         let encoder = path / "encoder";
@@ -196,7 +196,7 @@ impl Twin {
     }
 
     /// The weights of a model file that knows the first `known` of the operations. A file has batch
-    /// normalisation folded in, so that the twin has none.
+    /// normalisation folded in, so that the trainable has none.
     ///
     /// # Errors
     /// When a tensor is missing, has the wrong shape or is not finite.
@@ -208,15 +208,15 @@ impl Twin {
         weights: &Weights,
     ) -> Result<Self, WeightError> {
         let _guard = tch::no_grad_guard();
-        let twin = Self::new(path, config, operations, false);
+        let trainable = Self::new(path, config, operations, false);
         let copy = |from: &[f32], mut to: Tensor| {
             let from = Tensor::from_slice(from).view_as(&to);
             to.copy_(&from);
         };
         let stored = weights.matrix::<f32>("encoder.operations", Some(known), config.width)?;
-        let to = twin.operations.narrow(0, 0, known as i64);
+        let to = trainable.operations.narrow(0, 0, known as i64);
         copy(&stored.into_raw_vec_and_offset().0, to);
-        for (name, linear) in twin.linears() {
+        for (name, linear) in trainable.linears() {
             let (inputs, outputs) = linear.weight.size2().unwrap_or_default();
             let (inputs, outputs) = (inputs as usize, outputs as usize);
             let stored = weights.matrix::<f32>(&format!("{name}.weight"), Some(inputs), outputs)?;
@@ -224,7 +224,7 @@ impl Twin {
             let stored = weights.vector::<f32>(&format!("{name}.bias"), outputs)?;
             copy(&stored.to_vec(), linear.bias.shallow_clone());
         }
-        Ok(twin)
+        Ok(trainable)
     }
 
     /// Standardises its scores from here on.
@@ -375,16 +375,16 @@ mod tests {
         for (config, norm) in [(Config::k_gnn(), false), (Config::encoder(), true), (both, true)] {
             tch::manual_seed(1);
             let variables = VarStore::new(Device::Cpu);
-            let twin = Twin::new(&variables.root(), &config, operations.len(), norm);
+            let trainable = TrainableModel::new(&variables.root(), &config, operations.len(), norm);
             let batcher = Batcher::new(&store, operations, &config);
             let all: Vec<usize> = (0..60).collect();
             let mut optimiser = tch::nn::AdamW::default().build(&variables, 1e-2).unwrap();
             for step in 0..10 {
                 let batch = batcher.batch(&all[step..step + 50]);
-                let loss = (twin.scores(&batch, true) - 1.0).square().mean(Kind::Float);
+                let loss = (trainable.scores(&batch, true) - 1.0).square().mean(Kind::Float);
                 optimiser.backward_step(&loss);
             }
-            let file = testing::file(&twin.export());
+            let file = testing::file(&trainable.export());
             let weights = Weights::parse(&file).unwrap();
             let encoder = Encoder::new(&config, operations, &weights).unwrap();
             let head = Head::new(&config, &weights).unwrap();
@@ -394,17 +394,17 @@ mod tests {
 
             let _guard = tch::no_grad_guard();
             let batch = batcher.batch(&all);
-            let close = |twin: Tensor, ours: Vec<f32>| {
-                let ours = Tensor::from_slice(&ours).view_as(&twin);
-                let largest = (twin - ours).abs().max().double_value(&[]);
+            let close = |trainable: Tensor, ours: Vec<f32>| {
+                let ours = Tensor::from_slice(&ours).view_as(&trainable);
+                let largest = (trainable - ours).abs().max().double_value(&[]);
                 assert!(largest <= 1e-5, "{largest} with {config:?}");
             };
-            close(twin.embed(&batch, false), embeddings.into_raw_vec_and_offset().0);
-            close(twin.scores(&batch, false), scores);
+            close(trainable.embed(&batch, false), embeddings.into_raw_vec_and_offset().0);
+            close(trainable.scores(&batch, false), scores);
         }
     }
 
-    /// A twin of a finished model scores what the model scores, and is the same file again; an
+    /// A trainable of a finished model scores what the model scores, and is the same file again; an
     /// operation that the model does not know adds nothing.
     #[test]
     fn a_finished_model_comes_back_the_same() {
@@ -421,16 +421,17 @@ mod tests {
         let (config, weights) =
             (&model.manifest().config, Weights::parse(model.weights()).unwrap());
         let variables = VarStore::new(Device::Cpu);
-        let twin =
-            Twin::load(&variables.root(), config, operations.len(), known, &weights).unwrap();
+        let trainable =
+            TrainableModel::load(&variables.root(), config, operations.len(), known, &weights)
+                .unwrap();
         let embeddings = model.embed(&graphs);
         let expected = Head::new(config, &weights).unwrap().scores(embeddings.view());
         let _guard = tch::no_grad_guard();
         let batch =
             Batcher::new(&store, &operations, config).batch(&(0..8).collect::<Vec<usize>>());
-        let difference = twin.scores(&batch, false) - Tensor::from_slice(&expected);
+        let difference = trainable.scores(&batch, false) - Tensor::from_slice(&expected);
         assert!(difference.abs().max().double_value(&[]) <= 1e-5, "{difference}");
-        for (name, (shape, elements)) in twin.export() {
+        for (name, (shape, elements)) in trainable.export() {
             let rows =
                 (shape.len() == 2).then(|| shape[0] - usize::from(name.ends_with("operations")));
             let stored = match rows {

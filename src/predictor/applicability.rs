@@ -10,7 +10,7 @@ const INSIDE: f64 = 0.99;
 
 /// The region of embedding space that training covered, as k-means centroids.
 #[derive(Debug, Clone)]
-pub struct Territory {
+pub struct ApplicabilityDomain {
     /// Factor for each dimension of an embedding. It evens out their spreads and makes the
     /// distance within which 99 % of the validation networks lie equal to 1.
     scale: Array1<f32>,
@@ -23,15 +23,15 @@ pub struct Territory {
 /// Distance at least of a network with nodes of unknown kinds.
 const UNKNOWN: f64 = 2.0;
 
-impl Territory {
-    /// The territory with these centroids, `[centroids, length of an embedding]`, in embeddings
+impl ApplicabilityDomain {
+    /// The domain with these centroids, `[centroids, length of an embedding]`, in embeddings
     /// multiplied by `scale`, of networks whose nodes are of these [kinds](GraphFeatures::kinds).
     pub fn new(scale: Array1<f32>, centroids: Array2<f32>, kinds: BTreeSet<u32>) -> Self {
         let centroids = centroids.t().as_standard_layout().into_owned().reversed_axes();
         Self { scale, centroids, kinds: kinds.into_iter().collect() }
     }
 
-    /// The territory that a file holds under `path`, of embeddings with `length` dimensions.
+    /// The domain that a file holds under `path`, of embeddings with `length` dimensions.
     ///
     /// # Errors
     /// When a tensor is missing, has the wrong shape or is not finite.
@@ -94,7 +94,7 @@ impl Territory {
     }
 
     /// Whether training met every kind of node that the network has.
-    pub fn knows_kinds(&self, graph: &GraphFeatures) -> bool {
+    pub fn knows_signatures(&self, graph: &GraphFeatures) -> bool {
         graph.kinds().all(|kind| self.kinds.binary_search(&kind).is_ok())
     }
 
@@ -134,15 +134,15 @@ mod tests {
 
     #[test]
     fn the_neighbourhood_of_networks_has_their_own_scale() {
-        let base = Territory::new(array![1.0, 2.0], array![[0.0, 0.0]], BTreeSet::new());
+        let base = ApplicabilityDomain::new(array![1.0, 2.0], array![[0.0, 0.0]], BTreeSet::new());
         // Twice the same network, and steps of 5 along the second dimension.
         let labelled = array![[9.0, 0.0], [9.0, 0.0], [9.0, 2.5], [9.0, 5.0]];
-        let territory = base.around(labelled.view(), BTreeSet::new());
+        let domain = base.around(labelled.view(), BTreeSet::new());
         assert!(base.to_centroid(array![9.0, 1.0].view()) > 8.0);
         for (network, distance) in
             [([9.0, 2.5], 0.0), ([9.0, 7.5], 1.0), ([9.0, 10.0], 2.0), ([14.0, 5.0], 1.0)]
         {
-            let found = territory.to_centroid(array![network[0], network[1]].view());
+            let found = domain.to_centroid(array![network[0], network[1]].view());
             assert!((found - distance).abs() < 1e-6, "{network:?}: {found}");
         }
         let alone = base.around(array![[9.0, 0.0], [9.0, 0.0]].view(), BTreeSet::new());
