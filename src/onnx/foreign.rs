@@ -104,10 +104,6 @@ fn text(head: &[u8]) -> Option<Found> {
         () if text.starts_with('<') => {
             ("this is an HTML or XML page", Some("download the file itself, not the page about it"))
         }
-        () if text.starts_with(['{', '[']) => {
-            let line = clipped(text.lines().next().unwrap_or_default(), 80);
-            return Some((format!("this is JSON text: {line}"), Some(DOWNLOAD)));
-        }
         () => {
             let line = clipped(text.lines().next().unwrap_or_default(), 80);
             return Some((format!("this is text: {line}"), Some(DOWNLOAD)));
@@ -144,8 +140,8 @@ mod tests {
         for (bytes, part) in [
             (b"".to_vec(), "empty"),
             (weights, "safetensors"),
-            (b"{\"error\":\"not found\"}".to_vec(), "JSON text: {\"error\""),
-            (b"[1, 2]".to_vec(), "JSON"),
+            (b"{\"error\":\"not found\"}".to_vec(), "this is text: {\"error\""),
+            (b"[package]".to_vec(), "this is text: [package]"),
             (b"Entry not found".to_vec(), "text: Entry not found"),
             (b"\r\n\t <!DOCTYPE html>".to_vec(), "HTML"),
             (b"\xef\xbb\xbf<html>".to_vec(), "HTML"),

@@ -319,6 +319,22 @@ fn a_target_that_is_but_a_stand_in_is_said_to_be_one() {
     assert!(!told(&["predict", bert, "--target", "imagenet1k"]).contains("stand-in"));
 }
 
+#[cfg(feature = "train")]
+#[test]
+fn no_network_is_written_onto_the_images() {
+    let folder = folder("onto_images");
+    let images = folder.join("images.npz");
+    fs::copy("tests/fixtures/images/keras.npz", &images).unwrap();
+    let (path, before) = (images.to_str().unwrap(), fs::read(&images).unwrap());
+    let common = [RESNET, "--images", path, "-o", path];
+    let prune = ["prune", "--what", "channels", "--keep-macs", "0.5"];
+    for command in [&prune[..], &["supernet", "train"]] {
+        let outcome = gennape(&[command, &common].concat()).fails();
+        assert!(outcome.stderr.contains("which is read"), "{}", outcome.stderr);
+    }
+    assert_eq!(fs::read(&images).unwrap(), before);
+}
+
 /// Whoever wonders whether to build with libtorch can read what that would give.
 #[test]
 fn the_help_of_training_needs_no_libtorch() {

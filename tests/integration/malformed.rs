@@ -134,7 +134,7 @@ fn other_files_are_told_apart() {
         (b"version https://git-lfs.github.com/spec/v1\n", "Git LFS"),
         (b"<!DOCTYPE html>", "HTML"),
         (b"hello, this is just a line of text\n", "text: hello"),
-        (b"{\"nodes\": []}", "JSON"),
+        (b"[package]\nname = 1", "text: [package]"),
         (&[0; 64], "zeros"),
         (&[0xff; 64], "no model"),
     ] {

@@ -395,7 +395,6 @@ fn other_files() -> Vec<(Vec<u8>, &'static str)> {
         (b"version https://git-lfs.github.com/spec/v1".into(), "git lfs pull"),
         (b"<ir_version: 8>".into(), "write it with onnx.save first"),
         (b"<html>".into(), "not the page about it"),
-        (b"{\"error\": 404}".into(), download),
         (b"Not found".into(), download),
         (b"\x0a\x0d\x01\x02Placeholder".into(), convert),
         (b"\xff\x01\x02\x03".into(), "export the network as ONNX first"),

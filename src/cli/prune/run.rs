@@ -2,16 +2,13 @@
 
 use super::{Arguments, What};
 use crate::cli::error::{Error, note, report};
-use crate::cli::input;
-use crate::cli::output::{Target, distinct};
+use crate::cli::output::Target;
 use crate::cli::space::Format;
 use crate::cli::stdout::{Text, print_json};
 use crate::cli::table::{Table, si};
-use crate::cli::training::run::{failure, watched, with};
-use crate::images::ImageSet;
-use crate::onnx::Original;
+use crate::cli::training::run::{Begun, begin, failure, watched};
 use crate::pruning::{self, Budget, Epoch, Options, Pruned};
-use crate::training::{TrainingError, image_size};
+use crate::training::TrainingError;
 use schemars::JsonSchema;
 use serde::Serialize;
 use std::io::Write;
@@ -21,15 +18,9 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Error> {
     let read = arguments.read.options();
     let training = &arguments.training;
     let about = |e: TrainingError| failure(e, path);
-    let size = image_size(path, &read).map_err(about)?;
-    let images = ImageSet::open(&training.images, Some(size))?;
-    let (_, original) = input::open(path, &read)?;
-    let mut inputs = original.files().map_err(|e| about(e.into()))?;
-    drop::<Original>(original);
-    inputs.push(path.clone());
-    let checkpoint = with(output, ".checkpoint");
-    let schedule = training.schedule(arguments.seed, &checkpoint)?;
-    distinct(&checkpoint, &inputs)?;
+    let begun = begin(path, &read, training, arguments.seed, output)?;
+    let Begun { images, mut inputs, schedule } = begun;
+    let checkpoint = schedule.checkpoint.clone();
     let mut out = Target::new(output, &inputs)?;
     inputs.push(output.clone());
     let mut zeros = match &arguments.zeros {

@@ -2,12 +2,15 @@
 
 use super::{Augment, TrainingArguments};
 use crate::cli::error::{Error, note, report};
+use crate::cli::input;
+use crate::cli::output::distinct;
 use crate::cli::progress::Progress;
 use crate::execute::{self, ExecuteError};
-use crate::images::{Augmentation, ImageError};
+use crate::images::{Augmentation, ImageError, ImageSet};
+use crate::onnx::ReadOptions;
 use crate::search::evaluators::interrupt_commands;
 use crate::text::quoted;
-use crate::training::{Event, Schedule, TrainingError};
+use crate::training::{Event, Schedule, TrainingError, image_size};
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process;
@@ -43,6 +46,33 @@ impl From<ImageError> for Error {
             None => failure,
         }
     }
+}
+
+/// What a command begins with that trains the network of a file.
+pub(in crate::cli) struct Begun {
+    pub images: ImageSet,
+    /// What is read, and must not be written onto.
+    pub inputs: Vec<PathBuf>,
+    pub schedule: Schedule,
+}
+
+/// Opens the images at the size that the network at `path` takes; it is trained for `output`.
+pub(in crate::cli) fn begin(
+    path: &Path,
+    read: &ReadOptions,
+    training: &TrainingArguments,
+    seed: u64,
+    output: &Path,
+) -> Result<Begun, Error> {
+    let about = |e: TrainingError| failure(e, path);
+    let size = image_size(path, read).map_err(about)?;
+    let images = ImageSet::open(&training.images, Some(size))?;
+    let (_, original) = input::open(path, read)?;
+    let mut inputs = original.files().map_err(|e| about(e.into()))?;
+    inputs.extend([path.to_path_buf(), training.images.clone()]);
+    let checkpoint = with(output, ".checkpoint");
+    distinct(&checkpoint, &inputs)?;
+    Ok(Begun { images, inputs, schedule: training.schedule(seed, &checkpoint)? })
 }
 
 /// A path with an end added.

@@ -2,17 +2,14 @@
 
 use super::{Arguments, MeasureName};
 use crate::cli::error::{Error, note, report};
-use crate::cli::input;
-use crate::cli::output::{Target, distinct};
+use crate::cli::output::Target;
 use crate::cli::space::Format;
 use crate::cli::stdout::{Text, print_json};
 use crate::cli::table::{Table, si};
-use crate::cli::training::run::{failure, watched, with};
-use crate::images::ImageSet;
-use crate::onnx::Original;
+use crate::cli::training::run::{Begun, begin, failure, watched};
 use crate::supernet::attentive::{self, Epoch, Options, Outcome, Trained};
 use crate::text::quoted;
-use crate::training::{TrainingError, image_size};
+use crate::training::TrainingError;
 use schemars::JsonSchema;
 use serde::Serialize;
 
@@ -28,15 +25,9 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Error> {
             return Err(Error::user(what).hint("add --measure estimate"));
         }
     };
-    let size = image_size(path, &read).map_err(about)?;
-    let images = ImageSet::open(&training.images, Some(size))?;
-    let (_, original) = input::open(path, &read)?;
-    let mut inputs = original.files().map_err(|e| about(e.into()))?;
-    drop::<Original>(original);
-    inputs.push(path.clone());
-    let checkpoint = with(output, ".checkpoint");
-    let schedule = training.schedule(arguments.seed, &checkpoint)?;
-    distinct(&checkpoint, &inputs)?;
+    let begun = begin(path, &read, training, arguments.seed, output)?;
+    let Begun { images, inputs, schedule } = begun;
+    let checkpoint = schedule.checkpoint.clone();
     let mut out = Target::new(output, &inputs)?;
     let options = Options {
         sampler: Some(arguments.sampler),
