@@ -291,7 +291,11 @@ def settings() -> str:
         "| the same: mean absolute error | .59 % (GENNAPE) | .50 % "
         f"| {of('nasbench101', 0, 'mean_absolute_error')} % |",
     ]
-    few = {f["labels"]: spread(f["kendall"]) for f in extra["few_labels"]}
+    few = {
+        f["labels"]: f"{spread(f['kendall'])} (first {f['top']['rank_of_first']:.0f}, best of ten "
+        f"{f['top']['best_of_ten']:.0f}, top-50 {f['top']['top50_overlap']:.2f})"
+        for f in extra["few_labels"]
+    }
     rows += [
         f"| NAS-Bench-101, {labels:,} labels: Kendall τ | {reference} (NN-Former) | {reference} "
         f"| {few[labels]} |"

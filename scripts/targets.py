@@ -20,6 +20,7 @@ FAMILIES = ["nasbench_macro", "accel_nasbench", "nasbench201", "nasbench101", "m
 OTHERS = ["--training-networks", "10000", "--epochs", "4"]
 # Shares of 0.1 % and 1 % of the 423,624 cells, and how often they are drawn.
 FEW = {424: 5, 4236: 3}
+TOP = ["rank_of_first", "best_of_ten", "top50_overlap"]
 
 
 def train(folder: Path, *arguments: str) -> Path:
@@ -57,7 +58,10 @@ def few(work: Path, labels: int, draws: int) -> dict:
     fitted = next(r for r in rankings if r["ranked_by"] == "training-free, fitted")
     kendall = next(m for m in fitted["measures"] if m["measure"] == "kendall")
     values = {key: kendall[key] for key in ("value", "deviation")}
-    return {"labels": labels, "kendall": values, "command": " ".join(["gennape", *command])}
+    # The top of the ranking, in the mean over draws.
+    top = {m["measure"]: m["value"] for m in fitted["measures"] if m["measure"] in TOP}
+    command = " ".join(["gennape", *command])
+    return {"labels": labels, "kendall": values, "top": top, "command": command}
 
 
 def main() -> None:
