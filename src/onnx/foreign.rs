@@ -105,11 +105,18 @@ fn text(head: &[u8]) -> Option<Found> {
             ("this is an HTML or XML page", Some("download the file itself, not the page about it"))
         }
         () => {
+            let kind = if is_json(text) { "JSON text" } else { "text" };
             let line = clipped(text.lines().next().unwrap_or_default(), 80);
-            return Some((format!("this is text: {line}"), Some(DOWNLOAD)));
+            return Some((format!("this is {kind}: {line}"), Some(DOWNLOAD)));
         }
     };
     Some((found.into(), hint))
+}
+
+/// Whether `text`, which may be cut off, is an object or a list of JSON.
+fn is_json(text: &str) -> bool {
+    let read = serde_json::from_str::<serde::de::IgnoredAny>(text);
+    text.starts_with(['{', '[']) && read.map_or_else(|e| e.is_eof(), |_| true)
 }
 
 /// What a file may be that turned out to hold no model.
@@ -140,7 +147,9 @@ mod tests {
         for (bytes, part) in [
             (b"".to_vec(), "empty"),
             (weights, "safetensors"),
-            (b"{\"error\":\"not found\"}".to_vec(), "this is text: {\"error\""),
+            (b"{\"error\":\"not found\"}".to_vec(), "this is JSON text: {\"error\""),
+            (b"[1, 2]".to_vec(), "JSON"),
+            (b"{\"layers\": [{\"na".to_vec(), "JSON"),
             (b"[package]".to_vec(), "this is text: [package]"),
             (b"Entry not found".to_vec(), "text: Entry not found"),
             (b"\r\n\t <!DOCTYPE html>".to_vec(), "HTML"),
