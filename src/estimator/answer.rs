@@ -184,7 +184,7 @@ impl Estimator {
     /// An estimate without the digits that differ from machine to machine and mean nothing: with four
     /// decimals, or six significant digits in a unit of the user's.
     pub fn rounded(&self, estimate: &Estimate) -> Estimate {
-        let value = |value| match self.adapted {
+        let value = |value| match self.fine_tuned {
             None => round(value),
             Some(_) => significant(value, 6),
         };
@@ -286,7 +286,7 @@ impl Estimator {
     fn own_answer(&self, batch: &GraphBatch, question: &Question) -> Result<Answer, QuestionError> {
         let name = &self.manifest.name;
         match question.target {
-            None | Some(Target::Cifar10) if self.adapted.is_none() => {}
+            None | Some(Target::Cifar10) if self.fine_tuned.is_none() => {}
             None => {}
             Some(target) => return Err(QuestionError::Target { model: name.clone(), target }),
         }
@@ -300,7 +300,7 @@ impl Estimator {
         let estimate = estimates.map_err(|_| QuestionError::NotFinite { model: name.clone() })?[0];
         let Placed { score, distance } = placed[0];
         let known = ApplicabilityDomain::membership(distance);
-        let voices = match &self.adapted {
+        let voices = match &self.fine_tuned {
             Some(_) => vec![voice(Expert::Adaptation, name, 1.0, estimate.accuracy)],
             None => {
                 let score = f64::from(score);
@@ -318,7 +318,7 @@ impl Estimator {
         // them is wider by √2.
         let scale = (high - low).max(1e-6) / (2.0 * 2.944);
         let answer = Answer {
-            target: self.adapted.is_none().then_some(Target::Cifar10),
+            target: self.fine_tuned.is_none().then_some(Target::Cifar10),
             reason: "the model's".into(),
             estimate,
             voices,

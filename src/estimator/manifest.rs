@@ -3,7 +3,7 @@
 use super::Estimate;
 use crate::encoder::Config;
 use crate::metrics;
-use crate::predictor::Kind;
+use crate::predictor::RegressionKind;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -66,7 +66,7 @@ pub struct FineTuning {
     /// Number of labels that this was fitted to in the end.
     pub fitted: usize,
     /// What turns the model's output into ranks of the labels.
-    pub adaptation: Kind,
+    pub adaptation: RegressionKind,
     /// The model as it was, and what was kept by what it predicts of each label from the others.
     pub metrics: Comparison<Metrics>,
 }

@@ -39,7 +39,7 @@ use crate::encoder::{
 };
 use crate::files;
 use crate::graph::{ComputationGraph, Operation};
-use crate::predictor::{Adaptation, ApplicabilityDomain, Calibration, Head};
+use crate::predictor::{ApplicabilityDomain, Calibration, FewShotRegressor, Head};
 use crate::proxies::{Descriptors, Proxies};
 use ndarray::{Array2, ArrayView1, Axis, concatenate};
 use rayon::prelude::*;
@@ -279,7 +279,7 @@ pub struct Estimator {
     /// Of the proxies' score, for networks unlike those in training.
     prior: Calibration,
     domain: ApplicabilityDomain,
-    adapted: Option<Adapted>,
+    fine_tuned: Option<FineTunedHead>,
     /// Models of real networks, for what the [`Question`] is about.
     real: Vec<RealNetworks>,
 }
@@ -294,12 +294,12 @@ struct Placed {
 
 /// What fine-tuning adds to a model.
 #[derive(Debug, Clone)]
-struct Adapted {
-    adaptation: Adaptation,
+struct FineTunedHead {
+    regressor: FewShotRegressor,
     /// The neighbourhood of the labelled networks.
     domain: ApplicabilityDomain,
-    /// Whether it adapts the head's score, not the accuracy that this stood for.
-    tuned: bool,
+    /// Whether the head's score is regressed on, not the accuracy that this stood for.
+    of_score: bool,
 }
 
 impl Estimator {
@@ -383,11 +383,11 @@ impl Estimator {
         let file = weights.to_vec();
         let weights = Weights::parse(weights)?;
         let length = config.embedding();
-        let adapted = |f: &FineTuning| -> Result<Adapted, LoadError> {
-            Ok(Adapted {
-                adaptation: Adaptation::load(f.adaptation, length, &weights)?,
+        let fine_tuned = |f: &FineTuning| -> Result<FineTunedHead, LoadError> {
+            Ok(FineTunedHead {
+                regressor: FewShotRegressor::load(f.adaptation, length, &weights)?,
                 domain: ApplicabilityDomain::load("adaptation.territory", length, &weights)?,
-                tuned: f.kept == Method::Tuned,
+                of_score: f.kept == Method::Tuned,
             })
         };
         Ok(Self {
@@ -396,7 +396,7 @@ impl Estimator {
             calibration: Calibration::load("calibration", &weights)?,
             prior: Calibration::load("prior", &weights)?,
             domain: ApplicabilityDomain::load("territory", length, &weights)?,
-            adapted: manifest.fine_tuning.as_ref().map(adapted).transpose()?,
+            fine_tuned: manifest.fine_tuning.as_ref().map(fine_tuned).transpose()?,
             manifest,
             weights: file,
             real: Vec::new(),
@@ -580,22 +580,22 @@ impl Estimator {
                 estimate.depends_on_input = false;
             }
         }
-        let Some(Adapted { adaptation, domain, tuned }) = &self.adapted else {
+        let Some(FineTunedHead { regressor, domain, of_score }) = &self.fine_tuned else {
             return estimates;
         };
-        let accuracies: Vec<f64> = if *tuned {
+        let accuracies: Vec<f64> = if *of_score {
             placed.iter().map(|placed| f64::from(placed.score)).collect()
         } else {
             estimates.iter().map(|e| e.accuracy).collect()
         };
-        let features = Adaptation::features(&accuracies, embeddings.view(), graphs.proxies());
+        let features = FewShotRegressor::features(&accuracies, embeddings.view(), graphs.proxies());
         let groups = features.each_ref().map(Array2::view);
         let adapt = |(i, (graph, embedding)): (usize, (&GraphFeatures, ArrayView1<f32>))| {
             let distance = domain.distance(embedding, graph);
-            let rank = adaptation.rank(&groups, i, || Neighbourhoods::new(graph));
-            let interval = adaptation.interval(rank, distance);
+            let rank = regressor.rank(&groups, i, || Neighbourhoods::new(graph));
+            let interval = regressor.interval(rank, distance);
             let depends_on_input = estimates[i].depends_on_input;
-            Estimate { depends_on_input, ..estimate(adaptation.value(rank), interval, distance) }
+            Estimate { depends_on_input, ..estimate(regressor.value(rank), interval, distance) }
         };
         graphs.features().iter().zip(embeddings.rows()).enumerate().map(adapt).collect()
     }
@@ -606,7 +606,7 @@ mod tests {
     use super::*;
     use crate::encoder::{Config, WeightFile, testing};
     use crate::graph::Extent;
-    use crate::predictor::Kind;
+    use crate::predictor::RegressionKind;
     use crate::spaces::Architecture;
     use crate::spaces::nasbench101::Cell;
     use std::collections::BTreeMap;
@@ -713,7 +713,7 @@ mod tests {
     }
 
     /// Of a model that was made by `kept`.
-    fn fine_tuned(kept: Method, adaptation: Kind) -> Manifest {
+    fn fine_tuned(kept: Method, adaptation: RegressionKind) -> Manifest {
         let metrics = manifest().metrics["nasbench101 validation"]["model"];
         let fine_tuning = FineTuning {
             base: "base".into(),
@@ -732,7 +732,7 @@ mod tests {
     #[test]
     fn what_is_adapted_of_a_tuned_model_is_its_score() {
         let graphs = GraphBatch::new(&[0, 1, 2, 3, 4, 5].map(testing::graph));
-        let manifest = fine_tuned(Method::Tuned, Kind::Increasing);
+        let manifest = fine_tuned(Method::Tuned, RegressionKind::Increasing);
         let mut file =
             WeightFile::parse(&testing::file(&testing::tensors(&manifest.config, 3))).unwrap();
         let bytes = file.to_bytes().unwrap();
@@ -742,14 +742,14 @@ mod tests {
         let head = Head::new(&manifest.config, &weights).unwrap();
         let embeddings = encoder.embed(graphs.features());
         let scores: Vec<f64> = head.scores(embeddings.view()).into_iter().map(f64::from).collect();
-        let adaptation =
-            Adaptation::recalibrate(&scores, &[1.0, 2.0, 3.0, 5.0, 4.0, 6.0]).unwrap().0;
-        adaptation.store(&mut file);
+        let regressor =
+            FewShotRegressor::recalibrate(&scores, &[1.0, 2.0, 3.0, 5.0, 4.0, 6.0]).unwrap().0;
+        regressor.store(&mut file);
         let domain = Estimator::embedded().domain().around(embeddings.view(), [].into());
         domain.store("adaptation.territory", &mut file);
         let json = serde_json::to_vec(&manifest).unwrap();
         let tuned = Estimator::from_bytes(&json, &file.to_bytes().unwrap()).unwrap();
-        let expected = adaptation.predict(
+        let expected = regressor.predict(
             &[Array2::from_shape_fn((6, 1), |(i, _)| scores[i]).view()],
             |_| unreachable!(),
         );
@@ -763,14 +763,14 @@ mod tests {
         let graphs = GraphBatch::new(&[0, 1, 2, 3, 4, 5].map(testing::graph));
         let estimates = [1.0, 2.0, 3.0, 5.0, 4.0, 6.0];
         let embeddings = Array2::from_shape_fn((6, 64), |(i, j)| ((i + j) % 5) as f32);
-        let features = Adaptation::features(&estimates, embeddings.view(), graphs.proxies());
+        let features = FewShotRegressor::features(&estimates, embeddings.view(), graphs.proxies());
         let groups = features.each_ref().map(Array2::view);
-        let fitted = Adaptation::fit(&groups, &[], &estimates).unwrap();
-        let recalibrated = Adaptation::recalibrate(&estimates, &estimates).unwrap().0;
-        let base = testing::file(&testing::tensors(&manifest(Kind::Linear).config, 3));
+        let fitted = FewShotRegressor::fit(&groups, &[], &estimates).unwrap();
+        let recalibrated = FewShotRegressor::recalibrate(&estimates, &estimates).unwrap().0;
+        let base = testing::file(&testing::tensors(&manifest(RegressionKind::Linear).config, 3));
 
         type Damage = fn(&mut WeightFile);
-        let damages: [(&Adaptation, &str, Damage); 7] = [
+        let damages: [(&FewShotRegressor, &str, Damage); 7] = [
             (&fitted, "'adaptation.radius': it is negative", |f| {
                 f.put("adaptation.radius", &[1], &[-1.0]);
             }),
@@ -793,11 +793,11 @@ mod tests {
                 f.put("adaptation.curve", &[1, 2], &[0.0, 1.0]);
             }),
         ];
-        for (adaptation, message, damage) in damages {
-            let json = serde_json::to_vec(&manifest(adaptation.kind())).unwrap();
+        for (regressor, message, damage) in damages {
+            let json = serde_json::to_vec(&manifest(regressor.kind())).unwrap();
             let load = |damage: Damage| {
                 let mut file = WeightFile::parse(&base).unwrap();
-                adaptation.store(&mut file);
+                regressor.store(&mut file);
                 Estimator::embedded()
                     .domain()
                     .around(embeddings.view(), Default::default())
@@ -911,19 +911,19 @@ mod tests {
         let six = GraphBatch::new(&[0, 1, 2, 3, 4, 5].map(testing::graph));
         let estimates = [1.0, 2.0, 3.0, 5.0, 4.0, 6.0];
         let embeddings = Array2::from_shape_fn((6, 64), |(i, j)| ((i + j) % 5) as f32);
-        let features = Adaptation::features(&estimates, embeddings.view(), six.proxies());
+        let features = FewShotRegressor::features(&estimates, embeddings.view(), six.proxies());
         let groups = features.each_ref().map(Array2::view);
-        for adaptation in [
-            Adaptation::fit(&groups, &[], &estimates).unwrap(),
-            Adaptation::recalibrate(&estimates, &estimates).unwrap().0,
+        for regressor in [
+            FewShotRegressor::fit(&groups, &[], &estimates).unwrap(),
+            FewShotRegressor::recalibrate(&estimates, &estimates).unwrap().0,
         ] {
             let base = testing::file(&testing::tensors(&Config::encoder(), 3));
             let mut file = WeightFile::parse(&base).unwrap();
-            adaptation.store(&mut file);
+            regressor.store(&mut file);
             let domain = Estimator::embedded().domain().around(embeddings.view(), [].into());
             domain.store("adaptation.territory", &mut file);
             let file = file.to_bytes().unwrap();
-            for kind in [adaptation.kind(), Kind::Matern] {
+            for kind in [regressor.kind(), RegressionKind::Matern] {
                 let json = serde_json::to_vec(&fine_tuned(Method::Adapted, kind)).unwrap();
                 disproportionate(&file)
                     .iter()

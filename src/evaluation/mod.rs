@@ -12,7 +12,7 @@ use crate::benchmarks::{BenchmarkError, Networks, few_shot};
 use crate::encoder::{GraphStore, Neighbourhoods};
 use crate::estimator::{Estimate, Estimator, NotFinite};
 use crate::metrics;
-use crate::predictor::{Adaptation, AdaptationError};
+use crate::predictor::{FewShotError, FewShotRegressor};
 use crate::proxies::Proxies;
 use ndarray::{Array2, ArrayView2, Axis};
 use rayon::prelude::*;
@@ -213,11 +213,11 @@ pub enum EvaluationError {
     },
     /// The few labels can't be fitted.
     #[error("{family}: fitting to a few labels: {source}")]
-    Adaptation {
+    FewShot {
         /// The family.
         family: String,
         /// Why not.
-        source: AdaptationError,
+        source: FewShotError,
     },
 }
 
@@ -309,10 +309,8 @@ pub fn evaluate(
         })
         .collect();
     if let Some(few_shot) = few_shot {
-        let fitted =
-            fitted(networks, &store, &scores, &name, few_shot, observe).map_err(|source| {
-                EvaluationError::Adaptation { family: family.name.clone(), source }
-            })?;
+        let fitted = fitted(networks, &store, &scores, &name, few_shot, observe)
+            .map_err(|source| EvaluationError::FewShot { family: family.name.clone(), source })?;
         rankings.extend(fitted);
     }
 
@@ -382,17 +380,18 @@ fn fitted(
     model: &str,
     setting: FewShot,
     observe: &Observer,
-) -> Result<Vec<Ranking>, AdaptationError> {
+) -> Result<Vec<Ranking>, FewShotError> {
     let drawn = AtomicUsize::new(0);
     let estimates: Vec<f64> = scores.estimates.iter().map(|e| e.accuracy).collect();
-    let features = Adaptation::features(&estimates, scores.embeddings.view(), &scores.proxies);
+    let features =
+        FewShotRegressor::features(&estimates, scores.embeddings.view(), &scores.proxies);
     let costs = [scores.logarithms()];
     let names = [
         format!("{model}, fitted"),
         "training-free, fitted".to_string(),
         "parameters and MACs, fitted".to_string(),
     ];
-    let draw = |seed| -> Result<Vec<Vec<(Measure, f64)>>, AdaptationError> {
+    let draw = |seed| -> Result<Vec<Vec<(Measure, f64)>>, FewShotError> {
         let (labelled, rest) = few_shot(networks, setting.labels, seed);
         let targets = |rows: &[usize]| rows.iter().map(|&i| scores.truth[i]).collect::<Vec<f64>>();
         let truth = targets(&rest);
@@ -402,18 +401,18 @@ fn fitted(
             let structure = |&i: &usize| Neighbourhoods::new(&store.features(i));
             let seen: Vec<Neighbourhoods> =
                 labelled.iter().filter(|_| structural).map(structure).collect();
-            let adaptation = Adaptation::fit(&views(train), &seen, &targets(&labelled))?;
-            let predicted = adaptation.predict(&views(test), |row| structure(&rest[row]));
+            let regressor = FewShotRegressor::fit(&views(train), &seen, &targets(&labelled))?;
+            let predicted = regressor.predict(&views(test), |row| structure(&rest[row]));
             let value = |m: Measure| Some((m, m.of(&truth, &predicted)?));
             Ok(Measure::ALL.into_iter().filter_map(value).collect())
         };
         let distances: Vec<f64> = labelled.iter().map(|&i| scores.estimates[i].distance).collect();
         let train =
-            Adaptation::labelled(features.each_ref().map(|f| rows(f, &labelled)), &distances);
+            FewShotRegressor::labelled(features.each_ref().map(|f| rows(f, &labelled)), &distances);
         // Nothing of a model that may have seen labels of the family.
         let unknown = vec![f64::INFINITY; labelled.len()];
         let untrained =
-            Adaptation::labelled(features.each_ref().map(|f| rows(f, &labelled)), &unknown);
+            FewShotRegressor::labelled(features.each_ref().map(|f| rows(f, &labelled)), &unknown);
         let test = features.each_ref().map(|f| rows(f, &rest));
         let measured = [
             method(&train, &test, true),

@@ -3,8 +3,8 @@
 //!
 //! A [`Head`] scores the embedding, a [`Calibration`] turns scores into accuracies with intervals
 //! that cover 90 % of networks like those it was trained on, and an [`ApplicabilityDomain`] tells how far an
-//! embedding lies from them. An [`Adaptation`] fits all of that to a few labels of another kind of
-//! networks.
+//! embedding lies from them. A [`FewShotRegressor`] fits all of that to a few labels of another kind
+//! of networks.
 //!
 //! GENNAPE's own predictors (arXiv 2211.17226) are [`FuzzyHeads`], one head for each of the
 //! [`FuzzyClusters`] of embeddings, for accuracies or their [`FlopsTransform`], and an
@@ -12,10 +12,10 @@
 //!
 //! Latencies are sums of non-negative parts, which [`nonnegative_least_squares`] finds.
 
-mod adaptation;
 mod applicability;
 mod calibration;
 mod ensemble;
+mod few_shot;
 mod flops;
 mod fuzzy;
 mod head;
@@ -23,10 +23,10 @@ mod nonnegative;
 mod process;
 mod standard;
 
-pub use adaptation::{Adaptation, AdaptationError, Kind};
 pub use applicability::ApplicabilityDomain;
 pub use calibration::{Bin, Calibration, CalibrationError};
 pub use ensemble::Ensemble;
+pub use few_shot::{FewShotError, FewShotRegressor, RegressionKind};
 pub use flops::{FlopsTransform, log_gflops};
 #[cfg(feature = "train")]
 pub(crate) use fuzzy::statistics;

@@ -15,7 +15,7 @@ use crate::evaluation::ablation::{
 use crate::evaluation::{contents, views};
 use crate::metrics;
 use crate::predictor::{
-    Adaptation, Clustering, Ensemble, FlopsTransform, FuzzyClusters, FuzzyHeads, Head,
+    Clustering, Ensemble, FewShotRegressor, FlopsTransform, FuzzyClusters, FuzzyHeads, Head,
     Standardisation, log_gflops,
 };
 use crate::proxies::Proxies;
@@ -530,12 +530,13 @@ impl<'a> Family<'a> {
                 features.iter().map(|f| f.select(Axis(0), rows)).collect()
             };
             let (sample, others) = (select(&labelled), select(&rest));
-            let (adaptation, left_out) = Adaptation::fit_left_out(&views(&sample), &[], &labels)?;
+            let (regressor, left_out) =
+                FewShotRegressor::fit_left_out(&views(&sample), &[], &labels)?;
             let others = views(&others);
             taus.push(kendall(&labels, &left_out));
             ranks.push(
                 (0..rest.len())
-                    .map(|row| adaptation.rank(&others, row, Neighbourhoods::default))
+                    .map(|row| regressor.rank(&others, row, Neighbourhoods::default))
                     .collect(),
             );
         }

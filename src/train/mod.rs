@@ -5,12 +5,11 @@
 //! weights is measured on the validation networks. [`contrastive`] trains an encoder without labels.
 
 pub mod ablation;
-mod bundle;
+pub(crate) mod bundle;
 pub mod contrastive;
-pub mod fine_tuning;
-mod fit;
+pub(crate) mod fit;
 mod heads;
-mod trainable;
+pub(crate) mod trainable;
 
 pub use trainable::TrainableModel;
 
@@ -20,7 +19,7 @@ use crate::estimator::{
     Data, Estimator, LoadError, Manifest, NotFinite, Recipe, SCHEMA, Training, WriteError,
 };
 use crate::graph::Operation;
-use crate::predictor::{AdaptationError, CalibrationError};
+use crate::predictor::{CalibrationError, FewShotError};
 use std::collections::BTreeMap;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -40,7 +39,7 @@ pub enum TrainError {
     Clustering(String),
     /// The few labels can't be fitted.
     #[error("fitting to a few labels: {0}")]
-    Adaptation(#[from] AdaptationError),
+    FewShot(#[from] FewShotError),
     /// There is too little to rank.
     #[error("{family}: {networks} networks can't be ranked; at least {least} are needed")]
     Few {
@@ -115,7 +114,7 @@ impl Recipe {
 
 /// Featurised graphs with their labels: first those for training, then those for validation,
 /// then those for the test.
-struct LabelledGraphs {
+pub(crate) struct LabelledGraphs {
     store: GraphStore,
     /// What was measured of each graph in the store, in per cent.
     accuracies: Vec<f64>,

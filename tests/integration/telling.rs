@@ -812,7 +812,7 @@ fn every_hint_works_as_typed() {
             )
         },
         made(
-            "../fine_tuning.rs",
+            "../fine_tuning/mod.rs",
             own(&of_few),
             "label more networks",
             after(|| {
@@ -820,7 +820,7 @@ fn every_hint_works_as_typed() {
             }),
         ),
         made(
-            "../fine_tuning.rs",
+            "../fine_tuning/mod.rs",
             own(&again),
             "start from 'gennape-",
             with("--model", "gennape-cifar10"),

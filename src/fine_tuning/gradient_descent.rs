@@ -1,13 +1,13 @@
 //! Training a finished model further on a few labels of another kind.
 
-use super::bundle;
-use super::fit::{ranking_loss, scores};
-use super::trainable::{Batcher, Stored, TrainableModel};
 use crate::encoder::{Encoder, GraphStore, WeightError, Weights};
 use crate::estimator::Estimator;
 use crate::graph::Operation;
 use crate::metrics::{mean_ranks, spearman};
 use crate::predictor::Standardisation;
+use crate::train::bundle;
+use crate::train::fit::{ranking_loss, scores};
+use crate::train::trainable::{Batcher, Stored, TrainableModel};
 use ndarray::Array2;
 use rand::seq::SliceRandom;
 use rand::{SeedableRng, rngs::StdRng};
@@ -15,12 +15,17 @@ use std::collections::BTreeMap;
 use tch::nn::{Adam, OptimizerConfig, VarStore};
 use tch::{Device, Kind, Tensor};
 
-/// Parts of the labels, each of which is scored by a trainable that was trained on the others.
+/// Fewest labels that a model is trained further on. With 40, left-out scores of NAS-Bench-201 networks
+/// agreed with the labels at .95 and scores of other networks at .69. With 160 it was .95 and .91.
+pub(super) const MIN_LABELS: usize = 150;
+
+/// Parts of the labels, each of which is scored by a model that was trained on the others.
 const FOLDS: usize = 5;
 
-/// Most steps, fewer where tests do this often, and those from one look at the labels left out to
-/// the next.
-const STEPS: usize = if cfg!(test) { 20 } else { 100 };
+/// Most steps that are of use.
+pub(super) const STEPS: usize = 100;
+
+/// Steps from one look at the labels left out to the next.
 const LOOK: usize = 10;
 
 /// Most graphs in a step.
@@ -44,14 +49,12 @@ pub struct Tuned {
     pub embeddings: Array2<f32>,
     /// Score of each labelled graph when it is left out, on the scale of the model's.
     pub left_out: Vec<f64>,
-    /// Steps of gradient descent that it took.
-    pub steps: usize,
 }
 
-/// Trains encoder and head of `base` further on the ranks of the `targets` of these graphs of
-/// `store`, by the squared error and the pairwise logistic loss.
+/// Trains encoder and head of `base` further, by so many steps at most, on the ranks of the `targets`
+/// of these graphs of `store`, by the squared error and the pairwise logistic loss.
 ///
-/// The labels are parted in five, in the order given, and each part is scored by a trainable trained on
+/// The labels are parted in five, in the order given, and each part is scored by a model trained on
 /// the others. The number of steps is the one after which these scores rank the labels best, none
 /// included. `done` hears how many steps are taken, of how many at most.
 ///
@@ -62,6 +65,7 @@ pub fn train_further(
     store: &GraphStore,
     graphs: &[usize],
     targets: &[f64],
+    steps: usize,
     seed: u64,
     done: &dyn Fn(usize, usize),
 ) -> Result<Tuned, WeightError> {
@@ -88,14 +92,14 @@ pub fn train_further(
         seed,
     };
 
-    let most = (FOLDS + 1) * STEPS;
+    let most = (FOLDS + 1) * steps;
     // After each number of steps, of each graph.
-    let mut looks = vec![vec![0.0; graphs.len()]; STEPS / LOOK + 1];
+    let mut looks = vec![vec![0.0; graphs.len()]; steps / LOOK + 1];
     let mut taken = 0;
     for fold in 0..FOLDS {
         let part = fold * graphs.len() / FOLDS..(fold + 1) * graphs.len() / FOLDS;
         let others = [&task.ranks[..part.start], &task.ranks[part.end..]].concat();
-        task.train(&others, STEPS, &mut |step, trainable| {
+        task.train(&others, steps, &mut |step, trainable| {
             let scores = scores(trainable, &task.batcher, &graphs[part.clone()]);
             looks[step / LOOK][part.clone()]
                 .iter_mut()
@@ -103,20 +107,20 @@ pub fn train_further(
                 .for_each(|(l, s)| *l = s.into());
             done(taken + step, most);
         })?;
-        taken += STEPS;
+        taken += steps;
     }
     let agreement = |look: &Vec<f64>| spearman(targets, look).unwrap_or(-1.0);
     // The first of the best.
     let best = (1..looks.len())
         .fold(0, |best, i| if agreement(&looks[i]) > agreement(&looks[best]) { i } else { best });
-    let steps = best * LOOK;
-    let trainable = task.train(&task.ranks, steps, &mut |step, _| done(taken + step, most))?;
+    let trainable =
+        task.train(&task.ranks, best * LOOK, &mut |step, _| done(taken + step, most))?;
 
     let tensors = trainable.export();
     let file = bundle::file(&tensors).to_bytes()?;
     let encoder = Encoder::new(config, &operations, &Weights::parse(&file)?)?;
     let embeddings = bundle::embed(store, graphs, &encoder);
-    Ok(Tuned { tensors, operations, embeddings, left_out: looks.swap_remove(best), steps })
+    Ok(Tuned { tensors, operations, embeddings, left_out: looks.swap_remove(best) })
 }
 
 /// What is trained, and on what.
@@ -133,7 +137,7 @@ struct Task<'a> {
 }
 
 impl Task<'_> {
-    /// Trains a trainable, whose scores are standardised at first, on these ranks; `look` sees it before
+    /// Trains a model, whose scores are standardised at first, on these ranks; `look` sees it before
     /// the first step and after every ten.
     fn train(
         &self,
@@ -196,9 +200,8 @@ mod tests {
         let graph = |i: usize| crate::lower::lower(&Architecture::build(&cells[i]));
         let store = GraphStore::build(24, graph, &|_| ()).unwrap();
         let graphs: Vec<usize> = (0..24).collect();
-        let tune = || train_further(&base, &store, &graphs, &targets, 1, &|_, _| ()).unwrap();
+        let tune = || train_further(&base, &store, &graphs, &targets, 20, 1, &|_, _| ()).unwrap();
         let tuned = tune();
-        assert!(tuned.steps > 0);
         let again = tune();
         assert!(tuned.tensors == again.tensors && tuned.left_out == again.left_out);
 
