@@ -52,14 +52,12 @@ pub(super) fn of(op: &OpType) -> Option<&'static [(&'static str, Kind)]> {
 def operators():
     """Variant, domain and name of all operators in the table."""
     text = (SOURCE / "op_type.rs").read_text()
-    table = text[text.index("\nop_types! {") :]
+    table = text[text.index("\nop_types! {") :].partition("\n}\n")[0]
     domain = None
-    entry = r'^    "([^"]*)" \{|\b(\w+)(?: = "(\w+)")?\(\d+, \w+, \w+\)'
-    for match in re.finditer(entry, table, re.MULTILINE):
-        found, variant, name = match.groups()
-        if variant is None:
+    for found, row in re.findall(r'^    "([^"]*)" \{|=>\s*([^;]*);', table, re.MULTILINE):
+        if not row:
             domain = found
-        else:
+        for variant, name in re.findall(r'(\w+)(?: = "(\w+)")?', row):
             yield variant, domain, name or variant
 
 

@@ -12,7 +12,7 @@ use crate::model_graph::infer::conv_pool::{channels_first, channels_last, last_a
 use crate::model_graph::infer::einsum::{Label, equation};
 use crate::model_graph::infer::matmul::{Side, turned};
 use crate::model_graph::infer::{self, layout};
-use crate::model_graph::{Batch, DataType, ModelGraph, Node, OpType, Value, ValueId};
+use crate::model_graph::{Batch, Class, DataType, ModelGraph, Node, OpType, Value, ValueId};
 use smallvec::{SmallVec, smallvec};
 
 /// What a factor of an axis runs over.
@@ -295,24 +295,23 @@ impl AxesMap {
         let keeps = |changed: &dyn Fn(usize) -> usize| -> Axes {
             x.iter().enumerate().map(|(i, a)| resized(a, changed(i))).collect()
         };
-        Some(match node.op {
-            Conv | NhwcConv | NhwcFusedConv if channels_last(&node.op, &node.attributes) => {
+        Some(match node.op.class() {
+            Class::Conv if channels_last(&node.op, &node.attributes) => {
                 let first = channels_first(graph.value(id).shape.clone());
                 last_again(positional(&x[0], &first))
             }
-            Conv | ConvTranspose | DeformConv | GridSample | RoiAlign | MaxRoiPool => {
+            Class::Conv | Class::ConvTranspose | Class::GridSample => positional(&x[0], shape),
+            Class::Opaque if matches!(node.op, DeformConv | MaxRoiPool | RoiAlign) => {
                 positional(&x[0], shape)
             }
-            AffineGrid => usual(shape),
-            DepthToSpace | SpaceToDepth => depth_space(x, node).unwrap_or_else(|| usual(shape)),
-            Reshape | Flatten | Squeeze | Unsqueeze => {
-                regrouped(x, shape).unwrap_or_else(|| usual(shape))
-            }
-            Transpose => node.context(graph, |ctx| match layout::permutation(ctx) {
+            Class::Opaque if matches!(node.op, AffineGrid | OneHot) => usual(shape),
+            Class::DepthSpace => depth_space(x, node).unwrap_or_else(|| usual(shape)),
+            Class::Reshape => regrouped(x, shape).unwrap_or_else(|| usual(shape)),
+            Class::Transpose => node.context(graph, |ctx| match layout::permutation(ctx) {
                 Ok(perm) => perm.iter().map(|&a| x[a].clone()).collect(),
                 Err(_) => usual(shape),
             }),
-            Concat => {
+            Class::Concat => {
                 let at = infer::axis(node.attributes.int("axis", 1), shape.len()).unwrap_or(0);
                 let known = (0..node.inputs.len())
                     .filter_map(axes)
@@ -321,7 +320,7 @@ impl AxesMap {
                 out[at] = resized(&out[at], shape[at]);
                 out
             }
-            Gather => match value_of(1) {
+            Class::Gather => match value_of(1) {
                 Some(indices) => {
                     let at = along(0);
                     let role = dominant(&x[at]).unwrap_or(Role::Channel);
@@ -338,8 +337,8 @@ impl AxesMap {
                 }
                 None => usual(shape),
             },
-            MatMul | FusedMatMul => self.of_matmul(graph, node, shape),
-            Gemm => {
+            Class::MatMul => self.of_matmul(graph, node, shape),
+            Class::Gemm => {
                 let flip = node.attributes.int("transA", 0) != 0 && x.len() == 2;
                 let (rows, depth) = if flip { (1, 0) } else { (0, 1) };
                 let columns = match axes(1) {
@@ -348,8 +347,8 @@ impl AxesMap {
                 };
                 smallvec![x[rows].clone(), columns]
             }
-            Einsum => self.of_einsum(graph, node).unwrap_or_else(|| usual(shape)),
-            Attention | MsAttention | MultiHeadAttention => match output {
+            Class::Einsum => self.of_einsum(graph, node).unwrap_or_else(|| usual(shape)),
+            Class::Attention => match output {
                 0 => {
                     let mut out = x.clone();
                     if let Some(last) = out.last_mut() {
@@ -359,9 +358,8 @@ impl AxesMap {
                 }
                 _ => usual(shape),
             },
-            LSTM | GRU | RNN | DynamicQuantizeLSTM => recurrent(x, node, output, shape),
-            ReduceL1 | ReduceL2 | ReduceLogSum | ReduceLogSumExp | ReduceMax | ReduceMean
-            | ReduceMin | ReduceProd | ReduceSum | ReduceSumSquare => node.context(graph, |ctx| {
+            Class::Recurrent => recurrent(x, node, output, shape),
+            Class::Reduce => node.context(graph, |ctx| {
                 let axes = ctx.optional(0).and_then(|v| {
                     let list = ctx.ints_either("axes", 1).ok()?;
                     infer::reduce::reduced_axes(&node.attributes, v, list).ok()
@@ -370,22 +368,50 @@ impl AxesMap {
                 let keep = node.attributes.int("keepdims", 1) != 0;
                 shrink(x, &gone, keep)
             }),
-            ArgMax | ArgMin => shrink(x, &[along(0)], node.attributes.int("keepdims", 1) != 0),
-            OneHot => usual(shape),
-            GatherElements | GatherND | NonZero | Compress | NonMaxSuppression | Unique => {
+            Class::ArgMax => shrink(x, &[along(0)], node.attributes.int("keepdims", 1) != 0),
+            Class::Broadcast | Class::Expand if !same => self.of_broadcast(graph, node, shape),
+            // They keep the order of their axes, if they keep their number.
+            Class::Unary
+            | Class::Broadcast
+            | Class::BiasSplitGelu
+            | Class::Cast
+            | Class::Dropout
+            | Class::Quantise
+            | Class::Softmax
+            | Class::LpNormalization
+            | Class::Running
+            | Class::BatchNorm
+            | Class::InstanceNorm
+            | Class::GroupNorm
+            | Class::MsGroupNorm
+            | Class::LayerNorm
+            | Class::SkipLayerNorm
+            | Class::EmbedLayerNorm
+            | Class::LocalResponseNorm
+            | Class::Pool
+            | Class::GlobalPool
+            | Class::PackedMatMul
+            | Class::RotaryEmbedding
+            | Class::TopK
+            | Class::Split
+            | Class::Slice
+            | Class::Expand
+            | Class::Tile
+            | Class::Pad
+            | Class::Resize
+            | Class::Trilu
+            | Class::GatherElements
+            | Class::Opaque
+            | Class::Random
+            | Class::Shape
+            | Class::Constant
+            | Class::StandIn(..)
+            | Class::Unknown => {
+                if same {
+                    return None;
+                }
                 if shape.len() == x.len() { keeps(&|i| shape[i]) } else { usual(shape) }
             }
-            Expand | Where | Add | Sub | Mul | Div | Pow | Mod | PRelu | Max | Min | Mean | Sum
-            | And | Or | Xor | Equal | Greater | GreaterOrEqual | Less | LessOrEqual | BitShift
-            | BitwiseAnd | BitwiseOr | BitwiseXor
-                if !same =>
-            {
-                self.of_broadcast(graph, node, shape)
-            }
-            _ if same => return None,
-            // Everything else keeps the order of its axes, if it keeps their number.
-            _ if shape.len() == x.len() => keeps(&|i| shape[i]),
-            _ => usual(shape),
         })
     }
 

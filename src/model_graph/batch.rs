@@ -10,7 +10,7 @@
 //! those of the network as it stands, and [`Batch::doubt`] says so.
 
 use super::infer::{self, layout, reduce};
-use super::{ModelGraph, Node, OpType, TensorData, Value, ValueId};
+use super::{Class, ModelGraph, Node, OpType, TensorData, Value, ValueId};
 use smallvec::{SmallVec, smallvec};
 
 /// The batch of a network.
@@ -273,96 +273,86 @@ impl<'a> Follower<'a> {
 
     /// The batch of the outputs; `None` where its elements are mixed, or may be.
     fn outputs(&self) -> Option<Places> {
-        use OpType::*;
         let attributes = &self.node.attributes;
         let context = |f: &dyn Fn(&infer::Context) -> Option<Places>| {
             self.node.context(self.graph, |ctx| f(ctx))
         };
-        match self.node.op {
-            Abs | Acos | Acosh | Add | And | Asin | Asinh | Atan | Atanh | BitShift
-            | BitwiseAnd | BitwiseNot | BitwiseOr | BitwiseXor | Ceil | Celu | Clip | Cos
-            | Cosh | Div | Elu | Equal | Erf | Exp | Floor | Gelu | Greater | GreaterOrEqual
-            | HardSigmoid | HardSwish | Identity | IsInf | IsNaN | LeakyRelu | Less
-            | LessOrEqual | Log | Max | Mean | Min | Mish | Mod | Mul | Neg | Not | Or | PRelu
-            | Pow | QuickGelu | Reciprocal | Relu | Round | Selu | Shrink | Sigmoid | Sign
-            | Sin | Sinh | Softplus | Softsign | Sqrt | Sub | Sum | Swish | Tan | Tanh
-            | ThresholdedRelu | Where | Xor | Expand | FastGelu | BiasGelu | BiasAdd
-            | BiasSplitGelu => self.broadcast(self.node.inputs.len()),
+        match self.node.op.class() {
+            Class::Unary | Class::Broadcast | Class::BiasSplitGelu | Class::Expand => {
+                self.broadcast(self.node.inputs.len())
+            }
             // What else they read is one number, a type, or runs along another axis.
-            Cast | CastLike | Dropout | QuantizeLinear | DequantizeLinear | RandomNormalLike
-            | RandomUniformLike => same(self.alone()?),
-            // Scale and zero point are one number each.
-            DynamicQuantizeLinear => Some(smallvec![Some(self.alone()?), None]),
+            Class::Cast | Class::Dropout | Class::Tile => same(self.alone()?),
+            Class::Quantise => match self.node.op {
+                // Scale and zero point are one number each.
+                OpType::DynamicQuantizeLinear => Some(smallvec![Some(self.alone()?), None]),
+                _ => same(self.alone()?),
+            },
 
-            Reshape | Flatten | Squeeze | Unsqueeze => same(self.reshaped()?),
-            Transpose => context(&|ctx| {
+            Class::Reshape => same(self.reshaped()?),
+            Class::Transpose => context(&|ctx| {
                 let place = self.alone()?;
                 let from = layout::permutation(ctx).ok()?;
                 let axis = from.iter().position(|&a| a == place.axis)?;
                 same(Place { axis, ..place })
             }),
-            Concat => self.concat(),
-            Split => self.split(),
-            Slice => self.slice(),
-            Gather => self.gather(),
-            Tile => same(self.alone()?),
-            Pad => context(&|ctx| {
+            Class::Concat => self.concat(),
+            Class::Split => self.split(),
+            Class::Slice => self.slice(),
+            Class::Gather => self.gather(),
+            Class::Pad => context(&|ctx| {
                 let (place, pads) = (self.alone()?, layout::pads(ctx).ok()?);
                 let edge = |i: usize| pads.get(i).copied() == Some(0);
                 (edge(place.axis) && edge(self.shape(0).len() + place.axis)).then_some(())?;
                 same(place)
             }),
-            Resize | Upsample => {
+            Class::Resize => {
                 let place = self.alone()?;
                 (self.output_shape()?.get(place.axis) == self.shape(0).get(place.axis))
                     .then_some(())?;
                 same(place)
             }
-            Trilu => {
+            Class::Trilu => {
                 let place = self.alone()?;
                 (place.axis + 2 < self.shape(0).len()).then(|| same(place))?
             }
 
-            Conv | NhwcConv | NhwcFusedConv | NhwcMaxPool | GroupNorm => self.first_axes(1),
-            ConvTranspose | DepthToSpace | SpaceToDepth | LRN | GroupNormalization => {
-                self.first_axes(1)
-            }
-            MaxPool
-            | AveragePool
-            | LpPool
-            | GlobalAveragePool
-            | GlobalMaxPool
-            | GlobalLpPool
-            | InstanceNormalization => self.first_axes(2),
-            BatchNormalization => {
+            Class::Conv
+            | Class::ConvTranspose
+            | Class::DepthSpace
+            | Class::LocalResponseNorm
+            | Class::GroupNorm => self.first_axes(1),
+            // Channels may be last.
+            Class::Pool if self.node.op == OpType::NhwcMaxPool => self.first_axes(1),
+            Class::Pool | Class::GlobalPool | Class::InstanceNorm => self.first_axes(2),
+            Class::BatchNorm => {
                 let place = self.alone()?;
                 (place.axis != 1).then(|| same(place))?
             }
-            GridSample => {
+            Class::GridSample => {
                 let places: SmallVec<[Place; 2]> = (0..2).filter_map(|i| self.at(i)).collect();
                 places.iter().all(|p| p.axis == 0 && *p == places[0]).then_some(())?;
                 same(*places.first()?)
             }
 
-            MatMul | FusedMatMul => self.matmul(),
-            Gemm => self.gemm(),
-            Einsum => self.einsum(),
+            Class::MatMul => self.matmul(),
+            Class::Gemm => self.gemm(),
+            Class::Einsum => self.einsum(),
+            Class::MsGroupNorm if self.node.op == OpType::GroupNorm => self.first_axes(1),
             // All work on one text at a time.
-            Attention
-            | MsAttention
-            | MultiHeadAttention
-            | EmbedLayerNormalization
-            | RotaryEmbedding
-            | SkipGroupNorm => {
+            Class::Attention
+            | Class::EmbedLayerNorm
+            | Class::RotaryEmbedding
+            | Class::MsGroupNorm => {
                 let places = (0..self.node.inputs.len()).filter_map(|i| self.at(i));
                 places.clone().all(|p| p == Place::whole(0)).then_some(())?;
                 same(Place::whole(0))
             }
-            MatMulBnb4 | MatMulNBits => {
+            Class::PackedMatMul => {
                 let place = self.alone()?;
                 (place.axis + 1 < self.shape(0).len()).then(|| same(place))?
             }
-            LSTM | GRU | RNN | DynamicQuantizeLSTM => {
+            Class::Recurrent => {
                 let first = attributes.int("layout", 0) == 1;
                 let steps_first = usize::from(!first);
                 let wanted = Place::whole(steps_first);
@@ -372,34 +362,38 @@ impl<'a> Follower<'a> {
                 Some(smallvec![Some(all), Some(wanted)])
             }
 
-            ReduceL1 | ReduceL2 | ReduceLogSum | ReduceLogSumExp | ReduceMax | ReduceMean
-            | ReduceMin | ReduceProd | ReduceSum | ReduceSumSquare => context(&|ctx| {
+            Class::Reduce => context(&|ctx| {
                 let list = ctx.ints_either("axes", 1).ok()?;
                 let axes = reduce::reduced_axes(attributes, ctx.optional(0)?, list).ok()?;
                 self.without(&axes, attributes.int("keepdims", 1) != 0)
             }),
-            ArgMax | ArgMin => self.without(&[self.along(0)?], attributes.int("keepdims", 1) != 0),
-            TopK | CumSum | LpNormalization => self.other_than(self.along(-1)?, false),
-            Softmax | LogSoftmax | Hardmax => {
+            Class::ArgMax => self.without(&[self.along(0)?], attributes.int("keepdims", 1) != 0),
+            Class::TopK | Class::Running | Class::LpNormalization => {
+                self.other_than(self.along(-1)?, false)
+            }
+            Class::Softmax => {
                 let old = self.graph.opset < 13;
                 self.other_than(self.along(if old { 1 } else { -1 })?, old)
             }
-            LayerNormalization | SimplifiedLayerNormalization | RMSNormalization => {
-                self.other_than(self.along(-1)?, true)
-            }
-            SkipLayerNormalization | SkipSimplifiedLayerNormalization => {
+            Class::LayerNorm => self.other_than(self.along(-1)?, true),
+            Class::SkipLayerNorm => {
                 let places = self.broadcast(2)?;
                 let place = places.first().copied().flatten()?;
                 (place.axis + 1 < self.shape(0).len()).then_some(())?;
                 same(place)
             }
-            GatherElements => {
+            Class::GatherElements => {
                 let place = self.at(0).filter(|p| self.at(1) == Some(*p))?;
                 (place.axis != self.along(0)?).then_some(())?;
                 same(place)
             }
-            // What else there is may mix them.
-            _ => None,
+            Class::Random => match self.node.op {
+                OpType::RandomNormalLike | OpType::RandomUniformLike => same(self.alone()?),
+                _ => None,
+            },
+            // They may mix them; a constant has none.
+            Class::Opaque | Class::Shape | Class::Constant => None,
+            Class::StandIn(..) | Class::Unknown => None,
         }
     }
 

@@ -20,6 +20,7 @@ pub(crate) use attribute::Kind;
 pub use attribute::{Attribute, Attributes, ints};
 pub use batch::{Batch, Place};
 pub use builder::{BuildError, Builder};
+pub(crate) use op_type::Class;
 pub use op_type::OpType;
 pub use remark::{Remark, RemarkKind};
 pub use tensor::{DataType, DisplayShape, Shape, TensorData};

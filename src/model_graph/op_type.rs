@@ -3,7 +3,90 @@
 mod attributes;
 
 use super::attribute::Kind;
+use super::plain::{NO, Operands};
 use std::fmt;
+
+/// What an operator does with the elements of its inputs, as far as the stages ask: where the batch
+/// is, what the axes mean, which channels go together. Operators of one class are treated alike but
+/// for what a stage says of one by name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Class {
+    /// Every element of one tensor by itself; what else is read is single numbers.
+    Unary,
+    /// Element by element, the operands broadcast against each other.
+    Broadcast,
+    /// A Gelu of the first half of the channels, times the other.
+    BiasSplitGelu,
+    /// The same elements as another type.
+    Cast,
+    Dropout,
+    /// Between numbers and integers that stand for them.
+    Quantise,
+    /// All along an axis by what is along it.
+    Softmax,
+    LpNormalization,
+    /// Sums or products of what comes before along an axis.
+    Running,
+    BatchNorm,
+    InstanceNorm,
+    GroupNorm,
+    /// Of ONNX Runtime: channels may be last.
+    MsGroupNorm,
+    LayerNorm,
+    /// After a sum.
+    SkipLayerNorm,
+    /// Of rows of tables.
+    EmbedLayerNorm,
+    LocalResponseNorm,
+    Conv,
+    ConvTranspose,
+    /// A window at a time.
+    Pool,
+    GlobalPool,
+    GridSample,
+    MatMul,
+    Gemm,
+    Einsum,
+    /// By a matrix of less than 8 bits.
+    PackedMatMul,
+    Attention,
+    RotaryEmbedding,
+    Recurrent,
+    /// Along axes, to one number.
+    Reduce,
+    /// Along an axis, to a position.
+    ArgMax,
+    TopK,
+    Concat,
+    Split,
+    Slice,
+    /// The same elements in the same order.
+    Reshape,
+    Transpose,
+    Expand,
+    Tile,
+    Pad,
+    /// Between channels and blocks of a map.
+    DepthSpace,
+    Resize,
+    Trilu,
+    Gather,
+    GatherElements,
+    /// Something else, with a rule for its shape: where elements go is not followed.
+    Opaque,
+    /// Numbers drawn at run time.
+    Random,
+    /// The shape of a tensor, whatever its elements.
+    Shape,
+    /// A constant.
+    Constant,
+    /// What another operator does, on what that one's inputs stand for: see [`Node::plain`].
+    ///
+    /// [`Node::plain`]: super::Node::plain
+    StandIn(OpType, Operands),
+    /// Outside of the table.
+    Unknown,
+}
 
 /// Name of an operator: the variant's, unless another is given.
 macro_rules! name {
@@ -17,7 +100,7 @@ macro_rules! name {
 
 macro_rules! op_types {
     ($($domain:literal {
-        $($variant:ident $(= $name:literal)? ($least:literal, $most:expr, $outputs:expr)),* $(,)?
+        $(($least:literal, $most:expr, $outputs:expr) $class:expr => $($variant:ident $(= $name:literal)?),*;)*
     })*) => {
         /// An ONNX operator: what `NodeProto.domain` and `NodeProto.op_type` name together.
         ///
@@ -27,26 +110,36 @@ macro_rules! op_types {
         #[derive(Debug, Clone, PartialEq, Eq, Hash)]
         #[allow(missing_docs)]
         pub enum OpType {
-            $($($variant,)*)*
+            $($($($variant,)*)*)*
             /// Outside the list above: `domain` may be empty (the default one).
             Unknown { domain: Box<str>, name: Box<str> },
         }
 
         impl OpType {
             /// Every operator that the project understands.
-            pub const ALL: &'static [Self] = &[$($(Self::$variant,)*)*];
+            pub const ALL: &'static [Self] = &[$($($(Self::$variant,)*)*)*];
 
             fn find(domain: &str, name: &str) -> Option<Self> {
                 match (domain, name) {
-                    $($(($domain, name!($variant $($name)?)) => Some(Self::$variant),)*)*
+                    $($($(($domain, name!($variant $($name)?)) => Some(Self::$variant),)*)*)*
                     _ => None,
+                }
+            }
+
+            /// What it does with elements.
+            pub(crate) fn class(&self) -> Class {
+                use Class::*;
+                use Operands::{At, Triples};
+                match self {
+                    $($($(Self::$variant)|* => $class,)*)*
+                    Self::Unknown { .. } => Unknown,
                 }
             }
 
             /// Least and most inputs, and most outputs, in any version.
             pub(crate) fn arity(&self) -> (usize, usize, usize) {
                 match self {
-                    $($(Self::$variant => ($least, $most, $outputs),)*)*
+                    $($($(Self::$variant)|* => ($least, $most, $outputs),)*)*
                     Self::Unknown { .. } => (0, MANY, MANY),
                 }
             }
@@ -54,7 +147,7 @@ macro_rules! op_types {
             /// The operator's domain; empty for ONNX's own.
             pub fn domain(&self) -> &str {
                 match self {
-                    $($(Self::$variant)|* => $domain,)*
+                    $($($(Self::$variant)|*)|* => $domain,)*
                     Self::Unknown { domain, .. } => domain,
                 }
             }
@@ -62,7 +155,7 @@ macro_rules! op_types {
             /// The operator's name without its domain.
             pub fn name(&self) -> &str {
                 match self {
-                    $($(Self::$variant => name!($variant $($name)?),)*)*
+                    $($($(Self::$variant => name!($variant $($name)?),)*)*)*
                     Self::Unknown { name, .. } => name,
                 }
             }
@@ -73,73 +166,152 @@ macro_rules! op_types {
 /// Any number of inputs or outputs.
 const MANY: usize = usize::MAX;
 
-// Each with its least and most inputs, and its most outputs.
+// Least and most inputs and most outputs, class, and the operators of which that holds.
 op_types! {
     "" {
-        Abs(1, 1, 1), Acos(1, 1, 1), Acosh(1, 1, 1), Add(2, 2, 1), AffineGrid(2, 2, 1),
-        And(2, 2, 1), ArgMax(1, 1, 1), Bernoulli(1, 1, 1), BlackmanWindow(1, 1, 1),
-        CenterCropPad(2, 2, 1), Col2Im(3, 3, 1), CumProd(2, 2, 1), DeformConv(3, 5, 1),
-        Det(1, 1, 1), HammingWindow(1, 1, 1), HannWindow(1, 1, 1), MaxRoiPool(2, 2, 1),
-        MaxUnpool(2, 3, 1), MelWeightMatrix(5, 5, 1), Multinomial(1, 1, 1),
-        ReverseSequence(2, 2, 1), Scatter(3, 3, 1), TensorScatter(2, 3, 1),
-        ArgMin(1, 1, 1), Asin(1, 1, 1), Asinh(1, 1, 1), Atan(1, 1, 1), Atanh(1, 1, 1),
-        Attention(3, 7, 4), AveragePool(1, 1, 1), BatchNormalization(5, 5, 5), BitShift(2, 2, 1),
-        BitwiseAnd(2, 2, 1), BitwiseNot(1, 1, 1), BitwiseOr(2, 2, 1), BitwiseXor(2, 2, 1),
-        Cast(1, 1, 1), CastLike(2, 2, 1), Ceil(1, 1, 1), Celu(1, 1, 1), Clip(1, 3, 1),
-        Compress(2, 2, 1), Concat(1, MANY, 1), Constant(0, 0, 1), ConstantOfShape(1, 1, 1),
-        Conv(2, 3, 1), ConvInteger(2, 4, 1), ConvTranspose(2, 3, 1), Cos(1, 1, 1), Cosh(1, 1, 1),
-        CumSum(2, 2, 1), DepthToSpace(1, 1, 1), DequantizeLinear(2, 3, 1), Div(2, 2, 1),
-        Dropout(1, 3, 2), DynamicQuantizeLinear(1, 1, 3), Einsum(1, MANY, 1), Elu(1, 1, 1),
-        Equal(2, 2, 1), Erf(1, 1, 1), Exp(1, 1, 1), Expand(2, 2, 1), EyeLike(1, 1, 1),
-        Flatten(1, 1, 1), Floor(1, 1, 1), GRU(3, 6, 2), Gather(2, 2, 1), GatherElements(2, 2, 1),
-        GatherND(2, 2, 1), Gelu(1, 1, 1), Gemm(2, 3, 1), GlobalAveragePool(1, 1, 1),
-        GlobalLpPool(1, 1, 1), GlobalMaxPool(1, 1, 1), Greater(2, 2, 1), GreaterOrEqual(2, 2, 1),
-        GridSample(2, 2, 1), GroupNormalization(3, 3, 1), HardSigmoid(1, 1, 1), HardSwish(1, 1, 1),
-        Hardmax(1, 1, 1), Identity(1, 1, 1), InstanceNormalization(3, 3, 1), IsInf(1, 1, 1),
-        IsNaN(1, 1, 1), LRN(1, 1, 1), LSTM(3, 8, 3), LayerNormalization(2, 3, 3),
-        LeakyRelu(1, 1, 1), Less(2, 2, 1), LessOrEqual(2, 2, 1), Log(1, 1, 1), LogSoftmax(1, 1, 1),
-        LpNormalization(1, 1, 1), LpPool(1, 1, 1), MatMul(2, 2, 1), MatMulInteger(2, 4, 1),
-        Max(1, MANY, 1), MaxPool(1, 1, 2), Mean(1, MANY, 1), MeanVarianceNormalization(1, 1, 1),
-        Min(1, MANY, 1), Mish(1, 1, 1), Mod(2, 2, 1), Mul(2, 2, 1), Neg(1, 1, 1),
-        NonMaxSuppression(2, 5, 1), NonZero(1, 1, 1), Not(1, 1, 1), OneHot(3, 3, 1), Or(2, 2, 1),
-        PRelu(2, 2, 1), Pad(1, 4, 1), Pow(2, 2, 1), QLinearConv(8, 9, 1), QLinearMatMul(8, 8, 1),
-        QuantizeLinear(2, 3, 1), RMSNormalization(2, 2, 1), RNN(3, 6, 2), RandomNormal(0, 0, 1),
-        RandomNormalLike(1, 1, 1), RandomUniform(0, 0, 1), RandomUniformLike(1, 1, 1),
-        Range(3, 3, 1), Reciprocal(1, 1, 1), ReduceL1(1, 2, 1), ReduceL2(1, 2, 1),
-        ReduceLogSum(1, 2, 1), ReduceLogSumExp(1, 2, 1), ReduceMax(1, 2, 1), ReduceMean(1, 2, 1),
-        ReduceMin(1, 2, 1), ReduceProd(1, 2, 1), ReduceSum(1, 2, 1), ReduceSumSquare(1, 2, 1),
-        Relu(1, 1, 1), Reshape(1, 2, 1), Resize(1, 4, 1), RoiAlign(3, 3, 1),
-        RotaryEmbedding(3, 4, 1), Round(1, 1, 1), ScatterElements(3, 3, 1), ScatterND(3, 3, 1),
-        Selu(1, 1, 1), Shape(1, 1, 1), Shrink(1, 1, 1), Sigmoid(1, 1, 1), Sign(1, 1, 1),
-        SimplifiedLayerNormalization(2, 2, 2), Sin(1, 1, 1), Sinh(1, 1, 1), Size(1, 1, 1),
-        Slice(1, 5, 1), Softmax(1, 1, 1), Softplus(1, 1, 1), Softsign(1, 1, 1),
-        SpaceToDepth(1, 1, 1), Split(1, 2, MANY), Sqrt(1, 1, 1), Squeeze(1, 2, 1), Sub(2, 2, 1),
-        Sum(1, MANY, 1), Swish(1, 1, 1), Tan(1, 1, 1), Tanh(1, 1, 1), ThresholdedRelu(1, 1, 1),
-        Tile(2, 3, 1), TopK(1, 2, 2), Transpose(1, 1, 1), Trilu(1, 2, 1), Unique(1, 1, 4),
-        Unsqueeze(1, 2, 1),
-        Upsample(1, 2, 1), Where(3, 3, 1), Xor(2, 2, 1),
+        (1, 1, 1) Unary =>
+            Abs, Acos, Acosh, Asin, Asinh, Atan, Atanh, BitwiseNot, Ceil, Celu, Cos, Cosh, Elu, Erf,
+            Exp, Floor, Gelu, HardSigmoid, HardSwish, Identity, IsInf, IsNaN, LeakyRelu, Log, Mish,
+            Neg, Not, Reciprocal, Relu, Round, Selu, Shrink, Sigmoid, Sign, Sin, Sinh, Softplus,
+            Softsign, Sqrt, Swish, Tan, Tanh, ThresholdedRelu;
+        (1, 3, 1) Unary => Clip;
+        (2, 2, 1) Broadcast =>
+            Add, Sub, Mul, Div, Pow, Mod, BitShift, BitwiseAnd, BitwiseOr, BitwiseXor, And, Or, Xor,
+            Equal, Greater, GreaterOrEqual, Less, LessOrEqual, PRelu;
+        (1, MANY, 1) Broadcast => Max, Min, Mean, Sum;
+        (3, 3, 1) Broadcast => Where;
+        (1, 1, 1) Cast => Cast;
+        (2, 2, 1) Cast => CastLike;
+        (1, 3, 2) Dropout => Dropout;
+        (2, 3, 1) Quantise => QuantizeLinear, DequantizeLinear;
+        (1, 1, 3) Quantise => DynamicQuantizeLinear;
+        (1, 1, 1) Softmax => Softmax, LogSoftmax, Hardmax;
+        (1, 1, 1) LpNormalization => LpNormalization;
+        (2, 2, 1) Running => CumSum, CumProd;
+        (5, 5, 5) BatchNorm => BatchNormalization;
+        (3, 3, 1) InstanceNorm => InstanceNormalization;
+        (3, 3, 1) GroupNorm => GroupNormalization;
+        (2, 3, 3) LayerNorm => LayerNormalization;
+        (2, 2, 1) LayerNorm => RMSNormalization;
+        (2, 2, 2) LayerNorm => SimplifiedLayerNormalization;
+        (1, 1, 1) LocalResponseNorm => LRN;
+        (2, 3, 1) Conv => Conv;
+        (2, 3, 1) ConvTranspose => ConvTranspose;
+        (1, 1, 2) Pool => MaxPool;
+        (1, 1, 1) Pool => AveragePool, LpPool;
+        (1, 1, 1) GlobalPool => GlobalAveragePool, GlobalMaxPool, GlobalLpPool;
+        (2, 2, 1) GridSample => GridSample;
+        (2, 2, 1) MatMul => MatMul;
+        (2, 3, 1) Gemm => Gemm;
+        (1, MANY, 1) Einsum => Einsum;
+        (3, 7, 4) Attention => Attention;
+        (3, 4, 1) RotaryEmbedding => RotaryEmbedding;
+        (3, 8, 3) Recurrent => LSTM;
+        (3, 6, 2) Recurrent => GRU, RNN;
+        (1, 2, 1) Reduce =>
+            ReduceL1, ReduceL2, ReduceLogSum, ReduceLogSumExp, ReduceMax, ReduceMean, ReduceMin,
+            ReduceProd, ReduceSum, ReduceSumSquare;
+        (1, 1, 1) ArgMax => ArgMax, ArgMin;
+        (1, 2, 2) TopK => TopK;
+        (1, MANY, 1) Concat => Concat;
+        (1, 2, MANY) Split => Split;
+        (1, 5, 1) Slice => Slice;
+        (1, 2, 1) Reshape => Reshape, Squeeze, Unsqueeze;
+        (1, 1, 1) Reshape => Flatten;
+        (1, 1, 1) Transpose => Transpose;
+        (2, 2, 1) Expand => Expand;
+        (2, 3, 1) Tile => Tile;
+        (1, 4, 1) Pad => Pad;
+        (1, 1, 1) DepthSpace => DepthToSpace, SpaceToDepth;
+        (1, 4, 1) Resize => Resize;
+        (1, 2, 1) Resize => Upsample;
+        (1, 2, 1) Trilu => Trilu;
+        (2, 2, 1) Gather => Gather;
+        (2, 2, 1) GatherElements => GatherElements;
+        (0, 0, 1) Random => RandomNormal, RandomUniform;
+        (1, 1, 1) Random => RandomNormalLike, RandomUniformLike, Bernoulli, Multinomial;
+        (1, 1, 1) Shape => Shape, Size;
+        (0, 0, 1) Constant => Constant;
+        (1, 1, 1) Constant => ConstantOfShape, EyeLike, BlackmanWindow, HammingWindow, HannWindow;
+        (3, 3, 1) Constant => Range;
+        (5, 5, 1) Constant => MelWeightMatrix;
+        (2, 2, 1) Opaque =>
+            AffineGrid, CenterCropPad, Compress, GatherND, MaxRoiPool, ReverseSequence;
+        (3, 3, 1) Opaque => Col2Im, OneHot, RoiAlign, ScatterElements, ScatterND;
+        (3, 5, 1) Opaque => DeformConv;
+        (1, 1, 1) Opaque => Det, MeanVarianceNormalization, NonZero;
+        (2, 3, 1) Opaque => MaxUnpool, TensorScatter;
+        (2, 5, 1) Opaque => NonMaxSuppression;
+        (1, 1, 4) Opaque => Unique;
+        (2, 4, 1) StandIn(OpType::Conv, At(&[0, 1])) => ConvInteger;
+        (8, 9, 1) StandIn(OpType::Conv, At(&[0, 3, 8])) => QLinearConv;
+        (2, 4, 1) StandIn(OpType::MatMul, At(&[0, 1])) => MatMulInteger;
+        (8, 8, 1) StandIn(OpType::MatMul, At(&[0, 3])) => QLinearMatMul;
+        // Its name before operator set 11.
+        (3, 3, 1) StandIn(OpType::ScatterElements, At(&[0, 1, 2])) => Scatter;
     }
     "com.microsoft" {
-        BiasAdd(3, 3, 1), BiasGelu(2, 2, 1), BiasSoftmax(2, 2, 1), BiasSplitGelu(2, 2, 1),
-        DecoderMaskedMultiHeadAttention(1, 11, 4), DecoderMaskedSelfAttention(2, 9, 2),
-        DynamicQuantizeLSTM(12, 12, 3), DynamicQuantizeMatMul(3, 5, 1),
-        EmbedLayerNormalization(7, 9, 3), ExpandDims(2, 2, 1), FastGelu(1, 2, 1),
-        FusedConv(2, 4, 1), FusedGemm(2, 3, 1), FusedMatMul(2, 2, 1),
-        FusedMatMulActivation(2, 2, 1), GroupNorm(3, 3, 1), GroupQueryAttention(7, 17, 4),
-        MatMulBnb4(3, 3, 1), MatMulInteger16(2, 2, 1), MatMulIntegerToFloat(4, 7, 1),
-        MatMulNBits(3, 6, 1), MsAttention = "Attention"(2, 7, 2),
-        MsDequantizeLinear = "DequantizeLinear"(2, 3, 1), MsGatherND = "GatherND"(2, 2, 1),
-        MsGelu = "Gelu"(1, 1, 1), MsGridSample = "GridSample"(2, 2, 1), MsPad = "Pad"(2, 3, 1),
-        MsQLinearConv = "QLinearConv"(8, 9, 1), MsQuantizeLinear = "QuantizeLinear"(2, 3, 1),
-        MsRange = "Range"(2, 3, 1), MsRotaryEmbedding = "RotaryEmbedding"(4, 4, 1),
-        MsTrilu = "Trilu"(1, 2, 1), MultiHeadAttention(1, 10, 4), NhwcConv(2, 3, 1),
-        NhwcFusedConv(2, 4, 1), NhwcMaxPool(1, 1, 1), QAttention(5, 9, 2), QGemm(6, 9, 1),
-        QLinearAdd(7, 8, 1), QLinearAveragePool(4, 5, 1), QLinearConcat(3, MANY, 1),
-        QLinearGlobalAveragePool(5, 5, 1), QLinearLeakyRelu(4, 5, 1), QLinearMul(7, 8, 1),
-        QLinearReduceMean(4, 5, 1), QLinearSigmoid(4, 5, 1), QLinearSoftmax(4, 5, 1),
-        QLinearWhere(9, 9, 1), QuickGelu(1, 1, 1), SkipGroupNorm(4, 5, 2),
-        SkipLayerNormalization(3, 5, 4),
-        SkipSimplifiedLayerNormalization(3, 4, 4), TransposeMatMul(2, 2, 1),
+        (1, 1, 1) Unary => QuickGelu;
+        (2, 2, 1) Broadcast => BiasGelu;
+        (1, 2, 1) Broadcast => FastGelu;
+        (3, 3, 1) Broadcast => BiasAdd;
+        (2, 2, 1) BiasSplitGelu => BiasSplitGelu;
+        (3, 3, 1) MsGroupNorm => GroupNorm;
+        (4, 5, 2) MsGroupNorm => SkipGroupNorm;
+        (3, 5, 4) SkipLayerNorm => SkipLayerNormalization;
+        (3, 4, 4) SkipLayerNorm => SkipSimplifiedLayerNormalization;
+        (7, 9, 3) EmbedLayerNorm => EmbedLayerNormalization;
+        (2, 3, 1) Conv => NhwcConv;
+        (2, 4, 1) Conv => NhwcFusedConv;
+        (1, 1, 1) Pool => NhwcMaxPool;
+        (2, 2, 1) MatMul => FusedMatMul;
+        (3, 3, 1) PackedMatMul => MatMulBnb4;
+        (3, 6, 1) PackedMatMul => MatMulNBits;
+        (2, 7, 2) Attention => MsAttention = "Attention";
+        (1, 10, 4) Attention => MultiHeadAttention;
+        (12, 12, 3) Recurrent => DynamicQuantizeLSTM;
+        (2, 2, 1) Opaque => BiasSoftmax;
+        (7, 8, 1) StandIn(OpType::Add, At(&[0, 3])) => QLinearAdd;
+        (4, 5, 1) StandIn(OpType::AveragePool, At(&[0])) => QLinearAveragePool;
+        (3, MANY, 1) StandIn(OpType::Concat, Triples) => QLinearConcat;
+        // Input 3 is added before the activation.
+        (2, 4, 1) StandIn(OpType::Conv, At(&[0, 1, 2, 3])) => FusedConv;
+        (8, 9, 1) StandIn(OpType::Conv, At(&[0, 3, 8])) => MsQLinearConv = "QLinearConv";
+        (2, 3, 1) StandIn(OpType::DequantizeLinear, At(&[0, 1, 2])) =>
+            MsDequantizeLinear = "DequantizeLinear";
+        (2, 2, 1) StandIn(OpType::FusedMatMul, At(&[0, 1])) =>
+            FusedMatMulActivation, TransposeMatMul;
+        (2, 2, 1) StandIn(OpType::GatherND, At(&[0, 1])) => MsGatherND = "GatherND";
+        (1, 1, 1) StandIn(OpType::Gelu, At(&[0])) => MsGelu = "Gelu";
+        (2, 3, 1) StandIn(OpType::Gemm, At(&[0, 1, 2])) => FusedGemm;
+        (6, 9, 1) StandIn(OpType::Gemm, At(&[0, 3, 6])) => QGemm;
+        (5, 5, 1) StandIn(OpType::GlobalAveragePool, At(&[0])) => QLinearGlobalAveragePool;
+        (2, 2, 1) StandIn(OpType::GridSample, At(&[0, 1])) => MsGridSample = "GridSample";
+        (4, 5, 1) StandIn(OpType::LeakyRelu, At(&[0])) => QLinearLeakyRelu;
+        (3, 5, 1) StandIn(OpType::MatMul, At(&[0, 1, 4])) => DynamicQuantizeMatMul;
+        (4, 7, 1) StandIn(OpType::MatMul, At(&[0, 1, 6])) => MatMulIntegerToFloat;
+        (2, 2, 1) StandIn(OpType::MatMul, At(&[0, 1])) => MatMulInteger16;
+        (2, 9, 2) StandIn(OpType::MsAttention, At(&[0, 1, 2, 3, 4, 5])) =>
+            DecoderMaskedSelfAttention;
+        (5, 9, 2) StandIn(OpType::MsAttention, At(&[0, 1, 2, 5, 8])) => QAttention;
+        (7, 8, 1) StandIn(OpType::Mul, At(&[0, 3])) => QLinearMul;
+        (1, 11, 4) StandIn(OpType::MultiHeadAttention, At(&[0, 1, 2, 10, 3, 4, 5, 6])) =>
+            DecoderMaskedMultiHeadAttention;
+        (7, 17, 4)
+            StandIn(OpType::MultiHeadAttention, At(&[0, 1, 2, NO, NO, 10, 3, 4, NO, NO, 7, 8])) =>
+            GroupQueryAttention;
+        (2, 3, 1) StandIn(OpType::Pad, At(&[0, 1, 2])) => MsPad = "Pad";
+        (2, 3, 1) StandIn(OpType::QuantizeLinear, At(&[0, 1, 2])) =>
+            MsQuantizeLinear = "QuantizeLinear";
+        (2, 3, 1) StandIn(OpType::Range, At(&[0, 1, 2])) => MsRange = "Range";
+        (4, 5, 1) StandIn(OpType::ReduceMean, At(&[0])) => QLinearReduceMean;
+        (4, 4, 1) StandIn(OpType::RotaryEmbedding, At(&[0, 2, 3, 1])) =>
+            MsRotaryEmbedding = "RotaryEmbedding";
+        (4, 5, 1) StandIn(OpType::Sigmoid, At(&[0])) => QLinearSigmoid;
+        (4, 5, 1) StandIn(OpType::Softmax, At(&[0])) => QLinearSoftmax;
+        (1, 2, 1) StandIn(OpType::Trilu, At(&[0, 1])) => MsTrilu = "Trilu";
+        (2, 2, 1) StandIn(OpType::Unsqueeze, At(&[0, 1])) => ExpandDims;
+        (9, 9, 1) StandIn(OpType::Where, At(&[0, 1, 4])) => QLinearWhere;
     }
 }
 

@@ -1,6 +1,6 @@
 //! Which constant inputs are weights.
 
-use crate::model_graph::OpType;
+use crate::model_graph::{Class, OpType};
 
 /// Where an operator reads weights.
 pub(super) struct Places {
@@ -19,23 +19,19 @@ impl Places {
 
 /// Where `op` reads weights; `None` when any of its inputs may be one.
 pub(super) fn places(op: &OpType) -> Option<Places> {
-    use OpType::*;
-    let (weights, learned): (&[usize], &[usize]) = match op {
-        Conv | ConvTranspose | NhwcConv | NhwcFusedConv => (&[1], &[2]),
-        DeformConv => (&[1], &[3]),
-        MatMul | FusedMatMul => (&[0, 1], &[2]),
-        Gemm => (&[0, 1], &[2]),
+    let (weights, learned): (&[usize], &[usize]) = match op.class() {
+        Class::Conv | Class::ConvTranspose => (&[1], &[2]),
+        Class::MatMul | Class::Gemm => (&[0, 1], &[2]),
         // The rest are initial states.
-        LSTM | GRU | RNN | DynamicQuantizeLSTM => (&[1, 2], &[3]),
+        Class::Recurrent => (&[1, 2], &[3]),
         // Counted by what they stand for, not as stored.
-        MatMulBnb4 | MatMulNBits => (&[], &[5]),
-        PRelu => (&[1], &[]),
-        LayerNormalization
-        | GroupNormalization
-        | InstanceNormalization
-        | RMSNormalization
-        | SimplifiedLayerNormalization => (&[], &[1, 2]),
-        _ => return None,
+        Class::PackedMatMul => (&[], &[5]),
+        Class::LayerNorm | Class::GroupNorm | Class::InstanceNorm => (&[], &[1, 2]),
+        _ => match op {
+            OpType::DeformConv => (&[1], &[3]),
+            OpType::PRelu => (&[1], &[]),
+            _ => return None,
+        },
     };
     Some(Places { weights, learned })
 }

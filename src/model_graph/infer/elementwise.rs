@@ -44,13 +44,31 @@ pub(super) fn along_axis(ctx: &Context) -> Result<Facts> {
     ctx.like_first()
 }
 
-pub(super) fn binary(ctx: &Context, dtype: Option<DataType>) -> Result<Facts> {
-    let (a, b) = (ctx.input(0)?, ctx.input(1)?);
-    let shape = if a.shape == b.shape { a.shape.clone() } else { broadcast(&a.shape, &b.shape)? };
-    one(dtype.unwrap_or(a.dtype), shape)
+/// Operands that are broadcast against each other.
+pub(super) fn broadcast_all(ctx: &Context) -> Result<Facts> {
+    use OpType::*;
+    match ctx.op {
+        // The others are stretched to the first.
+        PRelu | BiasAdd | BiasGelu | FastGelu => {
+            (1..3).try_for_each(|i| ctx.stretches(i))?;
+            ctx.like_first()
+        }
+        And | Or | Xor | Equal | Greater | GreaterOrEqual | Less | LessOrEqual => {
+            binary(ctx, DataType::Bool)
+        }
+        Max | Min | Mean | Sum => variadic(ctx),
+        Where => select(ctx),
+        _ => binary(ctx, ctx.input(0)?.dtype),
+    }
 }
 
-pub(super) fn variadic(ctx: &Context) -> Result<Facts> {
+fn binary(ctx: &Context, dtype: DataType) -> Result<Facts> {
+    let (a, b) = (ctx.input(0)?, ctx.input(1)?);
+    let shape = if a.shape == b.shape { a.shape.clone() } else { broadcast(&a.shape, &b.shape)? };
+    one(dtype, shape)
+}
+
+fn variadic(ctx: &Context) -> Result<Facts> {
     let mut shape: Shape = ctx.input(0)?.shape.clone();
     for value in ctx.inputs.iter().skip(1).flatten() {
         if value.shape != shape {
@@ -60,12 +78,15 @@ pub(super) fn variadic(ctx: &Context) -> Result<Facts> {
     one(ctx.input(0)?.dtype, shape)
 }
 
-pub(super) fn select(ctx: &Context) -> Result<Facts> {
+fn select(ctx: &Context) -> Result<Facts> {
     let (condition, a, b) = (ctx.input(0)?, ctx.input(1)?, ctx.input(2)?);
     one(a.dtype, broadcast(&condition.shape, &broadcast(&a.shape, &b.shape)?)?)
 }
 
 pub(super) fn cast(ctx: &Context) -> Result<Facts> {
+    if *ctx.op == OpType::CastLike {
+        return one(ctx.input(1)?.dtype, ctx.input(0)?.shape.clone());
+    }
     let Some(to) =
         ctx.attributes.get_int("to").and_then(|t| i32::try_from(t).ok()).filter(|&t| t > 0)
     else {

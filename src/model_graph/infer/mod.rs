@@ -20,7 +20,7 @@ pub(crate) mod reduce;
 
 use super::plain;
 use super::tensor::{DisplayShape, MAX_ELEMENTS, MAX_RANK};
-use super::{Attributes, Constant, DataType, OpType, Origin, Shape, TensorData, Value};
+use super::{Attributes, Class, Constant, DataType, OpType, Origin, Shape, TensorData, Value};
 use smallvec::{SmallVec, smallvec};
 use std::sync::Arc;
 
@@ -357,9 +357,7 @@ fn is_constant(ctx: &Context) -> bool {
         // Only the shape, or the type, of the rest matters.
         Shape | Size | EyeLike => true,
         CastLike => ctx.optional(0).is_some_and(Value::is_constant),
-        RandomNormal | RandomNormalLike | RandomUniform | RandomUniformLike | Bernoulli
-        | Multinomial => false,
-        Unknown { .. } => false,
+        _ if matches!(ctx.op.class(), Class::Random | Class::Unknown) => false,
         _ => ctx.inputs.iter().flatten().all(|v| v.is_constant()),
     }
 }
@@ -396,168 +394,136 @@ fn can_be(ctx: &Context, facts: &[Fact]) -> bool {
 
 fn dispatch(ctx: &Context) -> Result<Facts> {
     use OpType::*;
-    match ctx.op {
-        Abs | Acos | Acosh | Asin | Asinh | Atan | Atanh | BitwiseNot | Ceil | Celu | Cos
-        | Cosh | Elu | Erf | Exp | Floor | Gelu | HardSigmoid | HardSwish | Identity
-        | LeakyRelu | Log | Mish | Neg | QuickGelu | RandomNormalLike | RandomUniformLike
-        | Reciprocal | Relu | Round | Selu | Shrink | Sigmoid | Sign | Sin | Sinh | Softplus
-        | Softsign | Sqrt | Swish | Tan | Tanh | ThresholdedRelu => ctx.like_first(),
-        Clip => {
-            (1..3).try_for_each(|i| ctx.number(i))?;
-            ctx.like_first()
-        }
-        CumSum | CumProd => {
+    match ctx.op.class() {
+        Class::Unary => match ctx.op {
+            Not | IsNaN | IsInf => one(DataType::Bool, ctx.input(0)?.shape.clone()),
+            Clip => {
+                (1..3).try_for_each(|i| ctx.number(i))?;
+                ctx.like_first()
+            }
+            _ => ctx.like_first(),
+        },
+        Class::Broadcast => elementwise::broadcast_all(ctx),
+        Class::BiasSplitGelu => elementwise::split_gelu(ctx),
+        Class::Cast => elementwise::cast(ctx),
+        Class::Dropout => elementwise::dropout(ctx),
+        Class::Quantise => elementwise::quantize(ctx),
+        Class::Softmax | Class::LpNormalization => elementwise::along_axis(ctx),
+        Class::Running => {
             ctx.number(1)?;
             ctx.like_first()
         }
-        BiasGelu | BiasSoftmax | FastGelu | PRelu => {
-            ctx.stretches(1)?;
-            ctx.like_first()
-        }
-        BiasAdd => {
-            (1..3).try_for_each(|i| ctx.stretches(i))?;
-            ctx.like_first()
-        }
-        BiasSplitGelu => elementwise::split_gelu(ctx),
-        Trilu => elementwise::trilu(ctx),
-        Softmax | LogSoftmax | Hardmax | LpNormalization => elementwise::along_axis(ctx),
-        RotaryEmbedding => attention::rotary(ctx),
+        Class::Trilu => elementwise::trilu(ctx),
 
-        BatchNormalization => norm::batch_norm(ctx),
-        GroupNormalization => norm::group_norm(ctx),
-        InstanceNormalization => norm::instance_norm(ctx),
-        LRN => norm::local_response_norm(ctx),
-        LayerNormalization | RMSNormalization | SimplifiedLayerNormalization => {
-            norm::layer_norm(ctx)
-        }
-        MeanVarianceNormalization => norm::mean_variance_norm(ctx),
-        GroupNorm | SkipGroupNorm => norm::ms_group_norm(ctx),
-        EmbedLayerNormalization => norm::embed_layer_norm(ctx),
-        SkipLayerNormalization | SkipSimplifiedLayerNormalization => norm::skip_layer_norm(ctx),
-        Dropout => elementwise::dropout(ctx),
-        Bernoulli => ctx.like_first(),
-        Multinomial => generate::multinomial(ctx),
-        AffineGrid => generate::affine_grid(ctx),
-        BlackmanWindow | HammingWindow | HannWindow => generate::window(ctx),
-        MelWeightMatrix => generate::mel_weight_matrix(ctx),
-        Det => reduce::determinant(ctx),
-        ReverseSequence => index::reverse_sequence(ctx),
-        TensorScatter => index::tensor_scatter(ctx),
-        CenterCropPad => layout::center_crop_pad(ctx),
-        Col2Im => layout::col2im(ctx),
-        Add | Sub | Mul | Div | Pow | Mod | BitShift | BitwiseAnd | BitwiseOr | BitwiseXor => {
-            elementwise::binary(ctx, None)
-        }
-        And | Or | Xor | Equal | Greater | GreaterOrEqual | Less | LessOrEqual => {
-            elementwise::binary(ctx, Some(DataType::Bool))
-        }
-        Max | Min | Mean | Sum => elementwise::variadic(ctx),
-        Not | IsNaN | IsInf => one(DataType::Bool, ctx.input(0)?.shape.clone()),
-        Cast => elementwise::cast(ctx),
-        CastLike => one(ctx.input(1)?.dtype, ctx.input(0)?.shape.clone()),
-        Where => elementwise::select(ctx),
-        QuantizeLinear | DequantizeLinear | DynamicQuantizeLinear => elementwise::quantize(ctx),
+        Class::BatchNorm => norm::batch_norm(ctx),
+        Class::InstanceNorm => norm::instance_norm(ctx),
+        Class::GroupNorm => norm::group_norm(ctx),
+        Class::MsGroupNorm => norm::ms_group_norm(ctx),
+        Class::LayerNorm => norm::layer_norm(ctx),
+        Class::SkipLayerNorm => norm::skip_layer_norm(ctx),
+        Class::EmbedLayerNorm => norm::embed_layer_norm(ctx),
+        Class::LocalResponseNorm => norm::local_response_norm(ctx),
 
-        Conv | NhwcConv | NhwcFusedConv => conv_pool::conv(ctx),
-        ConvTranspose => conv_pool::conv_transpose(ctx),
-        MaxPool | NhwcMaxPool | AveragePool | LpPool => conv_pool::pool(ctx),
-        GlobalAveragePool | GlobalMaxPool | GlobalLpPool => conv_pool::global_pool(ctx),
-        DeformConv => conv_pool::deform_conv(ctx),
-        MaxUnpool => conv_pool::max_unpool(ctx),
-        MaxRoiPool => conv_pool::max_roi_pool(ctx),
-        GridSample => conv_pool::grid_sample(ctx),
-        RoiAlign => conv_pool::roi_align(ctx),
+        Class::Conv => conv_pool::conv(ctx),
+        Class::ConvTranspose => conv_pool::conv_transpose(ctx),
+        Class::Pool => conv_pool::pool(ctx),
+        Class::GlobalPool => conv_pool::global_pool(ctx),
+        Class::GridSample => conv_pool::grid_sample(ctx),
 
-        MatMul | FusedMatMul => matmul::matmul(ctx),
-        Gemm => matmul::gemm(ctx),
-        Einsum => einsum::einsum(ctx),
-        Attention => attention::attention(ctx),
-        MsAttention => attention::packed(ctx),
-        MultiHeadAttention => attention::multi_head_attention(ctx),
-        MatMulBnb4 | MatMulNBits => matmul::packed(ctx),
-        LSTM | GRU | RNN | DynamicQuantizeLSTM => recurrent::recurrent(ctx),
+        Class::MatMul => matmul::matmul(ctx),
+        Class::Gemm => matmul::gemm(ctx),
+        Class::Einsum => einsum::einsum(ctx),
+        Class::PackedMatMul => matmul::packed(ctx),
+        Class::Attention => match ctx.op {
+            MsAttention => attention::packed(ctx),
+            MultiHeadAttention => attention::multi_head_attention(ctx),
+            _ => attention::attention(ctx),
+        },
+        Class::RotaryEmbedding => attention::rotary(ctx),
+        Class::Recurrent => recurrent::recurrent(ctx),
 
-        ReduceL1 | ReduceL2 | ReduceLogSum | ReduceLogSumExp | ReduceMax | ReduceMean
-        | ReduceMin | ReduceProd | ReduceSum | ReduceSumSquare => reduce::reduce(ctx),
-        ArgMax | ArgMin => reduce::arg(ctx),
-        TopK => reduce::top_k(ctx),
+        Class::Reduce => reduce::reduce(ctx),
+        Class::ArgMax => reduce::arg(ctx),
+        Class::TopK => reduce::top_k(ctx),
 
-        Concat => layout::concat(ctx),
-        Split => layout::split(ctx),
-        Slice => layout::slice(ctx),
-        Reshape => layout::reshape(ctx),
-        Flatten => layout::flatten(ctx),
-        Transpose => layout::transpose(ctx),
-        Squeeze => layout::squeeze(ctx),
-        Unsqueeze => layout::unsqueeze(ctx),
-        Expand => layout::expand(ctx),
-        Tile => layout::tile(ctx),
-        Pad => layout::pad(ctx),
-        DepthToSpace | SpaceToDepth => layout::depth_space(ctx),
-        Resize | Upsample => layout::resize(ctx),
+        Class::Concat => layout::concat(ctx),
+        Class::Split => layout::split(ctx),
+        Class::Slice => layout::slice(ctx),
+        Class::Reshape => match ctx.op {
+            Flatten => layout::flatten(ctx),
+            Squeeze => layout::squeeze(ctx),
+            Unsqueeze => layout::unsqueeze(ctx),
+            _ => layout::reshape(ctx),
+        },
+        Class::Transpose => layout::transpose(ctx),
+        Class::Expand => layout::expand(ctx),
+        Class::Tile => layout::tile(ctx),
+        Class::Pad => layout::pad(ctx),
+        Class::DepthSpace => layout::depth_space(ctx),
+        Class::Resize => layout::resize(ctx),
 
-        Gather => index::gather(ctx),
-        GatherElements => index::gather_elements(ctx),
-        ScatterElements => index::scatter_elements(ctx),
-        ScatterND => index::scatter_nd(ctx),
-        GatherND => index::gather_nd(ctx),
-        NonZero => index::non_zero(ctx),
-        Compress => index::compress(ctx),
-        OneHot => index::one_hot(ctx),
+        Class::Gather => index::gather(ctx),
+        Class::GatherElements => index::gather_elements(ctx),
 
-        Shape => generate::shape(ctx),
-        Size => generate::size(ctx),
-        ConstantOfShape => generate::constant_of_shape(ctx),
-        Range => generate::range(ctx),
-        EyeLike => generate::eye_like(ctx),
-        RandomNormal | RandomUniform => generate::random(ctx),
-        Constant | NonMaxSuppression | Unique => Err(InferError::DataDependent(format!(
-            "the output's shape of {} depends on what it computes",
-            ctx.op
-        ))),
-        // Plain operators stand for these.
-        ConvInteger
-        | DecoderMaskedMultiHeadAttention
-        | DecoderMaskedSelfAttention
-        | DynamicQuantizeMatMul
-        | ExpandDims
-        | FusedConv
-        | FusedGemm
-        | FusedMatMulActivation
-        | GroupQueryAttention
-        | MatMulInteger
-        | MatMulInteger16
-        | MatMulIntegerToFloat
-        | MsDequantizeLinear
-        | MsGatherND
-        | MsGelu
-        | MsGridSample
-        | MsPad
-        | MsQLinearConv
-        | MsQuantizeLinear
-        | MsRange
-        | MsRotaryEmbedding
-        | MsTrilu
-        | QAttention
-        | QGemm
-        | QLinearAdd
-        | QLinearAveragePool
-        | QLinearConcat
-        | QLinearConv
-        | QLinearGlobalAveragePool
-        | QLinearLeakyRelu
-        | QLinearMatMul
-        | QLinearMul
-        | QLinearReduceMean
-        | QLinearSigmoid
-        | QLinearSoftmax
-        | QLinearWhere
-        | Scatter
-        | TransposeMatMul => invalid("has no rule of its own"),
-        Unknown { .. } => declared(ctx, String::new()).or_else(|_| {
+        Class::Opaque => opaque(ctx),
+        Class::Random => match ctx.op {
+            RandomNormal | RandomUniform => generate::random(ctx),
+            Multinomial => generate::multinomial(ctx),
+            _ => ctx.like_first(),
+        },
+        Class::Shape => match ctx.op {
+            Size => generate::size(ctx),
+            _ => generate::shape(ctx),
+        },
+        Class::Constant => match ctx.op {
+            ConstantOfShape => generate::constant_of_shape(ctx),
+            EyeLike => generate::eye_like(ctx),
+            MelWeightMatrix => generate::mel_weight_matrix(ctx),
+            Range => generate::range(ctx),
+            BlackmanWindow | HammingWindow | HannWindow => generate::window(ctx),
+            _ => data_dependent(ctx),
+        },
+        Class::StandIn(..) => invalid("has no rule of its own"),
+        Class::Unknown => declared(ctx, String::new()).or_else(|_| {
             // Let in on request: all that can be said is that most operators keep their shape.
             let x = ctx.input(0)?;
             Ok((0..ctx.outputs).map(|_| Fact::new(x.dtype, x.shape.clone())).collect())
         }),
     }
+}
+
+fn opaque(ctx: &Context) -> Result<Facts> {
+    use OpType::*;
+    match ctx.op {
+        AffineGrid => generate::affine_grid(ctx),
+        BiasSoftmax => {
+            ctx.stretches(1)?;
+            ctx.like_first()
+        }
+        CenterCropPad => layout::center_crop_pad(ctx),
+        Col2Im => layout::col2im(ctx),
+        Compress => index::compress(ctx),
+        DeformConv => conv_pool::deform_conv(ctx),
+        Det => reduce::determinant(ctx),
+        GatherND => index::gather_nd(ctx),
+        MaxRoiPool => conv_pool::max_roi_pool(ctx),
+        MaxUnpool => conv_pool::max_unpool(ctx),
+        MeanVarianceNormalization => norm::mean_variance_norm(ctx),
+        NonZero => index::non_zero(ctx),
+        OneHot => index::one_hot(ctx),
+        ReverseSequence => index::reverse_sequence(ctx),
+        RoiAlign => conv_pool::roi_align(ctx),
+        ScatterElements => index::scatter_elements(ctx),
+        ScatterND => index::scatter_nd(ctx),
+        TensorScatter => index::tensor_scatter(ctx),
+        // NonMaxSuppression and Unique.
+        _ => data_dependent(ctx),
+    }
+}
+
+fn data_dependent(ctx: &Context) -> Result<Facts> {
+    Err(InferError::DataDependent(format!(
+        "the output's shape of {} depends on what it computes",
+        ctx.op
+    )))
 }
