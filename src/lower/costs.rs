@@ -250,6 +250,25 @@ fn an_ambiguous_batch_is_not_divided_by() {
     assert_eq!((sound.batch().size(), cost(&sound).macs()), (6, 96 * 4 * 5));
 }
 
+/// A running sum or product leaves the batch alone along any other axis.
+#[test]
+fn what_runs_along_the_batch_mixes_it() {
+    for op in [OpType::CumSum, OpType::CumProd] {
+        let along = |axis: i64| {
+            network(&[&[6, 9]], |b, x| {
+                let axis = TensorData::Ints(vec![axis]);
+                let axis = b.constant("", DataType::Int64, &[], Some(axis));
+                let y = node(b, op.clone(), NONE, &[x[0], axis]);
+                linear(b, y, 4)
+            })
+        };
+        for (axis, size) in [(1, 6), (-1, 6), (0, 1), (-2, 1)] {
+            let graph = along(axis);
+            assert_eq!((graph.batch().size(), graph.batch().doubt().is_some()), (size, size == 1));
+        }
+    }
+}
+
 /// Exporters leave nodes and inputs behind that nothing uses.
 #[test]
 fn what_no_output_depends_on_says_nothing_of_the_batch() {

@@ -368,8 +368,11 @@ impl<'a> Follower<'a> {
                 self.without(&axes, attributes.int("keepdims", 1) != 0)
             }),
             Class::ArgMax => self.without(&[self.along(0)?], attributes.int("keepdims", 1) != 0),
-            Class::TopK | Class::Running | Class::LpNormalization => {
-                self.other_than(self.along(-1)?, false)
+            Class::TopK | Class::LpNormalization => self.other_than(self.along(-1)?, false),
+            // The axis is an input.
+            Class::Running => {
+                let axis = *self.graph.value(self.id(1)?).data()?.ints()?.first()?;
+                self.other_than(infer::axis(axis, self.shape(0).len()).ok()?, false)
             }
             Class::Softmax => {
                 let old = self.graph.opset < 13;
