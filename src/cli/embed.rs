@@ -112,7 +112,7 @@ fn described(arguments: &Arguments, mut networks: Networks) -> Result<(), Error>
     let described = networks
         .answer(|graphs| graphs.iter().map(|g| Ok(descriptors(g, &Proxies::new(g)))).collect());
     let rows = networks.paths.iter().zip(described);
-    let names = DESCRIPTORS.map(|(name, _)| name);
+    let names = DESCRIPTORS.map(|(name, ..)| name);
     match arguments.format {
         Format::Json => print_json(&Report {
             schema: 1,

@@ -31,7 +31,7 @@ pub(crate) fn golden_graphs() -> impl Iterator<Item = ComputationGraph> {
 pub fn descriptors_hash() -> &'static str {
     static HASH: LazyLock<String> = LazyLock::new(|| {
         let mut hasher = blake3::Hasher::new();
-        for (name, _) in DESCRIPTORS {
+        for (name, ..) in DESCRIPTORS {
             hasher.update(name.as_bytes());
             hasher.update(b"\n");
         }

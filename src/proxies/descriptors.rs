@@ -1,7 +1,7 @@
 //! What experts know of a network besides its embedding: numbers with names.
 
 use super::signal::RECTIFIER;
-use super::{Proxies, Quantity, fan_in, is_weighted};
+use super::{PathMeasures, Proxies, Quantity, fan_in, is_weighted, log};
 use crate::graph::{ComputationGraph, Node, Operation};
 use std::ops::Range;
 
@@ -30,196 +30,197 @@ impl Aspect {
 
     /// Positions of its descriptors, which stand together.
     pub fn descriptors(self) -> Range<usize> {
-        let first = DESCRIPTORS.iter().position(|(_, aspect)| *aspect == self).unwrap_or(0);
-        first..first + DESCRIPTORS.iter().filter(|(_, aspect)| *aspect == self).count()
+        let first = DESCRIPTORS.iter().position(|(_, aspect, _)| *aspect == self).unwrap_or(0);
+        first..first + DESCRIPTORS.iter().filter(|(_, aspect, _)| *aspect == self).count()
     }
 }
 
-/// Names of the descriptors and what they are about, in their order. Logarithms are natural, of one
-/// plus the number unless it is never 0.
-#[rustfmt::skip]
-pub const DESCRIPTORS: [(&str, Aspect); 71] = {
+/// A number that is computed from a graph: its name, which never changes, what it is about, and how
+/// it is computed.
+pub type Descriptor = (&'static str, Aspect, fn(&Measured) -> f64);
+
+/// Every descriptor. Logarithms are natural, of one plus the number unless it is never 0.
+pub const DESCRIPTORS: [Descriptor; 71] = {
     use Aspect::*;
     [
-        ("log_parameters", Size),
-        ("log_macs", Size),
-        ("log_resolution", Size),
+        ("log_parameters", Size, |m| log(m.parameters)),
+        ("log_macs", Size, |m| log(m.macs)),
+        ("log_resolution", Size, |m| m.resolution.ln()),
         // Elements that weighted nodes put out; all nodes; the weighted node with the most.
-        ("log_activations", Size),
-        ("log_elements", Size),
-        ("log_largest_map", Size),
-        ("log_macs_by_parameter", Size),
-        ("log_activations_by_mac", Size),
+        ("log_activations", Size, |m| log(m.activations)),
+        ("log_elements", Size, |m| log(m.elements)),
+        ("log_largest_map", Size, |m| log(m.most(|n| n.output.elements()))),
+        ("log_macs_by_parameter", Size, |m| log(m.macs) - log(m.parameters)),
+        ("log_activations_by_mac", Size, |m| log(m.activations) - log(m.macs)),
         // Sums over weighted nodes, and expectations of sums along a path.
-        ("log_total_parameters", Path),
-        ("log_total_macs", Path),
-        ("log_total_kernel", Path),
-        ("log_total_fan_in", Path),
-        ("log_total_depth", Path),
-        ("log_expected_parameters", Path),
-        ("log_expected_macs", Path),
-        ("log_expected_kernel", Path),
-        ("log_expected_fan_in", Path),
-        ("log_expected_depth", Path),
-        ("log_longest", Path),
-        ("log_longest_spatial", Path),
-        ("log_paths", Path),
-        ("smoothing", Path),
-        ("log_expected_activation_functions", Path),
-        ("log_expected_matrix_products", Path),
-        ("log_expected_by_longest", Path),
+        ("log_total_parameters", Path, |m| log(m.paths.total[Quantity::Parameters as usize])),
+        ("log_total_macs", Path, |m| log(m.paths.total[Quantity::Macs as usize])),
+        ("log_total_kernel", Path, |m| log(m.paths.total[Quantity::Kernel as usize])),
+        ("log_total_fan_in", Path, |m| log(m.paths.total[Quantity::FanIn as usize])),
+        ("log_total_depth", Path, |m| log(m.paths.total[Quantity::Depth as usize])),
+        ("log_expected_parameters", Path, |m| log(m.paths.expected[Quantity::Parameters as usize])),
+        ("log_expected_macs", Path, |m| log(m.paths.expected[Quantity::Macs as usize])),
+        ("log_expected_kernel", Path, |m| log(m.paths.expected[Quantity::Kernel as usize])),
+        ("log_expected_fan_in", Path, |m| log(m.paths.expected[Quantity::FanIn as usize])),
+        ("log_expected_depth", Path, |m| log(m.paths.expected[Quantity::Depth as usize])),
+        ("log_longest", Path, |m| log(m.paths.longest as f64)),
+        ("log_longest_spatial", Path, |m| log(m.paths.longest_spatial as f64)),
+        ("log_paths", Path, |m| m.paths.log_paths),
+        ("smoothing", Path, |m| m.paths.smoothing),
+        ("log_expected_activation_functions", Path, |m| log(m.paths.activation_functions)),
+        ("log_expected_matrix_products", Path, |m| log(m.paths.matrix_products)),
+        ("log_expected_by_longest", Path, |m| {
+            log(m.paths.expected[Quantity::Depth as usize]) - log(m.paths.longest as f64)
+        }),
         // Weighted nodes at 1/2, 1/4, … 1/64 of the resolution, and the most channels there.
-        ("log_nodes_at_2", Width),
-        ("log_nodes_at_4", Width),
-        ("log_nodes_at_8", Width),
-        ("log_nodes_at_16", Width),
-        ("log_nodes_at_32", Width),
-        ("log_nodes_at_64", Width),
-        ("log_channels_at_2", Width),
-        ("log_channels_at_4", Width),
-        ("log_channels_at_8", Width),
-        ("log_channels_at_16", Width),
-        ("log_channels_at_32", Width),
-        ("log_channels_at_64", Width),
-        ("mean_log_channels_by_macs", Width),
-        ("log_largest_channels", Width),
-        ("log_head_input", Width),
-        ("head_share", Width),
-        ("mean_log_fan_in", Width),
-        ("stem_kernel", Stem),
-        ("log_stem_stride", Stem),
-        ("log_stem_channels", Stem),
-        ("log_stem_height", Stem),
-        ("nonlinear_depth", Signal),
-        ("unrelieved", Signal),
-        ("excess_depth", Signal),
+        ("log_nodes_at_2", Width, |m| log(m.nodes_at[0])),
+        ("log_nodes_at_4", Width, |m| log(m.nodes_at[1])),
+        ("log_nodes_at_8", Width, |m| log(m.nodes_at[2])),
+        ("log_nodes_at_16", Width, |m| log(m.nodes_at[3])),
+        ("log_nodes_at_32", Width, |m| log(m.nodes_at[4])),
+        ("log_nodes_at_64", Width, |m| log(m.nodes_at[5])),
+        ("log_channels_at_2", Width, |m| log(m.channels_at[0])),
+        ("log_channels_at_4", Width, |m| log(m.channels_at[1])),
+        ("log_channels_at_8", Width, |m| log(m.channels_at[2])),
+        ("log_channels_at_16", Width, |m| log(m.channels_at[3])),
+        ("log_channels_at_32", Width, |m| log(m.channels_at[4])),
+        ("log_channels_at_64", Width, |m| log(m.channels_at[5])),
+        ("mean_log_channels_by_macs", Width, |m| {
+            let by_macs = m.weighted.iter().map(|n| n.macs as f64 * log_channels(n)).sum::<f64>();
+            by_macs / m.macs.max(1.0)
+        }),
+        ("log_largest_channels", Width, |m| log(m.most(|n| n.output.channels))),
+        ("log_head_input", Width, |m| log(m.head(|n| n.input.channels))),
+        ("head_share", Width, |m| m.head(|n| n.parameters) / m.parameters.max(1.0)),
+        ("mean_log_fan_in", Width, |m| {
+            let sum = m.weighted.iter().map(|n| fan_in(n).max(1.0).ln()).sum::<f64>();
+            sum / m.weighted.len().max(1) as f64
+        }),
+        ("stem_kernel", Stem, |m| m.stem(|n| larger(n.window.kernel))),
+        ("log_stem_stride", Stem, |m| log(m.stem(|n| larger(n.window.stride)))),
+        ("log_stem_channels", Stem, |m| log(m.stem(|n| n.output.channels))),
+        ("log_stem_height", Stem, |m| log(m.stem(|n| n.output.height))),
+        ("nonlinear_depth", Signal, |m| m.proxies.nonlinear_depth),
+        ("unrelieved", Signal, |m| m.proxies.unrelieved()),
+        ("excess_depth", Signal, |m| m.proxies.excess_depth()),
         // Nodes of an operation.
-        ("log_count_conv", Operations),
-        ("log_count_grouped_conv", Operations),
-        ("log_count_depthwise_conv", Operations),
-        ("log_count_linear", Operations),
-        ("log_count_matmul", Operations),
-        ("log_count_softmax", Operations),
-        ("log_count_sigmoid", Operations),
-        ("log_count_hard_sigmoid", Operations),
-        ("log_count_layer_norm", Operations),
-        ("log_count_group_norm", Operations),
-        ("log_count_rms_norm", Operations),
-        ("log_count_affine", Operations),
-        ("log_count_add", Operations),
-        ("log_count_mul", Operations),
-        ("log_count_add_constant", Operations),
-        ("log_count_concat", Operations),
-        ("log_count_slice", Operations),
-        ("log_count_resize", Operations),
-        ("log_count_max_pool", Operations),
-        ("log_count_average_pool", Operations),
-        ("log_count_global_average_pool", Operations),
-        ("log_count_reduce_mean", Operations),
-    ]
-};
-
-/// The operations that are counted, but for convolutions.
-#[rustfmt::skip]
-const COUNTED: [Operation; 20] = {
-    use Operation::*;
-    [
-        DepthwiseConv, Linear, MatMul, Softmax, Sigmoid, HardSigmoid, LayerNorm, GroupNorm, RmsNorm, Affine,
-        Add, Mul, AddConstant, Concat, Slice, Resize, MaxPool, AveragePool, GlobalAveragePool, ReduceMean,
+        ("log_count_conv", Operations, |m| log(m.count(Operation::Conv) - m.grouped)),
+        ("log_count_grouped_conv", Operations, |m| log(m.grouped)),
+        ("log_count_depthwise_conv", Operations, |m| log(m.count(Operation::DepthwiseConv))),
+        ("log_count_linear", Operations, |m| log(m.count(Operation::Linear))),
+        ("log_count_matmul", Operations, |m| log(m.count(Operation::MatMul))),
+        ("log_count_softmax", Operations, |m| log(m.count(Operation::Softmax))),
+        ("log_count_sigmoid", Operations, |m| log(m.count(Operation::Sigmoid))),
+        ("log_count_hard_sigmoid", Operations, |m| log(m.count(Operation::HardSigmoid))),
+        ("log_count_layer_norm", Operations, |m| log(m.count(Operation::LayerNorm))),
+        ("log_count_group_norm", Operations, |m| log(m.count(Operation::GroupNorm))),
+        ("log_count_rms_norm", Operations, |m| log(m.count(Operation::RmsNorm))),
+        ("log_count_affine", Operations, |m| log(m.count(Operation::Affine))),
+        ("log_count_add", Operations, |m| log(m.count(Operation::Add))),
+        ("log_count_mul", Operations, |m| log(m.count(Operation::Mul))),
+        ("log_count_add_constant", Operations, |m| log(m.count(Operation::AddConstant))),
+        ("log_count_concat", Operations, |m| log(m.count(Operation::Concat))),
+        ("log_count_slice", Operations, |m| log(m.count(Operation::Slice))),
+        ("log_count_resize", Operations, |m| log(m.count(Operation::Resize))),
+        ("log_count_max_pool", Operations, |m| log(m.count(Operation::MaxPool))),
+        ("log_count_average_pool", Operations, |m| log(m.count(Operation::AveragePool))),
+        ("log_count_global_average_pool", Operations, |m| {
+            log(m.count(Operation::GlobalAveragePool))
+        }),
+        ("log_count_reduce_mean", Operations, |m| log(m.count(Operation::ReduceMean))),
     ]
 };
 
 /// How often the resolution is halved, at most, in the counts of layers at a resolution.
 const HALVINGS: usize = 6;
 
+/// What descriptors are computed from.
+pub struct Measured<'a> {
+    proxies: &'a Proxies,
+    paths: &'a PathMeasures,
+    parameters: f64,
+    macs: f64,
+    activations: f64,
+    resolution: f64,
+    elements: f64,
+    weighted: Vec<&'a Node>,
+    nodes_at: [f64; HALVINGS],
+    channels_at: [f64; HALVINGS],
+    of_operation: [u64; 1 << u8::BITS],
+    grouped: f64,
+}
+
+impl<'a> Measured<'a> {
+    fn new(graph: &'a ComputationGraph, proxies: &'a Proxies) -> Self {
+        let weighted: Vec<&Node> = graph.nodes().filter(|n| is_weighted(n)).collect();
+        let inputs = graph.nodes().filter(|n| n.operation == Operation::Input);
+        let resolution = inputs.map(area).fold(1.0, f64::max).sqrt();
+        let mut nodes_at = [0.0; HALVINGS];
+        let mut channels_at = [0.0f64; HALVINGS];
+        for node in &weighted {
+            let halvings = (resolution / area(node).sqrt()).log2().round();
+            let at = halvings.clamp(1.0, HALVINGS as f64) as usize - 1;
+            nodes_at[at] += 1.0;
+            channels_at[at] = channels_at[at].max(node.output.channels as f64);
+        }
+        let mut of_operation = [0u64; 1 << u8::BITS];
+        graph.nodes().for_each(|n| of_operation[n.operation.code()] += 1);
+        let grouped = |n: &&&Node| n.operation == Operation::Conv && n.window.groups > 1;
+        Self {
+            proxies,
+            paths: &proxies.paths,
+            parameters: proxies.parameters as f64,
+            macs: proxies.macs as f64,
+            activations: proxies.paths.activations as f64,
+            resolution,
+            elements: graph.nodes().map(|n| n.output.elements() as f64).sum(),
+            nodes_at,
+            channels_at,
+            of_operation,
+            grouped: weighted.iter().filter(grouped).count() as f64,
+            weighted,
+        }
+    }
+
+    /// Of the weighted node with the most.
+    fn most(&self, of: fn(&Node) -> u64) -> f64 {
+        self.weighted.iter().map(|n| of(n) as f64).fold(0.0, f64::max)
+    }
+
+    /// Of the first weighted node.
+    fn stem(&self, of: fn(&Node) -> u64) -> f64 {
+        self.weighted.first().map_or(0.0, |n| of(n) as f64)
+    }
+
+    /// Of the last weighted node.
+    fn head(&self, of: fn(&Node) -> u64) -> f64 {
+        self.weighted.last().map_or(0.0, |n| of(n) as f64)
+    }
+
+    fn count(&self, operation: Operation) -> f64 {
+        self.of_operation[operation.code()] as f64
+    }
+}
+
+fn area(node: &Node) -> f64 {
+    (node.output.height.max(1) as f64) * (node.output.width.max(1) as f64)
+}
+
+fn log_channels(node: &Node) -> f64 {
+    (node.output.channels.max(1) as f64).ln()
+}
+
+fn larger(sides: [u32; 2]) -> u64 {
+    sides[0].max(sides[1]).into()
+}
+
 /// Values of the [`DESCRIPTORS`].
 pub type Descriptors = [f64; DESCRIPTORS.len()];
 
 /// The [`DESCRIPTORS`] of `graph`, whose proxies these are; all are finite.
 pub fn descriptors(graph: &ComputationGraph, proxies: &Proxies) -> Descriptors {
-    let weighted: Vec<&Node> = graph.nodes().filter(|n| is_weighted(n)).collect();
-    let log = |x: f64| (1.0 + x.max(0.0)).ln();
-    let paths = &proxies.paths;
-    let area = |node: &Node| (node.output.height.max(1) as f64) * (node.output.width.max(1) as f64);
-    let inputs = graph.nodes().filter(|n| n.operation == Operation::Input);
-    let resolution = inputs.map(area).fold(1.0, f64::max).sqrt();
-    let elements = graph.nodes().map(|n| n.output.elements() as f64).sum::<f64>();
-    let most = |of: &dyn Fn(&Node) -> f64| weighted.iter().map(|n| of(n)).fold(0.0, f64::max);
-    let macs = proxies.macs as f64;
-    let parameters = proxies.parameters as f64;
-    let activations = paths.activations as f64;
-
-    let mut counts = [0.0; HALVINGS];
-    let mut channels = [0.0f64; HALVINGS];
-    for node in &weighted {
-        let halvings = (resolution / area(node).sqrt()).log2().round();
-        let at = halvings.clamp(1.0, HALVINGS as f64) as usize - 1;
-        counts[at] += 1.0;
-        channels[at] = channels[at].max(node.output.channels as f64);
-    }
-    let log_channels = |n: &Node| (n.output.channels.max(1) as f64).ln();
-    let by_macs = weighted.iter().map(|n| n.macs as f64 * log_channels(n)).sum::<f64>();
-    let layers = weighted.len().max(1) as f64;
-    let mean_fan_in = weighted.iter().map(|n| fan_in(n).max(1.0).ln()).sum::<f64>() / layers;
-    let head = weighted.last();
-    let stem = weighted.first();
-    let of = |node: Option<&&Node>, of: fn(&Node) -> u64| node.map_or(0.0, |n| of(n) as f64);
-
-    let size = [
-        log(parameters),
-        log(macs),
-        resolution.ln(),
-        log(activations),
-        log(elements),
-        log(most(&|n| n.output.elements() as f64)),
-        log(macs) - log(parameters),
-        log(activations) - log(macs),
-    ];
-    let depth = Quantity::Depth as usize;
-    let lengths = paths.total.iter().chain(&paths.expected).map(|&x| log(x));
-    let path = [
-        log(paths.longest as f64),
-        log(paths.longest_spatial as f64),
-        paths.log_paths,
-        paths.smoothing,
-        log(paths.activation_functions),
-        log(paths.matrix_products),
-        log(paths.expected[depth]) - log(paths.longest as f64),
-    ];
-    let width = [
-        by_macs / macs.max(1.0),
-        log(most(&|n| n.output.channels as f64)),
-        log(of(head, |n| n.input.channels)),
-        of(head, |n| n.parameters) / parameters.max(1.0),
-        mean_fan_in,
-    ];
-    let stem = [
-        of(stem, |n| n.window.kernel[0].max(n.window.kernel[1]).into()),
-        log(of(stem, |n| n.window.stride[0].max(n.window.stride[1]).into())),
-        log(of(stem, |n| n.output.channels)),
-        log(of(stem, |n| n.output.height)),
-    ];
-    let mut of_operation = [0u64; 1 << u8::BITS];
-    graph.nodes().for_each(|n| of_operation[usize::from(n.operation as u8)] += 1);
-    let count = |operation: Operation| of_operation[usize::from(operation as u8)] as f64;
-    let grouped =
-        weighted.iter().filter(|n| n.operation == Operation::Conv && n.window.groups > 1).count()
-            as f64;
-    let dense = [count(Operation::Conv) - grouped, grouped];
-    let signal = [proxies.nonlinear_depth, proxies.unrelieved(), proxies.excess_depth()];
-    let mut all = [0.0; DESCRIPTORS.len()];
-    let values = size
-        .into_iter()
-        .chain(lengths)
-        .chain(path)
-        .chain(counts.map(log))
-        .chain(channels.map(log))
-        .chain(width)
-        .chain(stem)
-        .chain(signal)
-        .chain(dense.into_iter().chain(COUNTED.map(count)).map(log));
-    all.iter_mut().zip(values).for_each(|(to, x)| *to = x);
-    all
+    let measured = Measured::new(graph, proxies);
+    DESCRIPTORS.map(|(_, _, value)| value(&measured))
 }
 
 impl Proxies {

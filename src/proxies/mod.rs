@@ -5,7 +5,7 @@ mod paths;
 mod signal;
 mod synflow;
 
-pub use descriptors::{Aspect, DESCRIPTORS, Descriptors, descriptors};
+pub use descriptors::{Aspect, DESCRIPTORS, Descriptor, Descriptors, Measured, descriptors};
 pub use paths::{PathMeasures, Quantity};
 pub use signal::nonlinear_depth;
 pub use synflow::log_synflow;
@@ -90,60 +90,64 @@ impl Proxies {
     /// logarithms, but for the logarithm of the number of paths, smoothing, nonlinear depth and its
     /// unrelieved share, which stay as they are; each in units of its usual spread within a space.
     pub fn measures(&self) -> [f64; MEASURES] {
-        let log = |x: f64| (1.0 + x.max(0.0)).ln();
-        let p = &self.paths;
-        let mut all = [0.0; MEASURES];
-        let single = [
-            log(self.parameters as f64),
-            log(self.macs as f64),
-            log(self.log_synflow),
-            log(p.activations as f64),
-            log(p.longest as f64),
-            log(p.longest_spatial as f64),
-            p.log_paths,
-            p.smoothing,
-        ];
-        let lengths = p.total.iter().chain(&p.expected).map(|&x| log(x));
-        let signal = [self.nonlinear_depth, self.unrelieved()];
-        let values = single.into_iter().chain(lengths).chain(signal);
-        all.iter_mut().zip(values.zip(SPREADS)).for_each(|(to, (x, spread))| *to = x / spread);
-        all
+        TABLE.map(|measure| (measure.value)(self) / measure.spread)
     }
 
     /// A ranking of networks of one space without any label: size (parameters, multiply-accumulate
     /// operations) and length of the paths (in parameters, operations and areas of kernels) speak
     /// for a network, smoothing and [excess depth](Self::excess_depth) against it.
     pub fn score(&self) -> f64 {
-        let measures: f64 = self.measures().iter().zip(WEIGHTS).map(|(x, w)| x * w).sum();
+        let measures: f64 = self.measures().iter().zip(TABLE).map(|(x, of)| x * of.weight).sum();
         measures - EXCESS * self.excess_depth()
     }
 }
 
 /// Length of [`Proxies::measures`].
-pub const MEASURES: usize = 10 + 2 * Quantity::ALL.len();
+pub const MEASURES: usize = TABLE.len();
 
-/// Root of the mean variance of each measure over 100 random networks of each of the thirteen search
-/// spaces that there were when the weights were chosen. Models and scores are made with these: they
-/// stay what they are when spaces are added.
-#[rustfmt::skip]
-const SPREADS: [f64; MEASURES] = [
-    0.7595, 0.8320, 0.2961, 0.4808, 0.3067, 0.4217, 3.7208, 2.5292,
-    0.3613, 0.3657, 0.5053, 0.3734, 0.3313,
-    0.3019, 0.3055, 0.4231, 0.3123, 0.2605,
-    1.0, 0.1,
+/// A measure of networks of one space.
+#[derive(Clone, Copy)]
+struct Measure {
+    /// Root of its mean variance over 100 random networks of each of the thirteen search spaces that
+    /// there were when the weights were chosen. Models and scores are made with these: they stay what
+    /// they are when spaces are added.
+    spread: f64,
+    /// In [`Proxies::score`].
+    weight: f64,
+    value: fn(&Proxies) -> f64,
+}
+
+const fn measure(spread: f64, weight: f64, value: fn(&Proxies) -> f64) -> Measure {
+    Measure { spread, weight, value }
+}
+
+const TABLE: [Measure; 20] = [
+    measure(0.7595, 1.0, |p| log(p.parameters as f64)),
+    measure(0.8320, 1.0, |p| log(p.macs as f64)),
+    measure(0.2961, 0.0, |p| log(p.log_synflow)),
+    measure(0.4808, 0.0, |p| log(p.paths.activations as f64)),
+    measure(0.3067, 0.0, |p| log(p.paths.longest as f64)),
+    measure(0.4217, 0.0, |p| log(p.paths.longest_spatial as f64)),
+    measure(3.7208, 0.0, |p| p.paths.log_paths),
+    measure(2.5292, -3.0, |p| p.paths.smoothing),
+    measure(0.3613, 0.5, |p| log(p.paths.total[Quantity::Parameters as usize])),
+    measure(0.3657, 0.5, |p| log(p.paths.total[Quantity::Macs as usize])),
+    measure(0.5053, 0.5, |p| log(p.paths.total[Quantity::Kernel as usize])),
+    measure(0.3734, 0.0, |p| log(p.paths.total[Quantity::FanIn as usize])),
+    measure(0.3313, 0.0, |p| log(p.paths.total[Quantity::Depth as usize])),
+    measure(0.3019, 1.0, |p| log(p.paths.expected[Quantity::Parameters as usize])),
+    measure(0.3055, 1.0, |p| log(p.paths.expected[Quantity::Macs as usize])),
+    measure(0.4231, 1.0, |p| log(p.paths.expected[Quantity::Kernel as usize])),
+    measure(0.3123, 0.0, |p| log(p.paths.expected[Quantity::FanIn as usize])),
+    measure(0.2605, 0.0, |p| log(p.paths.expected[Quantity::Depth as usize])),
+    measure(1.0, 0.0, |p| p.nonlinear_depth),
+    measure(0.1, 0.0, |p| p.unrelieved()),
 ];
 
-/// Weights of the measures in [`Proxies::score`].
-#[rustfmt::skip]
-const WEIGHTS: [f64; MEASURES] = [
-    1.0, 1.0, // parameters, operations
-    0.0, 0.0, 0.0, 0.0, 0.0, // synaptic flow, activations, longest paths, number of paths
-    -3.0, // smoothing
-    // Totals and expectations along a path: parameters, operations, kernels, fan-in, depth.
-    0.5, 0.5, 0.5, 0.0, 0.0,
-    1.0, 1.0, 1.0, 0.0, 0.0,
-    0.0, 0.0, // nonlinear depth, unrelieved share
-];
+/// The natural logarithm of one plus a number.
+fn log(x: f64) -> f64 {
+    (1.0 + x.max(0.0)).ln()
+}
 
 /// Weight of excess depth in [`Proxies::score`].
 const EXCESS: f64 = 3.0;
