@@ -169,7 +169,7 @@ fn key_of<A: Architecture>(family: &Family<A>, text: &str) -> String {
 
 /// What a model was trained on of a set.
 fn training(estimator: &Estimator, set: &dyn Networks, name: &str) -> Vec<usize> {
-    let set_of = Set::ALL.iter().find(|s| s.name == name).expect("it is a labelled set");
+    let set_of = Set::all().find(|s| s.name == name).expect("it is a labelled set");
     let known = Subset::at_least(set, set_of.minimum);
     let train = Split::new(&known, set_of.sample, estimator.manifest().seed).train;
     train.into_iter().map(|i| known.positions[i]).collect()

@@ -1,11 +1,33 @@
 //! Accel-NASBench's networks and their accuracy on ImageNet after a shortened training.
 
+use super::catalogue::{Entry, Set, boxed};
 use super::{BenchmarkError, Labelled, table};
 use crate::spaces::mnasnet::Network;
 use std::path::Path;
 
 /// Name of the file.
 pub const FILE: &str = "accel_nasbench.csv.gz";
+
+/// What it is, and where it is had.
+pub(super) const ENTRY: Entry = Entry {
+    name: "accel_nasbench",
+    description: "Accel-NASBench: MnasNet's space; ImageNet accuracy of a shortened recipe, \
+                  one run",
+    rows: Some(5_138),
+    licence: "Apache-2.0",
+    url: "https://github.com/afzalxo/Accel-NASBench (anb_dataset)",
+    size: None,
+    preparation: "a CSV with block0_e, block0_k, block0_l, block0_se to block6_se, top1 and \
+                  params_m",
+    file: FILE,
+    sets: &[Set::new(
+        "accel_nasbench",
+        "Accel-NASBench (MnasNet)",
+        "ImageNet top-1 accuracy after a shortened training, per cent",
+        FILE,
+        |folder| boxed(load(folder)),
+    )],
+};
 
 const STAGES: usize = 7;
 /// What is chosen of each stage, in the order of a [`Network`]'s text form.

@@ -2,16 +2,18 @@
 
 use super::table::MAX_BYTES;
 use super::{
-    BenchmarkError, accel_nasbench, metaqnn, nasbench_macro, nasbench101, nasbench201, nasbench301,
+    BenchmarkError, Labelled, Networks, accel_nasbench, metaqnn, nasbench_macro, nasbench101,
+    nasbench201, nasbench301,
 };
 use crate::files::{self, Bounded};
+use crate::spaces::Architecture;
 use flate2::read::MultiGzDecoder;
 use serde::Serialize;
 use std::io::{self, Read};
 use std::path::Path;
 
-/// A labelled set.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+/// An official distribution of labelled sets, read as one file.
+#[derive(Debug, Clone, Copy, Serialize)]
 #[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 pub struct Entry {
     /// The name it goes by.
@@ -30,81 +32,72 @@ pub struct Entry {
     pub preparation: &'static str,
     /// Name of the file that is read, in the data folder.
     pub file: &'static str,
+    /// The sets that are read from it.
+    #[serde(skip)]
+    pub sets: &'static [Set],
 }
 
-/// Every labelled set.
-pub const SETS: &[Entry] = &[
-    Entry {
-        name: "nasbench101",
-        description: "NAS-Bench-101: cells of up to 7 vertices; CIFAR-10 accuracy after 4, 12, 36 \
-                      and 108 epochs, three runs each",
-        rows: Some(423_624),
-        licence: "Apache-2.0",
-        url: "https://storage.googleapis.com/nasbench/nasbench_only108.tfrecord, or \
-              nasbench_full.tfrecord with all budgets",
-        size: Some("499 MB, or 1.95 GB"),
-        preparation: "gennape data import nasbench101 nasbench_only108.tfrecord",
-        file: nasbench101::FILE,
-    },
-    Entry {
-        name: "nasbench201",
-        description: "NAS-Bench-201 (NATS-Bench's topology space): cells of 6 edges; accuracy on \
-                      CIFAR-10, CIFAR-100 and ImageNet16-120 after 200 epochs",
-        rows: Some(15_625),
-        licence: "MIT",
-        url: "https://github.com/D-X-Y/NATS-Bench (NATS-tss-v1_0-3ffb9-simple.tar)",
-        size: None,
-        preparation: "python3 scripts/convert_nats_bench.py NATS-tss-v1_0-3ffb9-simple \
-                      DATA/nasbench201.csv.gz",
-        file: nasbench201::FILE,
-    },
-    Entry {
-        name: "nasbench301",
-        description: "NAS-Bench-301: about 60,000 DARTS genotypes that its surrogate models were \
-                      fitted to; CIFAR-10 accuracy, one run",
-        rows: None,
-        licence: "BSD-3-Clause",
-        url: "https://figshare.com/articles/dataset/NAS-Bench-301_Dataset_v1_0/13246952",
-        size: None,
-        preparation: "python3 scripts/convert_nasbench301.py --dataset DIR DATA/nasbench301.csv.gz",
-        file: nasbench301::FILE,
-    },
-    Entry {
-        name: "nasbench_macro",
-        description: "NAS-Bench-Macro: chains of 8 blocks in the manner of MobileNetV2; CIFAR-10 \
-                      accuracy, three runs",
-        rows: Some(6_561),
-        licence: "Apache-2.0",
-        url: "https://github.com/xiusu/NAS-Bench-Macro (nas-bench-macro_cifar10.json)",
-        size: None,
-        preparation: "python3 scripts/convert_nasbench_macro.py nas-bench-macro_cifar10.json \
-                      DATA/nasbench_macro.csv.gz",
-        file: nasbench_macro::FILE,
-    },
-    Entry {
-        name: "accel_nasbench",
-        description: "Accel-NASBench: MnasNet's space; ImageNet accuracy of a shortened recipe, \
-                      one run",
-        rows: Some(5_138),
-        licence: "Apache-2.0",
-        url: "https://github.com/afzalxo/Accel-NASBench (anb_dataset)",
-        size: None,
-        preparation: "a CSV with block0_e, block0_k, block0_l, block0_se to block6_se, top1 and \
-                      params_m",
-        file: accel_nasbench::FILE,
-    },
-    Entry {
-        name: "metaqnn",
-        description: "MetaQNN: plain convolutional networks as strings of layers; CIFAR-10 \
-                      accuracy after each of 20 epochs",
-        rows: Some(1_000),
-        licence: "MIT",
-        url: "https://github.com/MITAutoML/accelerating_nas (data/metaqnn_cifar10.csv)",
-        size: None,
-        preparation: "none: it is read as it is",
-        file: metaqnn::FILE,
-    },
+/// Every file of labelled sets.
+pub const SETS: [Entry; 6] = [
+    nasbench101::ENTRY,
+    nasbench201::ENTRY,
+    nasbench301::ENTRY,
+    nasbench_macro::ENTRY,
+    accel_nasbench::ENTRY,
+    metaqnn::ENTRY,
 ];
+
+/// A labelled set, by name.
+#[derive(Debug, Clone, Copy)]
+pub struct Set {
+    /// The name it goes by.
+    pub name: &'static str,
+    /// What it holds, in a line.
+    pub about: &'static str,
+    /// What was measured.
+    pub target: &'static str,
+    /// Name of its file.
+    pub file: &'static str,
+    /// Networks with a lower target stay out of its splits.
+    pub minimum: f64,
+    /// Networks that its splits sample.
+    pub sample: usize,
+    pub(super) load: fn(&Path) -> Result<Box<dyn Networks>, BenchmarkError>,
+}
+
+impl Set {
+    /// Every set.
+    pub fn all() -> impl Iterator<Item = &'static Self> {
+        SETS.iter().flat_map(|entry| entry.sets)
+    }
+
+    pub(super) const fn new(
+        name: &'static str,
+        about: &'static str,
+        target: &'static str,
+        file: &'static str,
+        load: fn(&Path) -> Result<Box<dyn Networks>, BenchmarkError>,
+    ) -> Self {
+        Self { name, about, target, file, minimum: 0.0, sample: usize::MAX, load }
+    }
+
+    /// Reads the set from `folder`.
+    ///
+    /// # Errors
+    /// When its file is missing or damaged.
+    pub fn load(&self, folder: &Path) -> Result<Box<dyn Networks>, BenchmarkError> {
+        (self.load)(folder)
+    }
+}
+
+/// The target of sets with CIFAR-10 accuracies after full training.
+pub const CIFAR10: &str = "CIFAR-10 test accuracy, per cent";
+
+pub(super) fn boxed<A: Architecture + 'static>(
+    set: Result<Vec<Labelled<A>>, BenchmarkError>,
+) -> Result<Box<dyn Networks>, BenchmarkError> {
+    Ok(Box::new(set?))
+}
 
 /// A file of a labelled set.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]

@@ -14,13 +14,12 @@ pub mod nasbench201;
 pub mod nasbench301;
 pub mod nasbench_macro;
 pub mod real;
-mod sets;
 mod split;
 mod table;
 mod target;
 mod tfrecord;
 
-pub use sets::{CIFAR10, Set};
+pub use catalogue::{CIFAR10, Set};
 pub use split::{Split, few_shot, one_of_each};
 pub use target::Target;
 

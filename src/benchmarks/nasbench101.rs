@@ -2,6 +2,7 @@
 
 pub mod official;
 
+use super::catalogue::{CIFAR10, Entry, Set, boxed};
 use super::table::{self, Row};
 use super::{BenchmarkError, Labelled};
 use crate::spaces::nasbench101::Cell;
@@ -15,6 +16,25 @@ pub const MINIMUM_ACCURACY: f64 = 80.0;
 
 /// Networks that GENNAPE's protocol samples.
 pub const SAMPLE: usize = 50_000;
+
+/// What it is, and where it is had.
+pub(super) const ENTRY: Entry = Entry {
+    name: "nasbench101",
+    description: "NAS-Bench-101: cells of up to 7 vertices; CIFAR-10 accuracy after 4, 12, 36 \
+                  and 108 epochs, three runs each",
+    rows: Some(423_624),
+    licence: "Apache-2.0",
+    url: "https://storage.googleapis.com/nasbench/nasbench_only108.tfrecord, or \
+          nasbench_full.tfrecord with all budgets",
+    size: Some("499 MB, or 1.95 GB"),
+    preparation: "gennape data import nasbench101 nasbench_only108.tfrecord",
+    file: FILE,
+    sets: &[Set {
+        minimum: MINIMUM_ACCURACY,
+        sample: SAMPLE,
+        ..Set::new("nasbench101", "NAS-Bench-101", CIFAR10, FILE, |folder| boxed(load(folder)))
+    }],
+};
 
 /// The column with the mean test accuracy of three runs of 108 epochs.
 const ACCURACY: &str = "test_accuracy";

@@ -90,7 +90,7 @@ pub(super) enum Format {
 
 /// The sets that are not trained on.
 fn family_parser() -> PossibleValuesParser {
-    let foreign = Set::ALL.iter().filter(|s| s.name != "nasbench101");
+    let foreign = Set::all().filter(|s| s.name != "nasbench101");
     foreign.map(|s| PossibleValue::new(s.name).help(s.about)).into()
 }
 
@@ -128,7 +128,7 @@ fn measure(Arguments { training, .. }: &Arguments) -> Result<Report, Error> {
         families => families.iter().any(|f| f == set.name),
     };
     let options = Options {
-        families: Set::ALL.iter().filter(wanted).collect(),
+        families: Set::all().filter(wanted).collect(),
         cache: training.cache.clone().unwrap_or_else(default_cache),
         networks: training.networks,
         epochs: training.epochs,

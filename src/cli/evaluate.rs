@@ -129,9 +129,7 @@ pub(crate) struct Arguments {
 /// Takes the name of a labelled set.
 pub(super) fn set_parser() -> PossibleValuesParser {
     PossibleValuesParser::new(
-        Set::ALL
-            .iter()
-            .map(|s| PossibleValue::new(s.name).help(format!("{}: {}", s.about, s.target))),
+        Set::all().map(|s| PossibleValue::new(s.name).help(format!("{}: {}", s.about, s.target))),
     )
 }
 
@@ -272,8 +270,8 @@ fn evaluate(arguments: &Arguments) -> Result<(Report, Result<(), Error>), Error>
     } else {
         let folder = benchmarks::data_folder(arguments.data.as_deref())?;
         let sets: Vec<&Set> = match &arguments.set {
-            Some(name) => Set::ALL.iter().filter(|s| s.name == name).collect(),
-            None => Set::ALL.iter().filter(|s| folder.join(s.file).exists()).collect(),
+            Some(name) => Set::all().filter(|s| s.name == name).collect(),
+            None => Set::all().filter(|s| folder.join(s.file).exists()).collect(),
         };
         if sets.is_empty() {
             return Err(Error::user(format!("{} holds no labelled set", folder.display()))
@@ -319,7 +317,7 @@ fn part_of_set<'a>(
 ) -> Result<(Subset<'a>, String), Error> {
     let trained = &estimator.manifest().data;
     let seen = |other: &&Set| other.file == set.file && trained.iter().any(|d| d.set == other.name);
-    let seen = Set::ALL.iter().find(seen);
+    let seen = Set::all().find(seen);
     let wanted = wanted.unwrap_or(if seen.is_some() { Part::Test } else { Part::All });
     let minimum = if wanted == Part::All { f64::NEG_INFINITY } else { set.minimum };
     let mut networks = Subset::at_least(whole, minimum);

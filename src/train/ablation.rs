@@ -239,7 +239,7 @@ type Ranked = Vec<(String, [f64; 2])>;
 /// # Errors
 /// When labels can't be read or embeddings can't be clustered, or a family has too few networks.
 pub fn nasbench101(options: &Options, report: &mut dyn FnMut(&str)) -> Result<Report, TrainError> {
-    let source: Vec<&Set> = Set::ALL.iter().filter(|set| set.name == "nasbench101").collect();
+    let source: Vec<&Set> = Set::all().filter(|set| set.name == "nasbench101").collect();
     let cells: Vec<Box<dyn Networks>> =
         source.iter().map(|set| set.load(&options.data)).collect::<Result<_, _>>()?;
     let sets: Vec<Box<dyn Networks>> =
@@ -596,7 +596,7 @@ mod tests {
             epochs: Some(1),
             seeds: 1,
             labels: 20,
-            families: Set::ALL.iter().filter(|s| s.name == "nasbench201-no-none").collect(),
+            families: Set::all().filter(|s| s.name == "nasbench201-no-none").collect(),
         };
         let mut lines = Vec::new();
         let report = nasbench101(&options, &mut |line| lines.push(line.to_string())).unwrap();

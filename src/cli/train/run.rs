@@ -22,7 +22,7 @@ impl TrainingSet {
             Self::Cifar10 => set.target == CIFAR10 && folder.join(set.file).exists(),
             Self::All => folder.join(set.file).exists(),
         };
-        let sets = Set::ALL.iter().filter(wanted).filter(|set| files.insert(set.file));
+        let sets = Set::all().filter(wanted).filter(|set| files.insert(set.file));
         sets.filter(|set| without != Some(set.name)).collect()
     }
 }
