@@ -8,7 +8,6 @@
 mod attribute;
 mod batch;
 mod builder;
-mod identity;
 pub mod infer;
 mod op_type;
 mod plain;

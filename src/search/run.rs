@@ -7,13 +7,10 @@ use super::space::{CandidateError, SearchSpace};
 use crate::fault::{Fault, contain};
 use crate::graph::Fingerprint;
 use crate::lower::{LowerError, lower};
-use crate::model_graph::ModelGraph;
-use hashbrown::DefaultHashBuilder;
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 use rayon::prelude::*;
 use std::collections::{HashMap, HashSet};
-use std::hash::{BuildHasher, Hasher};
 use std::time::{Duration, Instant};
 
 /// A search gives up after so many candidates in a row of which none was new and kept the
@@ -258,8 +255,7 @@ impl<'a, S: SearchSpace<Candidate: 'a>> Search<'a, S> {
             limits,
             known: start.known,
             candidates: HashMap::new(),
-            structures: HashMap::new(),
-            hasher: DefaultHashBuilder::default(),
+            identities: HashMap::new(),
             graphs: HashMap::new(),
             history: Vec::new(),
             feasible: 0,
@@ -305,10 +301,8 @@ struct Run<'a, S: SearchSpace> {
     known: HashMap<String, Vec<Option<f64>>>,
     /// Position in the history of each candidate met.
     candidates: HashMap<S::Candidate, usize>,
-    /// The same of each network, by the [hash of its structure](ModelGraph::hash_structure): what was
-    /// met is not lowered again.
-    structures: HashMap<u64, usize>,
-    hasher: DefaultHashBuilder,
+    /// The same by their [identity](SearchSpace::identity): what was met is not built again.
+    identities: HashMap<String, usize>,
     /// The same of each computation graph.
     graphs: HashMap<Fingerprint, usize>,
     history: Vec<Evaluated<S::Candidate>>,
@@ -356,61 +350,43 @@ impl<S: SearchSpace> Run<'_, S> {
     /// Evaluates candidates that were not met before.
     fn batch(&mut self, candidates: &[&S::Candidate]) -> Result<(), SearchError> {
         let now = Instant::now();
-        // The hash of the structure, and the network unless it was met.
-        type Built = (u64, Option<Network>);
-        let build = |candidate: &&S::Candidate| -> Result<Built, SearchError> {
-            let architecture = candidate.to_string();
-            let model = match self.space.build(candidate) {
-                Ok(model) => model,
-                Err(source) => return Err(SearchError::Build { architecture, source }),
-            };
-            let structure = self.structure(&model);
-            if self.structures.contains_key(&structure) {
-                return Ok((structure, None));
-            }
-            match lower(&model) {
-                Ok(graph) => {
-                    let fingerprint = graph.fingerprint();
-                    let network = Network { architecture, model, fingerprint, graph };
-                    Ok((structure, Some(network)))
-                }
-                Err(source) => Err(SearchError::Lower { architecture, source }),
-            }
-        };
-        let build = |candidate: &&S::Candidate| {
-            contain(|| build(candidate)).map_err(|fault| SearchError::Fault {
-                architecture: candidate.to_string(),
-                fault: fault.to_string(),
-            })?
-        };
-        let built: Vec<Result<Built, SearchError>> = candidates.par_iter().map(build).collect();
+        let identities: Vec<String> =
+            candidates.par_iter().map(|c| self.space.identity(c)).collect();
+        let mut among = HashSet::new();
+        let unmet: Vec<(&S::Candidate, &String)> = candidates
+            .iter()
+            .copied()
+            .zip(&identities)
+            .filter(|(_, text)| !self.identities.contains_key(*text) && among.insert(*text))
+            .collect();
+        let built: Vec<Result<Network, SearchError>> =
+            unmet.par_iter().map(|(candidate, _)| self.build(candidate)).collect();
         let (mut fresh, mut networks) = (Vec::new(), Vec::new());
-        for (&candidate, built) in candidates.iter().zip(built) {
+        for ((candidate, identity), built) in unmet.into_iter().zip(built) {
             let next = self.history.len() + fresh.len();
-            let (structure, network) = match built {
-                Ok((structure, Some(network))) => (structure, network),
-                Ok((structure, None)) => {
-                    self.candidates.insert(candidate.clone(), self.structures[&structure]);
-                    continue;
+            let position = match built {
+                Ok(network) => {
+                    let position = *self.graphs.entry(network.fingerprint).or_insert(next);
+                    if position == next {
+                        let guesses = !network.graph.depends_on_input();
+                        self.guessing += usize::from(guesses);
+                        fresh.push((candidate, Some(network.fingerprint), guesses));
+                        if !guesses {
+                            networks.push(network);
+                        }
+                    }
+                    position
                 }
                 Err(error) => {
-                    self.candidates.insert(candidate.clone(), next);
                     fresh.push((candidate, None, true));
                     self.faults.push(error);
-                    continue;
+                    next
                 }
             };
-            let position = *self.graphs.entry(network.fingerprint).or_insert(next);
-            self.candidates.insert(candidate.clone(), position);
-            self.structures.insert(structure, position);
-            if position == next {
-                let guesses = !network.graph.depends_on_input();
-                self.guessing += usize::from(guesses);
-                fresh.push((candidate, Some(network.fingerprint), guesses));
-                if !guesses {
-                    networks.push(network);
-                }
-            }
+            self.identities.insert(identity.clone(), position);
+        }
+        for (&candidate, identity) in candidates.iter().zip(&identities) {
+            self.candidates.insert(candidate.clone(), self.identities[identity]);
         }
         if self.feasible == 0 && self.faults.len() >= FAULTS {
             return Err(self.faults.swap_remove(0));
@@ -455,10 +431,29 @@ impl<S: SearchSpace> Run<'_, S> {
         Ok(())
     }
 
-    fn structure(&self, model: &ModelGraph) -> u64 {
-        let mut state = self.hasher.build_hasher();
-        model.hash_structure(&mut state);
-        state.finish()
+    fn build(&self, candidate: &S::Candidate) -> Result<Network, SearchError> {
+        let architecture = candidate.to_string();
+        let built = contain(|| {
+            let model = match self.space.build(candidate) {
+                Ok(model) => model,
+                Err(source) => {
+                    return Err(SearchError::Build { architecture: architecture.clone(), source });
+                }
+            };
+            match lower(&model) {
+                Ok(graph) => Ok((model, graph.fingerprint(), graph)),
+                Err(source) => {
+                    Err(SearchError::Lower { architecture: architecture.clone(), source })
+                }
+            }
+        });
+        match built {
+            Ok(built) => {
+                let (model, fingerprint, graph) = built?;
+                Ok(Network { architecture, model, fingerprint, graph })
+            }
+            Err(fault) => Err(SearchError::Fault { architecture, fault: fault.to_string() }),
+        }
     }
 
     /// What became of a candidate that is evaluated.

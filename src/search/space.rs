@@ -33,6 +33,12 @@ pub trait SearchSpace: Sync {
         rng: &mut dyn RngCore,
     ) -> Self::Candidate;
 
+    /// A text that is the same only for candidates with one computation graph: of those that share
+    /// it, a search builds the first.
+    fn identity(&self, candidate: &Self::Candidate) -> String {
+        candidate.to_string()
+    }
+
     /// The candidate as a network.
     ///
     /// # Errors
@@ -68,6 +74,10 @@ impl SearchSpace for Space {
 
     fn crossover(&self, a: &String, b: &String, rng: &mut dyn RngCore) -> String {
         Space::crossover(*self, a, b, rng).unwrap_or_else(|_| a.clone())
+    }
+
+    fn identity(&self, candidate: &String) -> String {
+        Space::identity(*self, candidate).unwrap_or_else(|_| candidate.clone())
     }
 
     fn build(&self, candidate: &String) -> Result<ModelGraph, CandidateError> {

@@ -128,6 +128,10 @@ impl Architecture for Network {
         self.0.canonical()
     }
 
+    fn identity(&self) -> String {
+        self.canonical()
+    }
+
     fn build(&self) -> ModelGraph {
         self.0.build(format!("darts {self}"))
     }

@@ -526,6 +526,10 @@ impl Architecture for Network {
         stages.join(",")
     }
 
+    fn identity(&self) -> String {
+        self.canonical()
+    }
+
     fn build(&self) -> ModelGraph {
         let (mut n, image) = Builder::new(format!("inception {self}"), RESOLUTION);
         let mut x = conv_bn_relu6(&mut n, image, STEM_CHANNELS, square(3, 1));

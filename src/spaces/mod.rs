@@ -53,6 +53,11 @@ pub trait Architecture:
     /// that must not be on both sides of a split.
     fn canonical(&self) -> String;
 
+    /// A text that is the same only for architectures with one computation graph.
+    fn identity(&self) -> String {
+        self.to_string()
+    }
+
     /// The network, with one input named `input` and a batch of one.
     fn build(&self) -> ModelGraph;
 
@@ -205,6 +210,14 @@ impl Space {
         with_architecture!(self, A => Ok(architecture.parse::<A>()?.canonical()))
     }
 
+    /// [`Architecture::identity`] of what `architecture` describes.
+    ///
+    /// # Errors
+    /// When the text is not an architecture of this space.
+    pub fn identity(self, architecture: &str) -> Result<String, ParseError> {
+        with_architecture!(self, A => Ok(architecture.parse::<A>()?.identity()))
+    }
+
     /// [`Architecture::decisions`].
     pub fn decisions(self) -> Vec<usize> {
         with_architecture!(self, A => A::decisions())
@@ -257,12 +270,13 @@ mod tests {
     use crate::lower::lower;
     use rand::SeedableRng;
     use rand_chacha::ChaCha8Rng;
-    use std::collections::HashSet;
+    use std::collections::{HashMap, HashSet};
 
     /// What every space promises, on random architectures.
     fn keeps_its_promises<A: Architecture>() {
         let mut rng = ChaCha8Rng::seed_from_u64(7);
         let mut parent = A::sample(&mut rng);
+        let mut fingerprints = HashMap::new();
         for _ in 0..30 {
             let sample = A::sample(&mut rng);
             let mutant = sample.mutate(&mut rng);
@@ -277,7 +291,9 @@ mod tests {
                 assert_eq!(graph.inputs().len(), 1, "{text}");
                 assert_eq!(&*graph.value(graph.inputs()[0]).name, "input", "{text}");
                 assert!(architecture.trainable_parameters() > 0, "{text}");
-                assert!(lower(&graph).is_ok(), "{text}");
+                let fingerprint = lower(&graph).unwrap().fingerprint();
+                let known = *fingerprints.entry(architecture.identity()).or_insert(fingerprint);
+                assert_eq!(known, fingerprint, "{text}");
             }
             assert_eq!(sample.crossover(&sample, &mut rng), sample, "equal parents, equal child");
             parent = sample;

@@ -134,13 +134,38 @@ impl Cell {
         network.classify(x, dataset.classes())
     }
 
-    fn build_cell(&self, network: &mut Network, input: ValueId) -> ValueId {
+    /// Nodes from which the output can be reached.
+    fn used(&self) -> [bool; NODES] {
         let present = |from: usize, to: usize| self.operation(from, to) != Operation::None;
-        // Nodes from which the output can be reached.
         let mut used = [false, false, false, true];
         for from in (0..NODES - 1).rev() {
             used[from] = (from + 1..NODES).any(|to| used[to] && present(from, to));
         }
+        used
+    }
+
+    /// Each node as a sum of operations applied to sums, where `x` is the cell's input; skips are
+    /// resolved, zeros dropped and terms sorted.
+    fn terms(&self) -> [Vec<String>; NODES] {
+        let mut nodes: [Vec<String>; NODES] = Default::default();
+        nodes[0] = vec!["x".to_string()];
+        for to in 1..NODES {
+            let mut terms = Vec::new();
+            for (from, node) in nodes.iter().enumerate().take(to).filter(|(_, n)| !n.is_empty()) {
+                match self.operation(from, to) {
+                    Operation::None => {}
+                    Operation::SkipConnect => terms.extend_from_slice(node),
+                    operation => terms.push(format!("{}({})", operation.name(), node.join("+"))),
+                }
+            }
+            terms.sort_unstable();
+            nodes[to] = terms;
+        }
+        nodes
+    }
+
+    fn build_cell(&self, network: &mut Network, input: ValueId) -> ValueId {
+        let used = self.used();
         let mut values = [Some(input), None, None, None];
         for to in (1..NODES).filter(|&to| used[to]) {
             let mut terms: SmallVec<[ValueId; NODES]> = SmallVec::new();
@@ -223,27 +248,31 @@ impl Architecture for Cell {
         Self(std::array::from_fn(|i| if rng.r#gen() { self.0[i] } else { other.0[i] }))
     }
 
-    /// The cell's output as a sum of operations applied to sums, where `x` is the cell's input;
-    /// skips are resolved, zeros dropped and terms sorted. Empty when the output is zero.
+    /// The cell's output, written out; empty when it is zero.
     ///
     /// This merges the 15,625 cells into 4,930. The official `to_unique_str` keeps 6,466 apart,
     /// since it keeps some zero terms; each of its classes lies in one of ours.
     fn canonical(&self) -> String {
-        let mut nodes: [Vec<String>; NODES] = Default::default();
-        nodes[0] = vec!["x".to_string()];
-        for to in 1..NODES {
-            let mut terms = Vec::new();
-            for (from, node) in nodes.iter().enumerate().take(to).filter(|(_, n)| !n.is_empty()) {
-                match self.operation(from, to) {
-                    Operation::None => {}
-                    Operation::SkipConnect => terms.extend_from_slice(node),
-                    operation => terms.push(format!("{}({})", operation.name(), node.join("+"))),
-                }
-            }
-            terms.sort_unstable();
-            nodes[to] = terms;
-        }
-        nodes[NODES - 1].join("+")
+        self.terms()[NODES - 1].join("+")
+    }
+
+    /// What is written twice may be computed once or twice: the operations that are computed tell
+    /// these apart. Equal pools are one operation in a computation graph, so that a sum of them
+    /// has a form of its own. 5,538 texts for the 15,625 cells.
+    fn identity(&self) -> String {
+        let (terms, used) = (self.terms(), self.used());
+        let edges = (1..NODES).flat_map(|to| (0..to).map(move |from| (from, to)));
+        let computed = edges
+            .filter(|&(from, to)| used[to] && !terms[from].is_empty())
+            .map(|(from, to)| self.operation(from, to))
+            .filter(|operation| !matches!(operation, Operation::None | Operation::SkipConnect))
+            .map(|operation| operation.name().to_string());
+        let doubled = (1..NODES - 1)
+            .filter(|&node| used[node] && matches!(&terms[node][..], [a, b] if a == b))
+            .map(|node| terms[node].join("+"));
+        let mut parts: Vec<String> = computed.chain(doubled).collect();
+        parts.sort_unstable();
+        format!("{} {}", terms[NODES - 1].join("+"), parts.join(" "))
     }
 
     fn build(&self) -> ModelGraph {

@@ -121,6 +121,10 @@ impl Architecture for Network {
         canonical.to_string()
     }
 
+    fn identity(&self) -> String {
+        self.canonical()
+    }
+
     fn build(&self) -> ModelGraph {
         let (mut network, image) =
             blocks::Network::new(format!("nasbench_macro {self}"), RESOLUTION);

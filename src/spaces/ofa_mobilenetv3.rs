@@ -88,6 +88,10 @@ impl Architecture for Network {
         Self { choices: self.choices.canonical(), ..*self }.to_string()
     }
 
+    fn identity(&self) -> String {
+        self.canonical()
+    }
+
     fn build(&self) -> ModelGraph {
         let name = format!("ofa_mobilenetv3 {self}");
         let (mut network, image) = blocks::Network::new(name, self.choices.resolution.into());

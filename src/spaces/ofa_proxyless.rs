@@ -58,6 +58,10 @@ impl Architecture for Network {
         Self(self.0.canonical()).to_string()
     }
 
+    fn identity(&self) -> String {
+        self.canonical()
+    }
+
     fn build(&self) -> ModelGraph {
         let name = format!("ofa_proxyless {self}");
         let (mut network, image) = blocks::Network::new(name, self.0.resolution.into());

@@ -151,6 +151,10 @@ impl Architecture for Network {
         self.reduced().to_string()
     }
 
+    fn identity(&self) -> String {
+        self.canonical()
+    }
+
     fn build(&self) -> ModelGraph {
         let name = format!("ofa_resnet50 {self}");
         let (mut network, image) = blocks::Network::new(name, self.resolution.into());

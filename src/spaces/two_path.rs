@@ -351,6 +351,10 @@ impl Architecture for Network {
         paths.join("|")
     }
 
+    fn identity(&self) -> String {
+        self.canonical()
+    }
+
     fn build(&self) -> ModelGraph {
         let (mut network, image) = Builder::new(format!("two_path {self}"), RESOLUTION);
         let x = network.conv_bn_relu6(image, STEM_CHANNELS, 3, 1);

@@ -64,22 +64,26 @@ fn literals_survive_a_file() {
     }
 }
 
-/// No fingerprint covers cells of NAS-Bench-201 that compute different functions.
+/// No fingerprint covers cells of NAS-Bench-201 that compute different functions, and those of one
+/// identity have one fingerprint.
 #[test]
 fn fingerprints_tell_nasbench201_cells_apart() {
     // Every seventh cell: 7 and 5 are coprime, so no operation is left out on any edge.
-    let cells: Vec<(Fingerprint, String)> = (0..5usize.pow(6))
+    let cells: Vec<(Fingerprint, nasbench201::Cell)> = (0..5usize.pow(6))
         .into_par_iter()
         .step_by(7)
         .map(|index| {
             let edge = |e: u32| nasbench201::Operation::ALL[index / 5usize.pow(e) % 5];
             let cell = nasbench201::Cell::new([0, 1, 2, 3, 4, 5].map(edge));
-            (fingerprint(&cell.build()).0, cell.canonical())
+            (fingerprint(&cell.build()).0, cell)
         })
         .collect();
     let mut canonical: HashMap<Fingerprint, String> = HashMap::new();
-    for (fingerprint, form) in cells {
+    let mut fingerprints: HashMap<String, Fingerprint> = HashMap::new();
+    for (fingerprint, cell) in cells {
+        let form = cell.canonical();
         assert_eq!(*canonical.entry(fingerprint).or_insert_with(|| form.clone()), form);
+        assert_eq!(*fingerprints.entry(cell.identity()).or_insert(fingerprint), fingerprint);
     }
     assert!(canonical.len() > 1000);
 }
