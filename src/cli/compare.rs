@@ -1,5 +1,6 @@
 //! `gennape compare`: which of two networks is better.
 
+use super::Format;
 use super::error::{Error, Failure};
 use super::input::{NetworkArguments, Networks};
 use super::model::ModelArguments;
@@ -9,7 +10,6 @@ use super::table::{Table, si};
 use crate::estimator::Answer;
 use crate::graph::ComputationGraph;
 use crate::proxies::{DESCRIPTORS, Descriptors, Proxies, descriptors};
-use clap::ValueEnum;
 use schemars::JsonSchema;
 use serde::Serialize;
 
@@ -31,14 +31,6 @@ pub(crate) struct Arguments {
     /// How to print.
     #[arg(long, value_enum, default_value_t = Format::Table)]
     format: Format,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Format {
-    /// Aligned columns for people.
-    Table,
-    /// One JSON object.
-    Json,
 }
 
 #[derive(Serialize, JsonSchema)]

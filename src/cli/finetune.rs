@@ -1,5 +1,6 @@
 //! `gennape finetune`: adapts a model to labels of the user's own.
 
+use super::Format;
 use super::error::{Error, note};
 use super::input::ReadArguments;
 use super::labels::Labels;
@@ -15,7 +16,6 @@ use crate::estimator::{FineTuning, Method, Metrics};
 use crate::fine_tuning::{self, Candidate, FineTuned, MAX_FITTED, Options};
 use crate::latency::{self, Agreement, Device};
 use crate::spaces::Space;
-use clap::ValueEnum;
 use rayon::prelude::*;
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -90,14 +90,6 @@ pub(crate) struct Arguments {
     /// How to print.
     #[arg(long, value_enum, default_value_t = Format::Table)]
     format: Format,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Format {
-    /// Aligned columns for people.
-    Table,
-    /// One JSON object.
-    Json,
 }
 
 #[derive(Serialize, JsonSchema)]

@@ -1,9 +1,10 @@
 //! What commands say of latencies.
 
-use super::Format;
+use super::ListFormat;
+use super::columns::{self, Column};
 use super::error::{Error, Failure, note};
 use super::input::{self, Assumptions, Networks, ReadFailure};
-use super::stdout::{Csv, Text, print_json};
+use super::stdout::{Text, print_json};
 use super::table::{Table, si};
 use crate::graph::ComputationGraph;
 use crate::latency::{Agreement, Device, LatencyEstimate, LatencyModel, Ranking, Unit};
@@ -35,7 +36,7 @@ struct NetworkReport<'a> {
     assumptions: Assumptions,
 }
 
-/// One network's line; its fields are the columns of the CSV too.
+/// One network's line.
 #[derive(Serialize, JsonSchema)]
 struct Answer<'a> {
     path: &'a str,
@@ -58,7 +59,7 @@ struct Answer<'a> {
 pub(super) fn predict(
     model: &LatencyModel,
     mut networks: Networks,
-    format: Format,
+    format: ListFormat,
     explain: bool,
 ) -> Result<(), Error> {
     let estimates = networks.answer(|graphs| {
@@ -92,7 +93,7 @@ pub(super) fn predict(
     let answers: Vec<Answer> =
         networks.iter().zip(estimates.iter().zip(ranks)).map(answer).collect();
     match format {
-        Format::Json => {
+        ListFormat::Json => {
             let known = answers.iter().zip(&estimates).zip(&networks.remarks);
             let results = known.map(|((answer, estimate), remarks)| NetworkReport {
                 answer,
@@ -108,9 +109,9 @@ pub(super) fn predict(
                 errors: &networks.failed,
             })?;
         }
-        Format::Csv => print_csv(&answers)?,
-        Format::Table if answers.is_empty() => {}
-        Format::Table => {
+        ListFormat::Csv => columns::print_csv(&columns(), &answers)?,
+        ListFormat::Table if answers.is_empty() => {}
+        ListFormat::Table => {
             print_table(&answers, &order, &model.device)?;
             if explain {
                 print_parts(&answers, &estimates)?;
@@ -142,23 +143,36 @@ fn note_outside(answers: &[Answer], estimates: &[LatencyEstimate]) {
     note(&format!("{}: outside what was measured: {why}{others}", first.path));
 }
 
+/// What is printed of each network.
+fn columns<'a>() -> Vec<Column<'static, Answer<'a>>> {
+    use Column::{Csv, Table};
+    vec![
+        Csv("path", |a| a.path.into()),
+        Table("network", |a| a.path.to_string()),
+        Csv("target", |a| a.target.into()),
+        Csv("latency", |a| a.latency.into()),
+        Table("ms", |a| a.latency.to_string()),
+        Csv("unit", |a| serde_json::json!(a.unit)),
+        Csv("interval_low", |a| a.interval[0].into()),
+        Csv("interval_high", |a| a.interval[1].into()),
+        Table("90 % interval", |a| format!("{} – {}", a.interval[0], a.interval[1])),
+        Csv("rank", |a| a.rank.into()),
+        Table("rank", |a| a.rank.to_string()),
+        Csv("in_distribution", |a| a.in_distribution.into()),
+        Csv("parameters", |a| a.parameters.into()),
+        Table("parameters", |a| si(a.parameters)),
+        Csv("macs", |a| a.macs.into()),
+        Table("MACs", |a| si(a.macs)),
+        Table("<", |a| if a.in_distribution { "inside".into() } else { "outside".into() }),
+        Csv("nodes", |a| a.nodes.into()),
+        Csv("unknown_operators", |a| a.unknown_operators.into()),
+        Csv("fingerprint", |a| a.fingerprint.as_str().into()),
+    ]
+}
+
 fn print_table(answers: &[Answer], order: &[usize], device: &Device) -> Result<(), Error> {
-    let mut table =
-        Table::new(&["network", "ms", "90 % interval", "rank", "parameters", "MACs", "<"]);
-    for answer in order.iter().map(|&i| &answers[i]) {
-        let [low, high] = answer.interval;
-        table.row([
-            answer.path.to_string(),
-            answer.latency.to_string(),
-            format!("{low} – {high}"),
-            answer.rank.to_string(),
-            si(answer.parameters),
-            si(answer.macs),
-            if answer.in_distribution { "inside".into() } else { "outside".into() },
-        ]);
-    }
     let mut out = Text::stdout();
-    table.print(&mut out)?;
+    columns::table(&columns(), order.iter().map(|&i| &answers[i])).print(&mut out)?;
     let batch = match device.batch {
         Some(1) => " at a time".to_string(),
         Some(most) => format!(" of as many at once as are fastest, up to {most}"),
@@ -177,29 +191,6 @@ fn print_parts(answers: &[Answer], estimates: &[LatencyEstimate]) -> Result<(), 
             let share = 100.0 * part / estimate.latency;
             out.line(&format!("  {share:4.1} %, {} ms: {class}", rounded(part)))?;
         }
-    }
-    out.flush()
-}
-
-fn print_csv(answers: &[Answer]) -> Result<(), Error> {
-    let mut out = Csv::stdout();
-    out.row([
-        "path",
-        "target",
-        "latency",
-        "unit",
-        "interval_low",
-        "interval_high",
-        "rank",
-        "in_distribution",
-        "parameters",
-        "macs",
-        "nodes",
-        "unknown_operators",
-        "fingerprint",
-    ])?;
-    for answer in answers {
-        out.row(answer)?;
     }
     out.flush()
 }

@@ -7,6 +7,7 @@
 
 mod ablate;
 mod check;
+mod columns;
 pub(crate) mod compare;
 mod data;
 mod embed;
@@ -127,9 +128,18 @@ fn without_training(command: &str) -> Error {
     ))
 }
 
-/// How `predict` and its like print their answer.
+/// How a command prints whose answer is about one thing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Format {
+    /// Aligned columns for people.
+    Table,
+    /// One JSON object; its `schema` number changes when the meaning of a field does.
+    Json,
+}
+
+/// How a command prints whose answer is a line per network.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum ListFormat {
     /// Aligned columns for people.
     Table,
     /// One JSON object; its `schema` number changes when the meaning of a field does.

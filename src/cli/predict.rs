@@ -1,10 +1,11 @@
 //! `gennape predict`: estimated accuracies of networks.
 
+use super::columns::{self, Column};
 use super::error::{Error, Failure, note};
 use super::input::{self, Assumptions, Networks, ReadFailure};
-use super::stdout::{Csv, Text, print_json};
-use super::table::{Table, si};
-use super::{Format, latency, model};
+use super::stdout::{Text, print_json};
+use super::table::si;
+use super::{ListFormat, latency, model};
 use crate::benchmarks::Target;
 use crate::estimator::{
     Answer as Answered, Estimator, Expert, Neighbour, Question, Voice, significant,
@@ -56,8 +57,8 @@ pub(crate) struct Arguments {
     explain: bool,
 
     /// How to print; a table is sorted by rank, the others keep the order of the arguments.
-    #[arg(long, value_enum, default_value_t = Format::Table)]
-    format: Format,
+    #[arg(long, value_enum, default_value_t = ListFormat::Table)]
+    format: ListFormat,
 }
 
 /// What is asked of networks.
@@ -137,7 +138,7 @@ struct NetworkReport<'a> {
     assumptions: Assumptions,
 }
 
-/// One network's line; its fields are the columns of the CSV too.
+/// One network's line.
 #[derive(Serialize, JsonSchema)]
 struct Answer<'a> {
     path: &'a str,
@@ -158,6 +159,9 @@ struct Answer<'a> {
     nodes: usize,
     unknown_operators: usize,
     fingerprint: String,
+    /// Whether the model is fine-tuned.
+    #[serde(skip)]
+    tuned: bool,
 }
 
 impl Arguments {
@@ -205,8 +209,9 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Error> {
     });
     let answers = answers(&networks, &answered, &estimator);
     let count = arguments.neighbours.map_or(0, |n| usize::try_from(n).unwrap_or(usize::MAX));
+    let tuned = estimator.manifest().fine_tuning.as_ref().map(|f| f.target.as_str());
     match arguments.format {
-        Format::Json => print_json(&Report {
+        ListFormat::Json => print_json(&Report {
             schema: 2,
             model: &estimator.manifest().name,
             results: answers
@@ -223,10 +228,10 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Error> {
                 .collect(),
             errors: &networks.failed,
         })?,
-        Format::Csv => print_csv(&answers)?,
-        Format::Table if answers.is_empty() => {}
-        Format::Table => {
-            print_table(&answers, &estimator)?;
+        ListFormat::Csv => columns::print_csv(&columns(tuned), &answers)?,
+        ListFormat::Table if answers.is_empty() => {}
+        ListFormat::Table => {
+            print_table(&answers, tuned)?;
             print_details(&answers, &answered, count, arguments.explain)?;
         }
     }
@@ -330,6 +335,7 @@ fn answers<'a>(
             nodes: graph.len(),
             unknown_operators: input::unknown_operators(graph),
             fingerprint: graph.fingerprint().to_string(),
+            tuned: fine_tuning.is_some(),
         }
     };
     networks.iter().zip(answered).zip(rank).map(answer).collect()
@@ -351,51 +357,62 @@ fn ranks(answered: &[Answered]) -> Vec<usize> {
     ranks
 }
 
-fn print_table(answers: &[Answer], estimator: &Estimator) -> Result<(), Error> {
-    let tuned = estimator.manifest().fine_tuning.as_ref().map(|f| f.target.as_str());
-    let mut table = Table::new(&[
-        "network",
-        "target",
-        tuned.unwrap_or("accuracy"),
-        "90 % interval",
-        "rank",
-        "parameters",
-        "MACs",
-        "distance",
-    ]);
+/// What is printed of each network; `tuned` is the target of a fine-tuned model.
+fn columns<'a>(tuned: Option<&'a str>) -> Vec<Column<'a, Answer<'a>>> {
+    use Column::{Csv, Table};
+    vec![
+        Csv("path", |a| a.path.into()),
+        Table("network", |a| match a.unknown_operators {
+            0 => a.path.to_string(),
+            n => format!("{} ({n} unknown)", a.path),
+        }),
+        Csv("target", |a| a.target.into()),
+        Table("target", |a| a.target.to_string()),
+        Csv("accuracy", |a| a.accuracy.into()),
+        Table(tuned.unwrap_or("accuracy"), |a| match a.tuned {
+            false if a.rough() => format!("about {:.0} %   ", a.accuracy),
+            false => format!("{:.2} %", a.accuracy),
+            true => significant(a.accuracy, 4).to_string(),
+        }),
+        Csv("interval_low", |a| a.interval[0].into()),
+        Csv("interval_high", |a| a.interval[1].into()),
+        Table("90 % interval", |a| match a.tuned {
+            false if a.rough() => format!("{:.0} – {:.0}  ", a.interval[0], a.interval[1]),
+            false => format!("{:.1} – {:.1}", a.interval[0], a.interval[1]),
+            true => a.interval.map(|bound| significant(bound, 3).to_string()).join(" – "),
+        }),
+        Csv("rank", |a| a.rank.into()),
+        Table("rank", |a| a.rank.to_string()),
+        Csv("in_distribution", |a| a.in_distribution.into()),
+        Csv("depends_on_input", |a| a.depends_on_input.into()),
+        Csv("distance", |a| a.distance.into()),
+        Csv("parameters", |a| a.parameters.into()),
+        Table("parameters", |a| si(a.parameters)),
+        Csv("macs", |a| a.macs.into()),
+        Table("MACs", |a| si(a.macs)),
+        Csv("nodes", |a| a.nodes.into()),
+        Csv("unknown_operators", |a| a.unknown_operators.into()),
+        Csv("fingerprint", |a| a.fingerprint.as_str().into()),
+        Table("distance", |a| {
+            // Of one width, so that the numbers stay aligned.
+            let side = if a.in_distribution { "inside " } else { "outside" };
+            format!("{:.2} {side}", a.distance)
+        }),
+    ]
+}
+
+impl Answer<'_> {
+    /// Whether digits are left out that nobody vouches for; those of guessing are certain.
+    fn rough(&self) -> bool {
+        !self.in_distribution && self.depends_on_input
+    }
+}
+
+fn print_table(answers: &[Answer], tuned: Option<&str>) -> Result<(), Error> {
     let mut ranked: Vec<&Answer> = answers.iter().collect();
     ranked.sort_by_key(|a| (a.target, a.rank));
-    for a in ranked {
-        // Of one width, so that the numbers stay aligned.
-        let side = if a.in_distribution { "inside " } else { "outside" };
-        // Digits that nobody vouches for are not shown; that of guessing is certain.
-        let rough = !a.in_distribution && a.depends_on_input;
-        table.row([
-            match a.unknown_operators {
-                0 => a.path.to_string(),
-                n => format!("{} ({n} unknown)", a.path),
-            },
-            a.target.to_string(),
-            match tuned {
-                None if rough => format!("about {:.0} %   ", a.accuracy),
-                None => format!("{:.2} %", a.accuracy),
-                Some(_) => significant(a.accuracy, 4).to_string(),
-            },
-            match tuned {
-                None if rough => {
-                    format!("{:.0} – {:.0}  ", a.interval[0], a.interval[1])
-                }
-                None => format!("{:.1} – {:.1}", a.interval[0], a.interval[1]),
-                Some(_) => a.interval.map(|bound| significant(bound, 3).to_string()).join(" – "),
-            },
-            a.rank.to_string(),
-            si(a.parameters),
-            si(a.macs),
-            format!("{:.2} {side}", a.distance),
-        ]);
-    }
     let mut out = Text::stdout();
-    table.print(&mut out)?;
+    columns::table(&columns(tuned), ranked).print(&mut out)?;
     out.flush()
 }
 
@@ -430,30 +447,6 @@ fn print_details(
             out.line(answer.path)?;
             lines.iter().try_for_each(|line| out.line(&format!("  {line}")))?;
         }
-    }
-    out.flush()
-}
-
-fn print_csv(answers: &[Answer]) -> Result<(), Error> {
-    let mut out = Csv::stdout();
-    out.row([
-        "path",
-        "target",
-        "accuracy",
-        "interval_low",
-        "interval_high",
-        "rank",
-        "in_distribution",
-        "depends_on_input",
-        "distance",
-        "parameters",
-        "macs",
-        "nodes",
-        "unknown_operators",
-        "fingerprint",
-    ])?;
-    for answer in answers {
-        out.row(answer)?;
     }
     out.flush()
 }

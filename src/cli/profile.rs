@@ -1,8 +1,9 @@
 //! `gennape profile`: operations, parameters and multiply-accumulates of networks.
 
+use super::columns::{self, Column};
 use super::error::Error;
 use super::input::{self, Assumptions, ReadFailure};
-use super::stdout::{self, Csv, Text, print_json};
+use super::stdout::{self, Text, print_json};
 use super::table::{Table, si};
 use crate::graph::{ComputationGraph, Extent, Fingerprint, Node, Operation as O};
 use crate::lower::Rewrite;
@@ -173,19 +174,19 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Error> {
             results: summaries().collect(),
             errors: &networks.failed,
         })?,
-        (Format::Csv, Some((_, graph))) => csv_of_operations(graph)?,
-        (Format::Csv, None) => csv_of_networks(summaries())?,
+        (Format::Csv, Some((_, graph))) => columns::print_csv(&of_operations(), lines(graph))?,
+        (Format::Csv, None) => columns::print_csv(&of_networks(), summaries())?,
         (Format::Table, Some((path, graph))) => print_operations(path, graph)?,
         (Format::Table | Format::Markdown, None) if networks.paths.is_empty() => {}
         (Format::Table, None) => {
             let mut out = Text::stdout();
-            networks_table(summaries()).print(&mut out)?;
+            columns::table(&of_networks(), summaries()).print(&mut out)?;
             out.flush()?;
         }
         (Format::Markdown, _) => {
             let table = match only {
-                Some((_, graph)) => operations_table(graph),
-                None => networks_table(summaries()),
+                Some((_, graph)) => columns::table(&of_operations(), lines(graph)),
+                None => columns::table(&of_networks(), summaries()),
             };
             let mut out = Text::stdout();
             table.markdown(&mut out)?;
@@ -255,51 +256,77 @@ fn list(extent: &Extent) -> [u64; 3] {
     [extent.channels, extent.height, extent.width]
 }
 
-fn networks_table<'a>(networks: impl Iterator<Item = Summary<'a>>) -> Table {
-    let mut table =
-        Table::new(&["network", "parameters", "MACs", "nodes", "depth", "<fingerprint"]);
-    for Summary { path, totals, .. } in networks {
-        table.row([
-            path.unwrap_or_default().to_string(),
-            si(totals.parameters),
-            si(totals.macs),
-            totals.nodes.to_string(),
-            totals.depth.to_string(),
-            totals.fingerprint.to_string(),
-        ]);
-    }
-    table
+/// What is printed of each of several networks.
+fn of_networks<'a>() -> Vec<Column<'static, Summary<'a>>> {
+    use Column::{Csv, Table};
+    vec![
+        Csv("path", |s| s.path.into()),
+        Table("network", |s| s.path.unwrap_or_default().to_string()),
+        Csv("parameters", |s| s.totals.parameters.into()),
+        Table("parameters", |s| si(s.totals.parameters)),
+        Csv("macs", |s| s.totals.macs.into()),
+        Table("MACs", |s| si(s.totals.macs)),
+        Csv("nodes", |s| s.totals.nodes.into()),
+        Table("nodes", |s| s.totals.nodes.to_string()),
+        Csv("depth", |s| s.totals.depth.into()),
+        Table("depth", |s| s.totals.depth.to_string()),
+        Csv("unknown_operators", |s| s.totals.unknown_operators.into()),
+        Csv("fingerprint", |s| s.totals.fingerprint.to_string().into()),
+        Table("<fingerprint", |s| s.totals.fingerprint.to_string()),
+    ]
 }
 
-fn csv_of_networks<'a>(networks: impl Iterator<Item = Summary<'a>>) -> Result<(), Error> {
-    let mut out = Csv::stdout();
-    let header =
-        ["path", "parameters", "macs", "nodes", "depth", "unknown_operators", "fingerprint"];
-    out.row(header)?;
-    for Summary { path, totals, .. } in networks {
-        out.row((path, totals))?;
-    }
-    out.flush()
+/// A node of a graph and its position there.
+type Line<'a> = (&'a ComputationGraph, usize, &'a Node);
+
+fn lines(graph: &ComputationGraph) -> impl Iterator<Item = Line<'_>> {
+    graph.nodes().enumerate().map(move |(i, node)| (graph, i, node))
 }
 
-fn operations_table(graph: &ComputationGraph) -> Table {
-    let mut table = Table::new(&["operation", "output", "<kernel", "parameters", "MACs", "<node"]);
-    for node in graph.nodes() {
-        table.row([
-            node.operation.to_string(),
-            node.output.to_string(),
-            window(node),
-            if node.parameters > 0 { si(node.parameters) } else { String::new() },
-            if node.macs > 0 { si(node.macs) } else { String::new() },
-            node.name.to_string(),
-        ]);
-    }
-    table
+/// What is printed of each operation of one network.
+fn of_operations<'a>() -> Vec<Column<'static, Line<'a>>> {
+    use Column::{Csv, Table};
+    vec![
+        Csv("index", |&(_, i, _)| i.into()),
+        Csv("operation", |(.., n)| n.operation.name().into()),
+        Table("operation", |(.., n)| n.operation.to_string()),
+        Csv("name", |(.., n)| (*n.name).into()),
+        Csv("inputs", |&(graph, i, _)| {
+            let inputs = sorted(graph.predecessors(i));
+            inputs.iter().map(usize::to_string).collect::<Vec<_>>().join(" ").into()
+        }),
+        Csv("input_channels", |(.., n)| n.input.channels.into()),
+        Csv("input_height", |(.., n)| n.input.height.into()),
+        Csv("input_width", |(.., n)| n.input.width.into()),
+        Csv("output_channels", |(.., n)| n.output.channels.into()),
+        Csv("output_height", |(.., n)| n.output.height.into()),
+        Csv("output_width", |(.., n)| n.output.width.into()),
+        Table("output", |(.., n)| n.output.to_string()),
+        Csv("kernel", |(.., n)| by(n.window.kernel).into()),
+        Csv("stride", |(.., n)| by(n.window.stride).into()),
+        Csv("dilation", |(.., n)| by(n.window.dilation).into()),
+        Table("<kernel", |(.., n)| window(n)),
+        Csv("groups", |(.., n)| n.window.groups.into()),
+        Csv("bias", |(.., n)| n.bias.into()),
+        Csv("parameters", |(.., n)| n.parameters.into()),
+        Table("parameters", |(.., n)| some(n.parameters)),
+        Csv("macs", |(.., n)| n.macs.into()),
+        Table("MACs", |(.., n)| some(n.macs)),
+        Table("<node", |(.., n)| n.name.to_string()),
+    ]
+}
+
+fn by([a, b]: [u32; 2]) -> String {
+    format!("{a}x{b}")
+}
+
+fn some(count: u64) -> String {
+    if count > 0 { si(count) } else { String::new() }
 }
 
 fn print_operations(path: &str, graph: &ComputationGraph) -> Result<(), Error> {
     let mut out = Text::stdout();
-    operations_table(graph).print(&mut out)?;
+    columns::table(&of_operations(), lines(graph)).print(&mut out)?;
     out.line("")?;
     out.line(path)?;
     out.line(&format!("parameters   {}", si(graph.parameters()).trim_end()))?;
@@ -328,49 +355,4 @@ fn window(node: &Node) -> String {
         text.push_str(&format!(" g{}", window.groups));
     }
     text.trim_start().to_string()
-}
-
-fn csv_of_operations(graph: &ComputationGraph) -> Result<(), Error> {
-    let mut out = Csv::stdout();
-    let header = [
-        "index",
-        "operation",
-        "name",
-        "inputs",
-        "input_channels",
-        "input_height",
-        "input_width",
-        "output_channels",
-        "output_height",
-        "output_width",
-        "kernel",
-        "stride",
-        "dilation",
-        "groups",
-        "bias",
-        "parameters",
-        "macs",
-    ];
-    out.row(header)?;
-    let pair = |[a, b]: [u32; 2]| format!("{a}x{b}");
-    for (i, node) in graph.nodes().enumerate() {
-        let inputs: Vec<String> =
-            sorted(graph.predecessors(i)).iter().map(usize::to_string).collect();
-        out.row((
-            i,
-            node.operation.name(),
-            &node.name,
-            inputs.join(" "),
-            list(&node.input),
-            list(&node.output),
-            pair(node.window.kernel),
-            pair(node.window.stride),
-            pair(node.window.dilation),
-            node.window.groups,
-            node.bias,
-            node.parameters,
-            node.macs,
-        ))?;
-    }
-    out.flush()
 }

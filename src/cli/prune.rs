@@ -3,8 +3,8 @@
 #[cfg(feature = "train")]
 mod run;
 
+use super::Format;
 use super::input::ReadArguments;
-use super::space::Format;
 use super::training::{NormaliseArguments, TrainingArguments, number};
 use std::path::PathBuf;
 

@@ -1,9 +1,9 @@
 //! `gennape shrink`: a sub-network with its weights.
 
+use super::Format;
 use super::error::{Error, note, report};
 use super::input::FileArguments;
 use super::output::Target;
-use super::space::Format;
 use super::stdout::print_json;
 use super::table::si;
 use crate::lower::lower;

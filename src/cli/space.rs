@@ -1,5 +1,6 @@
 //! `gennape space`: what can be cut from a network.
 
+use super::Format;
 use super::error::Error;
 use super::input::FileArguments;
 use super::output::Target;
@@ -9,7 +10,6 @@ use crate::draw::{Tag, graph_with};
 use crate::lower::lower;
 use crate::model_graph::{ModelGraph, ValueId};
 use crate::subnetworks::{ShrinkError, SuperNetwork};
-use clap::ValueEnum;
 use hashbrown::HashMap;
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -32,14 +32,6 @@ pub(crate) struct Arguments {
     /// Draw the network too, with the groups that every operation's channels belong to.
     #[arg(long, value_name = "FILE")]
     svg: Option<PathBuf>,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(super) enum Format {
-    /// Aligned columns for people.
-    Table,
-    /// One JSON object; its `schema` number changes when the meaning of a field does.
-    Json,
 }
 
 #[derive(Serialize, JsonSchema)]

@@ -1,9 +1,9 @@
 //! Trains the network and writes what is left of it.
 
 use super::{Arguments, What};
+use crate::cli::Format;
 use crate::cli::error::{Error, note, report};
 use crate::cli::output::Target;
-use crate::cli::space::Format;
 use crate::cli::stdout::{Text, print_json};
 use crate::cli::table::{Table, si};
 use crate::cli::training::run::{Begun, begin, failure, watched};

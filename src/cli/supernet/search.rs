@@ -3,7 +3,7 @@
 #[cfg(feature = "train")]
 mod run;
 
-use crate::cli::space::Format;
+use crate::cli::Format;
 use crate::cli::training::{TrainingArguments, count};
 use crate::supernet::Reward;
 use std::path::PathBuf;

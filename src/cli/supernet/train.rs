@@ -3,9 +3,9 @@
 #[cfg(feature = "train")]
 mod run;
 
+use crate::cli::Format;
 use crate::cli::input::ReadArguments;
 use crate::cli::model::ModelArguments;
-use crate::cli::space::Format;
 use crate::cli::training::{NormaliseArguments, TrainingArguments};
 use crate::supernet::Sampler;
 use std::path::PathBuf;

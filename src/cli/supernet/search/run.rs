@@ -1,10 +1,10 @@
 //! Searches while the super-network trains and writes what was found.
 
 use super::{Arguments, CellSpace};
+use crate::cli::Format;
 use crate::cli::error::{Error, note, report};
 use crate::cli::output::{Target as File, distinct};
 use crate::cli::search::measures::{self, Measure};
-use crate::cli::space::Format;
 use crate::cli::stdout::{Text, print_json};
 use crate::cli::table::{Table, si};
 use crate::cli::training::run::{self as training, watched, with};
