@@ -5,7 +5,7 @@ use super::error::Error;
 use super::input::{self, Assumptions, ReadFailure};
 use super::stdout::{self, Text, print_json};
 use super::table::{Table, si};
-use crate::graph::{ComputationGraph, Extent, Fingerprint, Node, Operation as O};
+use crate::graph::{ComputationGraph, Extent, Fingerprint, Kind, Node};
 use crate::lower::Rewrite;
 use crate::model_graph::Remark;
 use clap::ValueEnum;
@@ -341,7 +341,7 @@ fn print_operations(path: &str, graph: &ComputationGraph) -> Result<(), Error> {
 fn window(node: &Node) -> String {
     let window = &node.window;
     let [kh, kw] = window.kernel;
-    let convolution = matches!(node.operation, O::Conv | O::DepthwiseConv | O::ConvTranspose);
+    let convolution = node.operation.kind() == Kind::Convolution;
     let mut text = String::new();
     if convolution || kh > 1 || kw > 1 {
         text = format!("{kh}x{kw}");

@@ -5,7 +5,7 @@
 //! into straight columns, longest paths first, in the manner of Brandes and Köpf (2001).
 
 use super::page::escape;
-use crate::graph::{ComputationGraph, Node, Operation};
+use crate::graph::{self, ComputationGraph, Node, Operation};
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt::Write;
@@ -69,43 +69,22 @@ enum Kind {
 impl Kind {
     fn of(operation: Operation) -> Self {
         use Operation as O;
-        match operation {
-            O::Input => Self::Input,
-            O::Unknown => Self::Unknown,
-            O::Conv | O::DepthwiseConv | O::ConvTranspose => Self::Convolution,
-            O::Linear | O::MatMul | O::Embedding | O::Lstm | O::Gru | O::Rnn => Self::Linear,
-            O::Affine
-            | O::LayerNorm
-            | O::RmsNorm
-            | O::GroupNorm
-            | O::InstanceNorm
-            | O::L2Norm
-            | O::LocalResponseNorm => Self::Normalisation,
-            O::Relu
-            | O::Clip
-            | O::LeakyRelu
-            | O::PRelu
-            | O::Elu
-            | O::Sigmoid
-            | O::HardSigmoid
-            | O::Silu
-            | O::HardSwish
-            | O::Gelu
-            | O::Mish
-            | O::Tanh
-            | O::Softplus
-            | O::Softsign
-            | O::Softmax
-            | O::LogSoftmax => Self::Activation,
-            O::MaxPool
-            | O::AveragePool
-            | O::GlobalAveragePool
-            | O::GlobalMaxPool
-            | O::ReduceMean
-            | O::ReduceMax
-            | O::ReduceSum => Self::Pooling,
-            O::Add | O::Sub | O::Mul | O::Div | O::Maximum | O::Minimum | O::Concat => Self::Merge,
-            _ => Self::Other,
+        use graph::Kind as K;
+        match operation.kind() {
+            K::Input => Self::Input,
+            K::Unknown => Self::Unknown,
+            K::Convolution => Self::Convolution,
+            K::Linear | K::MatMul | K::Embedding | K::Recurrent => Self::Linear,
+            K::Affine | K::Normalisation | K::LocalNormalisation => Self::Normalisation,
+            K::Rectifier | K::Gate | K::Softmax | K::Squashing => Self::Activation,
+            K::Pooling | K::GlobalPooling => Self::Pooling,
+            K::Reduction => match operation {
+                O::ReduceMean | O::ReduceMax | O::ReduceSum => Self::Pooling,
+                _ => Self::Other,
+            },
+            K::Arithmetic => Self::Merge,
+            K::Movement if operation == O::Concat => Self::Merge,
+            K::Movement | K::Function | K::TopK | K::Random => Self::Other,
         }
     }
 

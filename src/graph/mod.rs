@@ -10,6 +10,7 @@ mod fingerprint;
 mod operation;
 
 pub use fingerprint::Fingerprint;
+pub(crate) use operation::Kind;
 pub use operation::Operation;
 
 use crate::text::clipped;

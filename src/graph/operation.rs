@@ -2,13 +2,54 @@
 
 use std::fmt;
 
+/// What an operation is to those that treat many alike: proxies, the estimate of latencies, drawings.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Unknown,
+    Input,
+    Convolution,
+    /// By a weight matrix.
+    Linear,
+    /// Of computed tensors.
+    MatMul,
+    Embedding,
+    /// A window at a time.
+    Pooling,
+    GlobalPooling,
+    /// By trained coefficients, as what is left of a normalisation.
+    Affine,
+    /// To mean 0 or variance 1.
+    Normalisation,
+    /// Among neighbouring channels.
+    LocalNormalisation,
+    /// Of computed tensors.
+    Arithmetic,
+    /// Of single elements, and no activation function.
+    Function,
+    /// Elements are moved, and few computed.
+    Movement,
+    /// Activation functions that let large elements pass.
+    Rectifier,
+    /// What weighs other signals instead of carrying one.
+    Gate,
+    /// Gates, by all elements along an axis.
+    Softmax,
+    /// Activation functions that bend large elements.
+    Squashing,
+    /// Along axes.
+    Reduction,
+    TopK,
+    Recurrent,
+    Random,
+}
+
 macro_rules! vocabulary {
-    ($($(#[$doc:meta])* $name:ident = $text:literal),* $(,)?) => {
+    ($($(#[$doc:meta])* $name:ident: $kind:ident = $text:literal),* $(,)?) => {
         /// An atomic operation: what a node of a computation graph does.
         ///
         /// The vocabulary describes arithmetic. Operators that only rearrange, retype or copy
         /// elements (Reshape, Transpose, Cast, Identity, …) have no entry: lowering removes them.
-        /// New operations are added at the end, so that codes stay valid.
+        /// New operations are added at the end, so that codes stay valid; each has a [`Kind`].
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
         #[repr(u8)]
         pub enum Operation {
@@ -23,156 +64,161 @@ macro_rules! vocabulary {
             pub fn name(self) -> &'static str {
                 match self { $(Self::$name => $text,)* }
             }
+
+            /// What it is among operations.
+            pub(crate) fn kind(self) -> Kind {
+                match self { $(Self::$name => Kind::$kind,)* }
+            }
         }
     };
 }
 
 vocabulary! {
     /// An operator outside the vocabulary, let in on request.
-    Unknown = "unknown",
+    Unknown: Unknown = "unknown",
     /// An input of the network.
-    Input = "input",
+    Input: Input = "input",
     /// Convolution in which every output channel sees more than one input channel.
-    Conv = "conv",
+    Conv: Convolution = "conv",
     /// Convolution in which every output channel sees one input channel.
-    DepthwiseConv = "depthwise_conv",
+    DepthwiseConv: Convolution = "depthwise_conv",
     /// Transposed convolution.
-    ConvTranspose = "conv_transpose",
+    ConvTranspose: Convolution = "conv_transpose",
     /// Multiplication by a weight matrix.
-    Linear = "linear",
+    Linear: Linear = "linear",
     /// Product of two computed tensors.
-    MatMul = "matmul",
+    MatMul: MatMul = "matmul",
     /// Rows of a weight matrix picked by a computed index.
-    Embedding = "embedding",
+    Embedding: Embedding = "embedding",
     /// Maximum over a window.
-    MaxPool = "max_pool",
+    MaxPool: Pooling = "max_pool",
     /// Mean over a window.
-    AveragePool = "average_pool",
+    AveragePool: Pooling = "average_pool",
     /// Mean over the whole map, or over all tokens.
-    GlobalAveragePool = "global_average_pool",
+    GlobalAveragePool: GlobalPooling = "global_average_pool",
     /// Maximum over the whole map, or over all tokens.
-    GlobalMaxPool = "global_max_pool",
+    GlobalMaxPool: GlobalPooling = "global_max_pool",
     /// Per-channel scale or shift with trained coefficients: batch normalisation at inference,
     /// layer scale, bias.
-    Affine = "affine",
+    Affine: Affine = "affine",
     /// Layer normalisation (over the channels).
-    LayerNorm = "layer_norm",
+    LayerNorm: Normalisation = "layer_norm",
     /// Root-mean-square normalisation (over the channels).
-    RmsNorm = "rms_norm",
+    RmsNorm: Normalisation = "rms_norm",
     /// Group normalisation.
-    GroupNorm = "group_norm",
+    GroupNorm: Normalisation = "group_norm",
     /// Instance normalisation.
-    InstanceNorm = "instance_norm",
+    InstanceNorm: Normalisation = "instance_norm",
     /// Division by the L2 norm.
-    L2Norm = "l2_norm",
+    L2Norm: Normalisation = "l2_norm",
     /// Local response normalisation.
-    LocalResponseNorm = "local_response_norm",
+    LocalResponseNorm: LocalNormalisation = "local_response_norm",
     /// Sum of computed tensors.
-    Add = "add",
+    Add: Arithmetic = "add",
     /// Sum with a constant tensor: a position embedding, a bias table, a mask.
-    AddConstant = "add_constant",
+    AddConstant: Function = "add_constant",
     /// Difference.
-    Sub = "sub",
+    Sub: Arithmetic = "sub",
     /// Product of computed tensors, element by element.
-    Mul = "mul",
+    Mul: Arithmetic = "mul",
     /// Product with a constant tensor that is not per-channel.
-    MulConstant = "mul_constant",
+    MulConstant: Function = "mul_constant",
     /// Quotient.
-    Div = "div",
+    Div: Arithmetic = "div",
     /// Element-wise maximum.
-    Maximum = "maximum",
+    Maximum: Arithmetic = "maximum",
     /// Element-wise minimum.
-    Minimum = "minimum",
+    Minimum: Arithmetic = "minimum",
     /// Power.
-    Pow = "pow",
+    Pow: Function = "pow",
     /// Concatenation.
-    Concat = "concat",
+    Concat: Movement = "concat",
     /// Part of a tensor: a slice, one piece of a split, a fixed index.
-    Slice = "slice",
+    Slice: Movement = "slice",
     /// Padding that no convolution or pooling could take in.
-    Pad = "pad",
+    Pad: Movement = "pad",
     /// Change of resolution by interpolation.
-    Resize = "resize",
+    Resize: Movement = "resize",
     /// Repetition along an axis.
-    Tile = "tile",
+    Tile: Movement = "tile",
     /// Elements picked by a computed index.
-    Gather = "gather",
+    Gather: Movement = "gather",
     /// Elements written at an index.
-    Scatter = "scatter",
+    Scatter: Movement = "scatter",
     /// Choice between two tensors.
-    Select = "select",
+    Select: Function = "select",
     /// Comparison or logic.
-    Logic = "logic",
+    Logic: Function = "logic",
     /// Rectified linear unit.
-    Relu = "relu",
+    Relu: Rectifier = "relu",
     /// Clipping to an interval, ReLU6 among them.
-    Clip = "clip",
+    Clip: Rectifier = "clip",
     /// Leaky ReLU.
-    LeakyRelu = "leaky_relu",
+    LeakyRelu: Rectifier = "leaky_relu",
     /// ReLU with a trained negative slope.
-    PRelu = "prelu",
+    PRelu: Rectifier = "prelu",
     /// Exponential linear units: ELU, SELU, CELU.
-    Elu = "elu",
+    Elu: Rectifier = "elu",
     /// Logistic sigmoid.
-    Sigmoid = "sigmoid",
+    Sigmoid: Gate = "sigmoid",
     /// Piecewise-linear sigmoid.
-    HardSigmoid = "hard_sigmoid",
+    HardSigmoid: Gate = "hard_sigmoid",
     /// x · sigmoid(x).
-    Silu = "silu",
+    Silu: Rectifier = "silu",
     /// x · hard sigmoid(x).
-    HardSwish = "hard_swish",
+    HardSwish: Rectifier = "hard_swish",
     /// Gaussian error linear unit, exact or by tanh.
-    Gelu = "gelu",
+    Gelu: Rectifier = "gelu",
     /// x · tanh(softplus(x)).
-    Mish = "mish",
+    Mish: Rectifier = "mish",
     /// Hyperbolic tangent.
-    Tanh = "tanh",
+    Tanh: Squashing = "tanh",
     /// log(1 + exp x).
-    Softplus = "softplus",
+    Softplus: Squashing = "softplus",
     /// x / (1 + |x|).
-    Softsign = "softsign",
+    Softsign: Squashing = "softsign",
     /// Softmax.
-    Softmax = "softmax",
+    Softmax: Softmax = "softmax",
     /// Logarithm of softmax.
-    LogSoftmax = "log_softmax",
+    LogSoftmax: Softmax = "log_softmax",
     /// Exponential.
-    Exp = "exp",
+    Exp: Function = "exp",
     /// Logarithm.
-    Log = "log",
+    Log: Function = "log",
     /// Square root.
-    Sqrt = "sqrt",
+    Sqrt: Function = "sqrt",
     /// Error function.
-    Erf = "erf",
+    Erf: Function = "erf",
     /// Sine, cosine and their relatives.
-    Trigonometric = "trigonometric",
+    Trigonometric: Function = "trigonometric",
     /// Absolute value or sign.
-    Abs = "abs",
+    Abs: Function = "abs",
     /// Rounding of any kind.
-    Round = "round",
+    Round: Function = "round",
     /// Sum along axes.
-    ReduceSum = "reduce_sum",
+    ReduceSum: Reduction = "reduce_sum",
     /// Mean along axes.
-    ReduceMean = "reduce_mean",
+    ReduceMean: Reduction = "reduce_mean",
     /// Maximum or minimum along axes.
-    ReduceMax = "reduce_max",
+    ReduceMax: Reduction = "reduce_max",
     /// Norm along axes.
-    ReduceNorm = "reduce_norm",
+    ReduceNorm: Reduction = "reduce_norm",
     /// Product along axes.
-    ReduceProd = "reduce_prod",
+    ReduceProd: Reduction = "reduce_prod",
     /// Running sum.
-    CumSum = "cum_sum",
+    CumSum: Reduction = "cum_sum",
     /// Largest elements or their positions.
-    TopK = "top_k",
+    TopK: TopK = "top_k",
     /// Sampling of a map at computed places.
-    GridSample = "grid_sample",
+    GridSample: Movement = "grid_sample",
     /// Recurrent layers.
-    Lstm = "lstm",
+    Lstm: Recurrent = "lstm",
     /// Gated recurrent unit.
-    Gru = "gru",
+    Gru: Recurrent = "gru",
     /// Plain recurrent layer.
-    Rnn = "rnn",
+    Rnn: Recurrent = "rnn",
     /// Random numbers drawn at run time.
-    Random = "random",
+    Random: Random = "random",
 }
 
 impl Operation {

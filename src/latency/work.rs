@@ -1,6 +1,6 @@
 //! How much of what a device has to do for a network.
 
-use crate::graph::{ComputationGraph, Node, Operation as O};
+use crate::graph::{ComputationGraph, Kind, Node, Operation as O};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Amounts by what does the work and what is counted: numbers of operations, elements read and
@@ -29,79 +29,38 @@ fn classes(node: &Node) -> (&'static str, Option<&'static str>) {
         O::Conv if node.window.kernel == [1, 1] => "pointwise_conv",
         operation => operation.name(),
     };
-    let kind = match node.operation {
-        O::Conv | O::DepthwiseConv => Some("convolution"),
-        O::MaxPool | O::AveragePool => Some("pooling"),
-        O::Concat | O::Slice | O::Pad | O::Resize | O::Tile | O::Gather | O::Scatter => {
-            Some("movement")
-        }
-        O::GridSample => Some("movement"),
-        operation if is_reduction(operation) => Some("reduction"),
-        operation if is_elementwise(operation) => Some("elementwise"),
-        _ => None,
-    };
-    (name, kind)
+    (name, kind(node.operation))
 }
 
-fn is_reduction(operation: O) -> bool {
-    matches!(
-        operation,
-        O::LayerNorm
-            | O::RmsNorm
-            | O::GroupNorm
-            | O::InstanceNorm
-            | O::L2Norm
-            | O::LocalResponseNorm
-            | O::Softmax
-            | O::LogSoftmax
-            | O::ReduceSum
-            | O::ReduceMean
-            | O::ReduceMax
-            | O::ReduceNorm
-            | O::ReduceProd
-            | O::CumSum
-            | O::GlobalAveragePool
-            | O::GlobalMaxPool
-    )
-}
+const REDUCTION: Option<&str> = Some("reduction");
+const ELEMENTWISE: Option<&str> = Some("elementwise");
 
-fn is_elementwise(operation: O) -> bool {
-    matches!(
-        operation,
-        O::Affine
-            | O::Add
-            | O::AddConstant
-            | O::Sub
-            | O::Mul
-            | O::MulConstant
-            | O::Div
-            | O::Maximum
-            | O::Minimum
-            | O::Pow
-            | O::Select
-            | O::Logic
-            | O::Relu
-            | O::Clip
-            | O::LeakyRelu
-            | O::PRelu
-            | O::Elu
-            | O::Sigmoid
-            | O::HardSigmoid
-            | O::Silu
-            | O::HardSwish
-            | O::Gelu
-            | O::Mish
-            | O::Tanh
-            | O::Softplus
-            | O::Softsign
-            | O::Exp
-            | O::Log
-            | O::Sqrt
-            | O::Erf
-            | O::Trigonometric
-            | O::Abs
-            | O::Round
-    )
+fn kind(operation: O) -> Option<&'static str> {
+    match operation.kind() {
+        Kind::Convolution if operation == O::ConvTranspose => None,
+        Kind::Convolution => Some("convolution"),
+        Kind::Pooling => Some("pooling"),
+        Kind::Movement => Some("movement"),
+        Kind::Normalisation
+        | Kind::LocalNormalisation
+        | Kind::Softmax
+        | Kind::Reduction
+        | Kind::GlobalPooling => REDUCTION,
+        Kind::Affine
+        | Kind::Arithmetic
+        | Kind::Function
+        | Kind::Rectifier
+        | Kind::Gate
+        | Kind::Squashing => ELEMENTWISE,
+        Kind::Unknown
+        | Kind::Input
+        | Kind::Linear
+        | Kind::MatMul
+        | Kind::Embedding
+        | Kind::TopK
+        | Kind::Recurrent
+        | Kind::Random => None,
+    }
 }
 
 /// Two matrix products with a softmax between them.
@@ -218,7 +177,7 @@ pub fn work(graph: &ComputationGraph, fused_attention: bool) -> Work {
         };
         let elements = outside.into_iter().map(written).sum::<f64>()
             + kernel.iter().filter(leaves).map(|&i| written(i)).sum::<f64>();
-        let reduces = kernel.iter().any(|&i| is_reduction(graph.node(i).operation));
+        let reduces = kernel.iter().any(|&i| kind(graph.node(i).operation) == REDUCTION);
         let class = if reduces { "reducing_kernel" } else { "elementwise_kernel" };
         add(class, COUNT, 1.0);
         add(class, ELEMENTS, elements);
@@ -230,8 +189,8 @@ pub fn work(graph: &ComputationGraph, fused_attention: bool) -> Work {
 /// what is between them need not be written. Nothing else lies on a path between two of a chain.
 fn kernels(graph: &ComputationGraph, fused: &BTreeSet<usize>) -> Vec<Vec<usize>> {
     let joins = |i: usize| {
-        let operation = graph.node(i).operation;
-        (is_elementwise(operation) || is_reduction(operation)) && !fused.contains(&i)
+        let kind = kind(graph.node(i).operation);
+        (kind == ELEMENTWISE || kind == REDUCTION) && !fused.contains(&i)
     };
     // How many others lie before an operation, on the path with the most.
     let mut others = vec![0usize; graph.len()];

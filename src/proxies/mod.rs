@@ -10,7 +10,7 @@ pub use paths::{PathMeasures, Quantity};
 pub use signal::nonlinear_depth;
 pub use synflow::log_synflow;
 
-use crate::graph::{ComputationGraph, Node, Operation};
+use crate::graph::{ComputationGraph, Kind, Node};
 
 /// Every proxy of one network.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
@@ -153,14 +153,17 @@ fn log(x: f64) -> f64 {
 const EXCESS: f64 = 3.0;
 
 fn is_weighted(node: &Node) -> bool {
-    use Operation::*;
-    matches!(node.operation, Conv | DepthwiseConv | ConvTranspose | Linear)
+    matches!(node.operation.kind(), Kind::Convolution | Kind::Linear)
 }
 
 /// Whether a node's output weighs other signals instead of carrying one.
 fn is_gate(node: &Node) -> bool {
-    use Operation::*;
-    matches!(node.operation, Sigmoid | HardSigmoid | Softmax | LogSoftmax)
+    matches!(node.operation.kind(), Kind::Gate | Kind::Softmax)
+}
+
+/// Whether a node puts out variance 1 whatever it reads.
+fn normalises(node: &Node) -> bool {
+    matches!(node.operation.kind(), Kind::Affine | Kind::Normalisation)
 }
 
 /// Inputs of one output element of a weighted node.

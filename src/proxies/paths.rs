@@ -1,7 +1,7 @@
 //! What the signal meets on its way through an untrained network.
 
-use super::{fan_in, is_gate, is_weighted};
-use crate::graph::{ComputationGraph, Node, Operation};
+use super::{fan_in, is_gate, is_weighted, normalises};
+use crate::graph::{ComputationGraph, Kind, Node, Operation};
 use smallvec::SmallVec;
 
 /// What a weighted node (convolution, matrix product) adds to the length of a path.
@@ -149,7 +149,6 @@ fn parts(
 }
 
 fn step(node: &Node, parts: &[(usize, f64)], forward: &[Forward]) -> Forward {
-    use Operation::*;
     if parts.is_empty() {
         return Forward { variance: 1.0, ..Forward::default() };
     }
@@ -164,11 +163,12 @@ fn step(node: &Node, parts: &[(usize, f64)], forward: &[Forward]) -> Forward {
     let weighted = is_weighted(node);
     Forward {
         variance: bounded(match node.operation {
-            _ if weighted => 1.0,
-            Affine | LayerNorm | RmsNorm | GroupNorm | InstanceNorm | L2Norm => 1.0,
+            _ if weighted || normalises(node) => 1.0,
             _ if is_activation(node) => sum / 2.0,
-            Concat => sum / node.output.channels.max(1) as f64,
-            AveragePool => sum / node.window.kernel.map(f64::from).iter().product::<f64>().sqrt(),
+            Operation::Concat => sum / node.output.channels.max(1) as f64,
+            Operation::AveragePool => {
+                sum / node.window.kernel.map(f64::from).iter().product::<f64>().sqrt()
+            }
             _ => sum,
         }),
         longest: most(|f| f.longest) + u64::from(weighted),
@@ -192,8 +192,7 @@ fn log_sum(logarithms: impl Iterator<Item = f64> + Clone) -> f64 {
 }
 
 fn is_activation(node: &Node) -> bool {
-    use Operation::*;
-    matches!(node.operation, Relu | Clip | LeakyRelu | PRelu | Elu | Silu | HardSwish | Gelu | Mish)
+    node.operation.kind() == Kind::Rectifier
 }
 
 fn smooths(node: &Node) -> bool {

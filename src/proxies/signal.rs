@@ -1,6 +1,6 @@
 //! How much of an untrained network's output is still linear in its input.
 
-use super::{is_gate, is_weighted};
+use super::{is_gate, is_weighted, normalises};
 use crate::graph::{ComputationGraph, Node, Operation};
 use std::f64::consts::{FRAC_1_SQRT_2, PI};
 use std::sync::LazyLock;
@@ -98,8 +98,7 @@ fn pass(node: &Node, signal: Signal) -> Signal {
     };
     let activated = |f: fn(f64) -> f64| activated(signal, f);
     match node.operation {
-        _ if is_weighted(node) => whitened(),
-        Affine | LayerNorm | RmsNorm | GroupNorm | InstanceNorm | L2Norm => whitened(),
+        _ if is_weighted(node) || normalises(node) => whitened(),
         AveragePool => {
             let elements: f64 = node.window.kernel.map(f64::from).iter().product();
             scaled(signal, 1.0, 1.0 / elements.sqrt())
