@@ -1,15 +1,14 @@
 //! `gennape ablate`: GENNAPE's predictors, each alone and together, beside the paper's figures.
 
 use super::error::Error;
-use super::evaluate::MAX_REPORT;
+use super::evaluate::read_report;
 use super::stdout::{Text, print_json};
 use super::table::Table;
 use crate::benchmarks::{Set, nasbench101};
 use crate::evaluation;
 use crate::evaluation::ablation::{Report, SCHEMA};
-use crate::files;
 use clap::builder::{PossibleValue, PossibleValuesParser};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 #[cfg(feature = "train")]
 use {
     super::error::report as report_line,
@@ -96,22 +95,12 @@ fn family_parser() -> PossibleValuesParser {
 
 pub(crate) fn run(arguments: &Arguments) -> Result<(), Error> {
     let report = match &arguments.report {
-        Some(path) => read(path)?,
+        Some(path) => read_report(path, SCHEMA, |report: &Report| report.schema)?,
         None => measure(arguments)?,
     };
     match arguments.format {
         Format::Json => print_json(&report),
         format => print(&report, format),
-    }
-}
-
-fn read(path: &Path) -> Result<Report, Error> {
-    let about = |e: &dyn std::fmt::Display| Error::user(format!("{}: {e}", path.display()));
-    let json = files::read(path, MAX_REPORT).map_err(|e| about(&e))?;
-    let report: Report = serde_json::from_slice(&json).map_err(|e| about(&e))?;
-    match report.schema {
-        SCHEMA => Ok(report),
-        other => Err(about(&format!("schema {other}, expected {SCHEMA}"))),
     }
 }
 

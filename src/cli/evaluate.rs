@@ -18,6 +18,7 @@ use crate::spaces::Space;
 use clap::ValueEnum;
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use schemars::JsonSchema;
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use std::collections::HashSet;
 use std::io::Write;
@@ -155,7 +156,7 @@ pub(super) enum Format {
 }
 
 /// Most bytes of a report that are read.
-pub(super) const MAX_REPORT: u64 = 1 << 26;
+const MAX_REPORT: u64 = 1 << 26;
 
 /// Version of [`Report`]'s JSON form.
 const SCHEMA: u32 = 2;
@@ -178,7 +179,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Error> {
         return left_out::run(target, &arguments.model.load()?, arguments.format);
     }
     let (report, complete) = match &arguments.report {
-        Some(path) => (read(path)?, Ok(())),
+        Some(path) => (read_report(path, SCHEMA, |report: &Report| report.schema)?, Ok(())),
         None => evaluate(arguments)?,
     };
     print(arguments.format, &report)?;
@@ -210,13 +211,18 @@ fn print(format: Format, report: &Report) -> Result<(), Error> {
     }
 }
 
-fn read(path: &Path) -> Result<Report, Error> {
+/// A report that `--format json` has written.
+pub(super) fn read_report<R: DeserializeOwned>(
+    path: &Path,
+    expected: u32,
+    schema: impl Fn(&R) -> u32,
+) -> Result<R, Error> {
     let about = |e: &dyn std::fmt::Display| Error::user(format!("{}: {e}", path.display()));
     let json = files::read(path, MAX_REPORT).map_err(|e| about(&e))?;
-    let report: Report = serde_json::from_slice(&json).map_err(|e| about(&e))?;
-    match report.schema {
-        SCHEMA => Ok(report),
-        other => Err(about(&format!("schema {other}, expected {SCHEMA}"))),
+    let report: R = serde_json::from_slice(&json).map_err(|e| about(&e))?;
+    match schema(&report) {
+        schema if schema == expected => Ok(report),
+        other => Err(about(&format!("schema {other}, expected {expected}"))),
     }
 }
 

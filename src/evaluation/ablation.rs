@@ -112,9 +112,8 @@ pub struct Member {
     pub published: Option<[f64; 2]>,
 }
 
-#[cfg(any(test, feature = "train"))]
 impl Spread {
-    pub(crate) fn of(values: Vec<f64>) -> Self {
+    pub(crate) fn new(values: Vec<f64>) -> Self {
         let count = values.len() as f64;
         let mean = values.iter().sum::<f64>() / count;
         let squares = values.iter().map(|v| (v - mean).powi(2)).sum::<f64>();
@@ -184,10 +183,10 @@ mod tests {
 
     #[test]
     fn a_spread_is_mean_and_sample_deviation() {
-        let spread = Spread::of(vec![0.7, 0.9, 0.8]);
+        let spread = Spread::new(vec![0.7, 0.9, 0.8]);
         assert!((spread.mean - 0.8).abs() < 1e-12, "{spread:?}");
         assert!(spread.deviation.is_some_and(|d| (d - 0.1).abs() < 1e-12), "{spread:?}");
         assert_eq!(text(&spread), "0.800 ± 0.100");
-        assert_eq!(text(&Spread::of(vec![0.5])), "0.500");
+        assert_eq!(text(&Spread::new(vec![0.5])), "0.500");
     }
 }

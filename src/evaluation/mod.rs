@@ -14,6 +14,7 @@ use crate::estimator::{Estimate, Estimator, NotFinite};
 use crate::metrics;
 use crate::predictor::{FewShotError, FewShotRegressor};
 use crate::proxies::Proxies;
+use ablation::Spread;
 use ndarray::{Array2, ArrayView2, Axis};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
@@ -436,10 +437,7 @@ fn fitted(
                 draw[i].iter().find(|(m, _)| *m == measure).map(|(_, value)| *value)
             };
             let values: Vec<f64> = draws.iter().map(of).collect::<Option<_>>()?;
-            let count = values.len() as f64;
-            let mean = values.iter().sum::<f64>() / count;
-            let squares = values.iter().map(|v| (v - mean).powi(2)).sum::<f64>();
-            let deviation = (values.len() > 1).then(|| (squares / (count - 1.0)).sqrt());
+            let Spread { mean, deviation, .. } = Spread::new(values);
             Some(Measured { measure, value: mean, interval: None, deviation })
         };
         Ranking {
