@@ -1,6 +1,7 @@
 //! Tables of labels in Parquet files, row by row.
 
-use super::{BenchmarkError, LabelTable, MAX_BYTES, contain, malformed};
+use super::{BenchmarkError, LabelTable, MAX_BYTES, malformed};
+use crate::fault::contain;
 use parquet::file::reader::{FileReader, SerializedFileReader};
 use parquet::record::Field;
 use std::fs::File;
