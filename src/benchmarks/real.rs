@@ -58,6 +58,8 @@ pub const USUAL: &str = "usual";
 
 pub(super) const IMAGENET: &str = "onnx_zoo/imagenet_labels.csv";
 const CIFAR: &str = "cifar_zoo/labels.csv";
+/// The targets that it has labels of.
+const CIFAR_TARGETS: [Target; 3] = [Target::Cifar10, Target::Cifar100, Target::Svhn];
 
 /// Which recipes there are for ImageNet: old ones, plain ones, and two grades of strong ones.
 const STRENGTHS: usize = 4;
@@ -158,12 +160,7 @@ impl LabelSet {
             let chosen = offsets.iter().filter(|o| which(o)).count().max(1) as f64;
             offsets.iter().map(|o| if which(o) { 1.0 / chosen } else { 0.0 }).collect()
         };
-        let target = |dataset: &str| match dataset {
-            "CIFAR-10" => Some(Target::Cifar10),
-            "CIFAR-100" => Some(Target::Cifar100),
-            "SVHN" => Some(Target::Svhn),
-            _ => None,
-        };
+        let target = |set: &str| CIFAR_TARGETS.into_iter().find(|target| target.data_set() == set);
         let mut labels = Vec::new();
         for (i, row) in table.iter().enumerate() {
             let own = (row.dataset.as_str(), row.source.as_str());
@@ -180,22 +177,18 @@ impl LabelSet {
                 reference: row.source == REFERENCE,
             });
         }
-        let of = |dataset: &'static str, target| TargetRecipes {
+        let of = |target: Target| TargetRecipes {
             target,
             recipes: [
-                (USUAL, pure(&|o| *o == (dataset, REFERENCE))),
-                ("plain", pure(&|o| o.0 == dataset && o.1 != REFERENCE)),
+                (USUAL, pure(&|o| *o == (target.data_set(), REFERENCE))),
+                ("plain", pure(&|o| o.0 == target.data_set() && o.1 != REFERENCE)),
             ]
             .into_iter()
             // Nobody else has labels of SVHN.
             .filter(|(_, covariates)| covariates.iter().any(|&x| x > 0.0))
             .collect(),
         };
-        let recipes = vec![
-            of("CIFAR-10", Target::Cifar10),
-            of("CIFAR-100", Target::Cifar100),
-            of("SVHN", Target::Svhn),
-        ];
+        let recipes = CIFAR_TARGETS.map(of).into();
         let covariates = offsets.iter().map(|(set, source)| format!("{source} on {set}")).collect();
         Ok(Self { labels, covariates, recipes })
     }

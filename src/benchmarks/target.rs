@@ -4,47 +4,54 @@ use crate::graph::ComputationGraph;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
-/// The accuracy that a network reaches when it is trained on this data set, in per cent.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-#[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
-#[serde(rename_all = "lowercase")]
-pub enum Target {
+macro_rules! targets {
+    ($($(#[$doc:meta])* $target:ident = $name:literal, $data_set:literal, $classes:literal;)*) => {
+        /// The accuracy that a network reaches when it is trained on this data set, in per cent.
+        #[derive(
+            Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize
+        )]
+        #[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
+        pub enum Target {
+            $($(#[$doc])* #[serde(rename = $name)] $target,)*
+        }
+
+        impl Target {
+            /// Every target.
+            pub const ALL: &[Self] = &[$(Self::$target,)*];
+
+            /// The name it goes by.
+            pub fn name(self) -> &'static str {
+                match self { $(Self::$target => $name,)* }
+            }
+
+            /// What tables of labels call its data set.
+            pub(super) fn data_set(self) -> &'static str {
+                match self { $(Self::$target => $data_set,)* }
+            }
+
+            /// Number of classes of its images.
+            pub fn classes(self) -> u64 {
+                match self { $(Self::$target => $classes,)* }
+            }
+        }
+    };
+}
+
+targets! {
     /// ImageNet-1k, top 1.
-    ImageNet1k,
+    ImageNet1k = "imagenet1k", "ImageNet-1k", 1000;
     /// CIFAR-10.
-    Cifar10,
+    Cifar10 = "cifar10", "CIFAR-10", 10;
     /// CIFAR-100.
-    Cifar100,
+    Cifar100 = "cifar100", "CIFAR-100", 100;
     /// Street View House Numbers.
-    Svhn,
+    Svhn = "svhn", "SVHN", 10;
 }
 
 impl Target {
-    /// Every target.
-    pub const ALL: [Self; 4] = [Self::ImageNet1k, Self::Cifar10, Self::Cifar100, Self::Svhn];
-
-    /// The name it goes by.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::ImageNet1k => "imagenet1k",
-            Self::Cifar10 => "cifar10",
-            Self::Cifar100 => "cifar100",
-            Self::Svhn => "svhn",
-        }
-    }
-
     /// The target of this name.
     pub fn from_name(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|target| target.name() == name)
-    }
-
-    /// Number of classes of its images.
-    pub fn classes(self) -> u64 {
-        match self {
-            Self::ImageNet1k => 1000,
-            Self::Cifar100 => 100,
-            Self::Cifar10 | Self::Svhn => 10,
-        }
+        Self::ALL.iter().copied().find(|target| target.name() == name)
     }
 
     /// The target that a network's input and output speak for, and which of these that is: by the
@@ -109,7 +116,7 @@ mod tests {
 
     #[test]
     fn names_are_understood() {
-        for target in Target::ALL {
+        for &target in Target::ALL {
             assert_eq!(Target::from_name(target.name()), Some(target));
             let json = serde_json::to_string(&target).unwrap();
             assert_eq!(json, format!("\"{target}\""));

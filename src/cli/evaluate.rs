@@ -170,7 +170,7 @@ pub(super) struct Report {
 
 /// Takes the name of a target that models of real networks have.
 fn target_parser() -> impl TypedValueParser<Value = Target> {
-    let names = PossibleValuesParser::new(Target::ALL.into_iter().map(Target::name));
+    let names = PossibleValuesParser::new(Target::ALL.iter().map(|target| target.name()));
     names.try_map(|name| Target::from_name(&name).ok_or("no target"))
 }
 

@@ -108,7 +108,7 @@ enum Asked {
 }
 
 fn target_parser() -> impl TypedValueParser<Value = Asked> {
-    let names = Target::ALL.into_iter().map(Target::name).chain(LatencyModel::NAMES);
+    let names = Target::ALL.iter().map(|target| target.name()).chain(LatencyModel::NAMES);
     PossibleValuesParser::new(names).try_map(|name| {
         let latency = || LatencyModel::NAMES.into_iter().find(|known| *known == name);
         let target = Target::from_name(&name).map(Asked::Accuracy);

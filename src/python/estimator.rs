@@ -91,7 +91,10 @@ pub(super) fn question(
             let failure = Failure::new(&format!("there is no target '{name}'"));
             let hint = match name.strip_prefix("latency-") {
                 Some(device) => format!("LatencyModel({device:?}).predict estimates latencies"),
-                None => format!("give one of {}", Target::ALL.map(Target::name).join(", ")),
+                None => format!(
+                    "give one of {}",
+                    Target::ALL.iter().map(|t| t.name()).collect::<Vec<_>>().join(", ")
+                ),
             };
             failure.hint(hint).raise(py)
         })?),
@@ -163,7 +166,7 @@ impl Estimator {
         let known = |t: &Target| {
             *t == Target::Cifar10 || real.iter().any(|model| model.facts(*t).is_some())
         };
-        Target::ALL.into_iter().filter(known).map(|t| t.name().to_string()).collect()
+        Target::ALL.iter().copied().filter(known).map(|t| t.name().to_string()).collect()
     }
 
     /// Names of the ways of training that `recipe` takes, by target.
