@@ -92,11 +92,11 @@ fn main() -> Result<(), Error> {
                 found.architecture
             }
         };
-        let found: darts::Network = found.parse()?;
+        let found: darts::DartsNetwork = found.parse()?;
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
         let mut networks = vec![("found", 0, found.clone())];
         while networks.len() <= RANDOM {
-            let network = sized(&darts::Network::sample(&mut rng))?;
+            let network = sized(&darts::DartsNetwork::sample(&mut rng))?;
             let [a, b] = [&network, &found].map(|n| n.trainable_parameters() as f64);
             if (a / b - 1.0).abs() <= ALIKE {
                 networks.push(("random", networks.len(), network));
@@ -134,8 +134,8 @@ fn options(seed: u64, epochs: usize) -> Options {
 }
 
 /// The same cells in a network of the size at hand.
-fn sized(network: &darts::Network) -> Result<darts::Network, Error> {
+fn sized(network: &darts::DartsNetwork) -> Result<darts::DartsNetwork, Error> {
     let cells = network.genotype();
     let (normal, reduce) = (cells.normal().clone(), cells.reduce().clone());
-    Ok(darts::Network::new(Genotype::new(normal, reduce, SIZE[0], SIZE[1])?)?)
+    Ok(darts::DartsNetwork::new(Genotype::new(normal, reduce, SIZE[0], SIZE[1])?)?)
 }

@@ -91,7 +91,7 @@ pub fn twelve_epochs(folder: &Path, column: &str) -> Result<HashMap<String, f64>
 pub fn nasbench_macro<'a>(
     folder: &Path,
     estimators: Vec<&'a Estimator>,
-) -> Result<Family<'a, space_macro::Network>, BenchmarkError> {
+) -> Result<Family<'a, space_macro::MacroNetwork>, BenchmarkError> {
     let networks = nasbench_macro::load(folder)?;
     Ok(Family::new("NAS-Bench-Macro", ToString::to_string, networks, estimators))
 }

@@ -6,7 +6,7 @@ use gennape::lower::lower;
 use gennape::model_graph::{Attributes, Builder, DataType, ModelGraph, OpType};
 use gennape::proxies::{MEASURES, Proxies};
 use gennape::search::algorithms::Surrogate;
-use gennape::search::{CandidateError, EvaluationError, Evaluator, Network, SearchSpace};
+use gennape::search::{CandidateError, CandidateNetwork, EvaluationError, Evaluator, SearchSpace};
 use gennape::spaces::Architecture;
 use ndarray::Array2;
 use rand::RngCore;
@@ -190,8 +190,8 @@ impl<A: Architecture> Labels<'_, A> {
 }
 
 impl<A: Architecture> Evaluator for Labels<'_, A> {
-    fn evaluate(&self, networks: &[Network]) -> Result<Vec<f64>, EvaluationError> {
-        let label = |network: &Network| {
+    fn evaluate(&self, networks: &[CandidateNetwork]) -> Result<Vec<f64>, EvaluationError> {
+        let label = |network: &CandidateNetwork| {
             let key = (self.key)(&network.architecture.parse()?);
             self.values.get(&key).copied().ok_or_else(|| format!("{key} has no label").into())
         };

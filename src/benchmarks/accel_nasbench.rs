@@ -2,7 +2,7 @@
 
 use super::catalogue::{Entry, Set, boxed};
 use super::{BenchmarkError, Labelled, table};
-use crate::spaces::mnasnet::Network;
+use crate::spaces::mnasnet::MnasNet;
 use std::path::Path;
 
 /// Name of the file.
@@ -30,7 +30,7 @@ pub(super) const ENTRY: Entry = Entry {
 };
 
 const STAGES: usize = 7;
-/// What is chosen of each stage, in the order of a [`Network`]'s text form.
+/// What is chosen of each stage, in the order of a [`MnasNet`]'s text form.
 #[rustfmt::skip]
 const COLUMNS: [&str; 4 * STAGES + 2] = [
     "block0_e", "block1_e", "block2_e", "block3_e", "block4_e", "block5_e", "block6_e",
@@ -51,7 +51,7 @@ const COLUMNS: [&str; 4 * STAGES + 2] = [
 ///
 /// # Errors
 /// When the file is missing or a field does not hold what it should.
-pub fn load(folder: &Path) -> Result<Vec<Labelled<Network>>, BenchmarkError> {
+pub fn load(folder: &Path) -> Result<Vec<Labelled<MnasNet>>, BenchmarkError> {
     table::load(&folder.join(FILE), &COLUMNS, |row| {
         let list = |which: usize| -> String {
             let items: Vec<&str> = (0..STAGES).map(|i| row.text(STAGES * which + i)).collect();

@@ -3,7 +3,7 @@
 
 use super::catalogue::{Entry, Set, boxed};
 use super::{BenchmarkError, Labelled, table};
-use crate::spaces::plain::Network;
+use crate::spaces::plain::PlainNetwork;
 use std::path::Path;
 
 /// Name of the file, which is not compressed.
@@ -39,7 +39,7 @@ pub(super) const ENTRY: Entry = Entry {
 ///
 /// # Errors
 /// When the file is missing or a field does not hold what it should.
-pub fn load(folder: &Path) -> Result<Vec<Labelled<Network>>, BenchmarkError> {
+pub fn load(folder: &Path) -> Result<Vec<Labelled<PlainNetwork>>, BenchmarkError> {
     table::load(&folder.join(FILE), &["net", "num_params", "acc_20"], |row| {
         Ok(Labelled {
             architecture: row.parse(0)?,

@@ -2,7 +2,7 @@
 
 use super::catalogue::{CIFAR10, Entry, Set, boxed};
 use super::{BenchmarkError, Labelled, table};
-use crate::spaces::darts::Network;
+use crate::spaces::darts::DartsNetwork;
 use std::path::Path;
 
 /// Name of the file, which `scripts/convert_nasbench301.py` makes.
@@ -28,7 +28,7 @@ pub(super) const ENTRY: Entry = Entry {
 ///
 /// # Errors
 /// When the file is missing or a field does not hold what it should.
-pub fn load(folder: &Path) -> Result<Vec<Labelled<Network>>, BenchmarkError> {
+pub fn load(folder: &Path) -> Result<Vec<Labelled<DartsNetwork>>, BenchmarkError> {
     table::load(&folder.join(FILE), &["architecture", "accuracy"], |row| {
         let (architecture, accuracy) = (row.parse(0)?, row.accuracy(1, 100.0)?);
         Ok(Labelled { architecture, parameters: None, accuracy })

@@ -2,7 +2,7 @@
 
 use super::catalogue::{CIFAR10, Entry, Set, boxed};
 use super::{BenchmarkError, Labelled, table};
-use crate::spaces::nasbench_macro::Network;
+use crate::spaces::nasbench_macro::MacroNetwork;
 use std::path::Path;
 
 /// Name of the file.
@@ -31,7 +31,7 @@ pub(super) const ENTRY: Entry = Entry {
 ///
 /// # Errors
 /// When the file is missing or a field does not hold what it should.
-pub fn load(folder: &Path) -> Result<Vec<Labelled<Network>>, BenchmarkError> {
+pub fn load(folder: &Path) -> Result<Vec<Labelled<MacroNetwork>>, BenchmarkError> {
     let columns = ["architecture", "params", "mean_test_accuracy"];
     table::load(&folder.join(FILE), &columns, |row| {
         Ok(Labelled {

@@ -12,7 +12,7 @@ use crate::benchmarks::Target;
 use crate::estimator::{Estimator, Question};
 use crate::lower::lower;
 use crate::onnx::{self, ReadOptions};
-use crate::search::{Direction, Network};
+use crate::search::{CandidateNetwork, Direction};
 use hashbrown::HashMap;
 use hashbrown::hash_map::EntryRef;
 use schemars::JsonSchema;
@@ -173,7 +173,7 @@ struct Gauge<'a> {
     estimator: Estimator,
     question: Question,
     read: &'a ReadOptions,
-    networks: HashMap<PathBuf, Network>,
+    networks: HashMap<PathBuf, CandidateNetwork>,
 }
 
 /// What a network measures, and what an estimate is about.
@@ -252,14 +252,14 @@ impl Gauge<'_> {
     }
 }
 
-fn network(path: &Path, options: &ReadOptions) -> Result<Network, Error> {
+fn network(path: &Path, options: &ReadOptions) -> Result<CandidateNetwork, Error> {
     let name = path.display().to_string();
     let fail =
         |error: &(dyn StdError + 'static)| Error::from(Failure::from_error(error).about(&name));
     let model = onnx::read(path, options).map_err(|e| fail(&e))?;
     let graph = lower(&model).map_err(|e| fail(&e))?;
     note_assumptions(&name, model.remarks(), &graph);
-    Ok(Network { architecture: name, fingerprint: graph.fingerprint(), model, graph })
+    Ok(CandidateNetwork { architecture: name, fingerprint: graph.fingerprint(), model, graph })
 }
 
 /// As people read it.

@@ -2,7 +2,7 @@
 
 use super::{Estimate, Estimator};
 use crate::graph::{ComputationGraph, Fingerprint};
-use crate::search::{Direction, EvaluationError, Evaluator, Network};
+use crate::search::{CandidateNetwork, Direction, EvaluationError, Evaluator};
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -76,11 +76,11 @@ impl<'a> Accuracy<'a> {
 }
 
 impl Evaluator for Accuracy<'_> {
-    fn evaluate(&self, networks: &[Network]) -> Result<Vec<f64>, EvaluationError> {
+    fn evaluate(&self, networks: &[CandidateNetwork]) -> Result<Vec<f64>, EvaluationError> {
         // What a fault left behind is a whole estimate or none.
         let mut met = self.met.lock().unwrap_or_else(PoisonError::into_inner);
         let mut asked = HashSet::new();
-        let new: Vec<&Network> = networks
+        let new: Vec<&CandidateNetwork> = networks
             .iter()
             .filter(|n| !met.contains_key(&n.fingerprint) && asked.insert(n.fingerprint))
             .collect();
@@ -91,7 +91,7 @@ impl Evaluator for Accuracy<'_> {
         let graphs: Vec<&ComputationGraph> = new.iter().map(|n| &n.graph).collect();
         let estimates = self.estimator.estimate(&graphs)?;
         met.extend(new.iter().map(|n| n.fingerprint).zip(estimates));
-        let number = |network: &Network| {
+        let number = |network: &CandidateNetwork| {
             met.get(&network.fingerprint).map_or(f64::NAN, |estimate| self.statistic.of(estimate))
         };
         Ok(networks.iter().map(number).collect())

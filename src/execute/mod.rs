@@ -1,6 +1,6 @@
 //! Running networks with libtorch, and differentiating them.
 //!
-//! A [`Network`] is a [`ModelGraph`] with its weights. It runs for any number of inputs, also where the
+//! A [`TorchNetwork`] is a [`ModelGraph`] with its weights. It runs for any number of inputs, also where the
 //! file was exported for one: the batch is followed through the network as everywhere
 //! ([`Batch`]), and what is written for the file's own batch (the target of a Reshape, a token that is
 //! put before each sequence) is computed for the batch at hand.
@@ -75,7 +75,7 @@ fn first_line(error: &TchError) -> String {
 }
 
 /// A network that can be run and trained; see the [module documentation](self).
-pub struct Network {
+pub struct TorchNetwork {
     graph: ModelGraph,
     batch: Batch,
     device: Device,
@@ -100,7 +100,7 @@ struct Uses {
     statistics: Vec<ValueId>,
 }
 
-impl Network {
+impl TorchNetwork {
     /// Makes a network ready. `elements` gives those of stored tensors, `None` where the file doesn't
     /// have them; such tensors start at random, the same for the same `seed`.
     ///
@@ -315,7 +315,7 @@ impl Network {
     }
 }
 
-impl Network {
+impl TorchNetwork {
     /// An error unless two inputs have the outputs together that each has alone: for a file that was
     /// exported for one input, where the batch lies is a guess.
     ///

@@ -43,13 +43,13 @@ fn elements(value: &Value) -> Vec<f64> {
     u.into_iter().map(|u| (2.0 * u - 1.0) * (3.0 / fan_in as f64).sqrt()).collect()
 }
 
-fn open(path: &Path) -> Result<Network, ExecuteError> {
+fn open(path: &Path) -> Result<TorchNetwork, ExecuteError> {
     let (graph, mut original) = Original::open(path, &ReadOptions::default()).unwrap();
     let stored = |id: ValueId, value: &Value| {
         let known = original.numbers(id, value.dtype, value.elements())?;
         Ok(known.or_else(|| value.data().is_none().then(|| elements(value))))
     };
-    Network::new(graph, stored, 0, Device::Cpu)
+    TorchNetwork::new(graph, stored, 0, Device::Cpu)
 }
 
 fn compare(row: &Row) -> Result<(), String> {
@@ -191,7 +191,7 @@ fn missing_weights_start_by_the_fields_rules() {
         "|nor_conv_3x3~0|+|none~0|nor_conv_3x3~1|+|skip_connect~0|none~1|avg_pool_3x3~2|",
     ).unwrap()
         };
-    let network = |seed| Network::new(graph(), |_, _| Ok(None), seed, Device::Cpu).unwrap();
+    let network = |seed| TorchNetwork::new(graph(), |_, _| Ok(None), seed, Device::Cpu).unwrap();
     let (a, b, c) = (network(1), network(1), network(2));
     assert_eq!(a.elements().unwrap(), b.elements().unwrap());
     assert_ne!(a.elements().unwrap(), c.elements().unwrap());
@@ -222,7 +222,7 @@ fn views_by_index_are_taken_of_each_input() {
     let kept = [2, 0, 1, 3, 3];
     let second = kept.map(|i| i + 4);
     for graph in [network(1, kept.to_vec()), network(2, [kept, second].concat())] {
-        let network = Network::new(graph, |_, _| Ok(None), 0, Device::Cpu).unwrap();
+        let network = TorchNetwork::new(graph, |_, _| Ok(None), 0, Device::Cpu).unwrap();
         let x = Tensor::randn([6, 4, 3, 3], (Kind::Float, Device::Cpu));
         let expected = x.mean_dim([2, 3].as_slice(), false, None);
         let expected = expected.index_select(1, &Tensor::from_slice(&kept));
@@ -251,7 +251,7 @@ fn masks_are_not_trained() {
     let elements = |id: ValueId, _: &Value| {
         Ok((id == mask).then(|| (0..40).map(|i| [0.0, f64::NEG_INFINITY][i % 2]).collect()))
     };
-    let network = Network::new(builder.finish(), elements, 0, Device::Cpu).unwrap();
+    let network = TorchNetwork::new(builder.finish(), elements, 0, Device::Cpu).unwrap();
     assert_eq!(network.parameters().map(|(id, _)| id).collect::<Vec<_>>(), [weight]);
 }
 

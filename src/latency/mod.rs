@@ -25,7 +25,7 @@ use crate::estimator::{
     LoadError, MANIFEST, WriteError, golden_graphs, read_manifest, write_folder,
 };
 use crate::graph::{ComputationGraph, Operation};
-use crate::search::{Direction, EvaluationError, Evaluator, Network};
+use crate::search::{CandidateNetwork, Direction, EvaluationError, Evaluator};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -297,8 +297,10 @@ pub struct ReliableLatency {
 }
 
 impl Evaluator for ReliableLatency {
-    fn evaluate(&self, networks: &[Network]) -> Result<Vec<f64>, EvaluationError> {
-        let of = |network: &Network| self.model.estimate(&network.graph).reliable(self.direction);
+    fn evaluate(&self, networks: &[CandidateNetwork]) -> Result<Vec<f64>, EvaluationError> {
+        let of = |network: &CandidateNetwork| {
+            self.model.estimate(&network.graph).reliable(self.direction)
+        };
         Ok(networks.iter().map(of).collect())
     }
 }

@@ -2,7 +2,7 @@
 
 use super::projection::Units;
 use super::{Budget, DEADLINE, Options, Pruned, Run, Task, begin, choice, closed, groups};
-use crate::execute::Network;
+use crate::execute::TorchNetwork;
 use crate::images::{Augmentation, ImageSet};
 use crate::onnx::{self, ReadOptions, Weights};
 use crate::subnetworks::SuperNetwork;
@@ -69,7 +69,7 @@ pub fn baselines(
     let mut rng = ChaCha8Rng::seed_from_u64(options.training.seed);
     let (probes, _) = parts.data().batch(few, Augmentation::None, &mut rng, device)?;
     let open = closed(&space, &network, &units, options.what, &probes)?.open(&space, options.what);
-    let smallest = |network: &Network| {
+    let smallest = |network: &TorchNetwork| {
         let tensors: Vec<Tensor> = network.parameters().map(|(_, t)| t.shallow_clone()).collect();
         let sizes = crate::execute::list(&units.size(&tensors)?)?;
         let scores: Vec<f64> = sizes.into_iter().map(|size| -f64::from(size)).collect();
@@ -116,7 +116,7 @@ struct Ways<'a> {
 
 impl Ways<'_> {
     /// Trains, and cuts nothing.
-    fn train(&self, network: &Network, epochs: Range<usize>) -> Result<(), TrainingError> {
+    fn train(&self, network: &TorchNetwork, epochs: Range<usize>) -> Result<(), TrainingError> {
         let none = Tensor::f_zeros([0], (Kind::Int64, network.device()))?;
         let space = SuperNetwork::new(network.graph().clone());
         let units = Units { count: 0, groups: none, slices: Vec::new() };
@@ -135,7 +135,7 @@ impl Ways<'_> {
     }
 
     /// Lets the statistics of normalisations follow the training images once.
-    fn recalibrate(&self, network: &Network) -> Result<(), TrainingError> {
+    fn recalibrate(&self, network: &TorchNetwork) -> Result<(), TrainingError> {
         let _guard = tch::no_grad_guard();
         let Schedule { augmentation, batch, seed, device, .. } = *self.schedule;
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
@@ -148,7 +148,7 @@ impl Ways<'_> {
         Ok(())
     }
 
-    fn measure(&self, network: &Network) -> Result<Baseline, TrainingError> {
+    fn measure(&self, network: &TorchNetwork) -> Result<Baseline, TrainingError> {
         let (data, indices, _) = self.parts.measured();
         let accuracy = data.accuracy(network, &indices)?;
         Ok(Baseline { accuracy, cost: Cost::of(network.graph())? })

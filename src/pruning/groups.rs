@@ -2,7 +2,7 @@
 
 use super::What;
 use super::projection::{Slice, Units};
-use crate::execute::Network;
+use crate::execute::TorchNetwork;
 use crate::model_graph::infer::layout;
 use crate::model_graph::{ModelGraph, Node, OpType, ValueId};
 use crate::subnetworks::SuperNetwork;
@@ -55,7 +55,7 @@ type Readers = HashMap<ValueId, Vec<(usize, usize)>>;
 /// segment, as far as `what` speaks of them.
 pub(super) fn units(
     space: &SuperNetwork,
-    network: &Network,
+    network: &TorchNetwork,
     what: What,
 ) -> Result<Units, TchError> {
     let graph = network.graph();

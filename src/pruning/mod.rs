@@ -31,7 +31,7 @@ mod tests;
 pub use baselines::{Baseline, Baselines, baselines};
 pub use choice::Budget;
 
-use crate::execute::Network;
+use crate::execute::TorchNetwork;
 use crate::images::{Augmentation, ImageSet, Normalisation};
 use crate::model_graph::{ModelGraph, ValueId};
 use crate::onnx::ReadOptions;
@@ -381,7 +381,7 @@ impl Closed {
 /// Tries what may go.
 fn closed(
     space: &SuperNetwork,
-    network: &Network,
+    network: &TorchNetwork,
     units: &Units,
     what: What,
     probes: &Tensor,
@@ -449,7 +449,7 @@ fn closed(
 /// All that training needs and doesn't change, but for the network's weights.
 #[derive(Clone, Copy)]
 struct Task<'a> {
-    network: &'a Network,
+    network: &'a TorchNetwork,
     space: &'a SuperNetwork,
     units: &'a Units,
     open: &'a [bool],

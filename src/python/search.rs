@@ -11,8 +11,8 @@ use super::super_network::SuperNetwork;
 use crate::cli::search::AlgorithmName;
 use crate::cli::search::measures::{self, Constraint, Objective};
 use crate::search::{
-    Direction, Evaluated, EvaluationError, Evaluator, Interrupted, Limits, Network, Next, Problem,
-    Record, Search, SearchError, SearchSpace, Start, Stop,
+    CandidateNetwork, Direction, Evaluated, EvaluationError, Evaluator, Interrupted, Limits, Next,
+    Problem, Record, Search, SearchError, SearchSpace, Start, Stop,
 };
 use clap::ValueEnum;
 use numpy::PyArray1;
@@ -129,7 +129,7 @@ struct Asked {
 }
 
 impl Evaluator for Asked {
-    fn evaluate(&self, networks: &[Network]) -> Result<Vec<f64>, EvaluationError> {
+    fn evaluate(&self, networks: &[CandidateNetwork]) -> Result<Vec<f64>, EvaluationError> {
         if self.stopped.load(Ordering::Relaxed) {
             return Err(Interrupted.into());
         }

@@ -27,7 +27,9 @@ mod problem;
 mod run;
 mod space;
 
-pub use problem::{Bound, Direction, EvaluationError, Evaluator, Interrupted, Network, Problem};
+pub use problem::{
+    Bound, CandidateNetwork, Direction, EvaluationError, Evaluator, Interrupted, Problem,
+};
 pub use run::{
     Algorithm, Evaluated, Limits, Next, Observer, Record, Search, SearchError, Spent, Start, Stop,
 };

@@ -9,7 +9,7 @@ use std::fmt;
 
 /// A candidate, ready to be measured.
 #[derive(Debug)]
-pub struct Network {
+pub struct CandidateNetwork {
     /// The candidate's text.
     pub architecture: String,
     /// The network as ONNX would hold it.
@@ -34,7 +34,7 @@ pub trait Evaluator: Send + Sync {
     ///
     /// # Errors
     /// When one of them can't be measured; the search then stops with what it has.
-    fn evaluate(&self, networks: &[Network]) -> Result<Vec<f64>, EvaluationError>;
+    fn evaluate(&self, networks: &[CandidateNetwork]) -> Result<Vec<f64>, EvaluationError>;
 
     /// How many networks it takes at a time; what it has answered for is kept when a search stops.
     fn batch(&self) -> usize {
@@ -43,7 +43,7 @@ pub trait Evaluator: Send + Sync {
 }
 
 impl<F: Fn(&ComputationGraph) -> f64 + Send + Sync> Evaluator for F {
-    fn evaluate(&self, networks: &[Network]) -> Result<Vec<f64>, EvaluationError> {
+    fn evaluate(&self, networks: &[CandidateNetwork]) -> Result<Vec<f64>, EvaluationError> {
         Ok(networks.iter().map(|network| self(&network.graph)).collect())
     }
 }
@@ -191,7 +191,7 @@ impl<'a> Problem<'a> {
     #[allow(clippy::type_complexity)]
     pub(super) fn evaluate(
         &self,
-        mut networks: Vec<Network>,
+        mut networks: Vec<CandidateNetwork>,
     ) -> Result<(Vec<Vec<Option<f64>>>, Vec<(String, Fault)>), EvaluationError> {
         let mut faults = Vec::new();
         let mut values = vec![vec![None; self.measures.len()]; networks.len()];
@@ -249,7 +249,7 @@ impl<'a> Problem<'a> {
 /// The numbers of networks one by one, so that a fault costs only one of them.
 fn alone(
     evaluator: &dyn Evaluator,
-    networks: &[Network],
+    networks: &[CandidateNetwork],
     faults: &mut Vec<(String, Fault)>,
 ) -> Result<Vec<f64>, EvaluationError> {
     let mut numbers = Vec::with_capacity(networks.len());

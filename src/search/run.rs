@@ -2,7 +2,7 @@
 
 use super::algorithms::Nsga2;
 use super::pareto::{self, Fitness};
-use super::problem::{EvaluationError, Interrupted, Network, Problem};
+use super::problem::{CandidateNetwork, EvaluationError, Interrupted, Problem};
 use super::space::{CandidateError, SearchSpace};
 use crate::fault::{Fault, contain};
 use crate::graph::Fingerprint;
@@ -359,7 +359,7 @@ impl<S: SearchSpace> Run<'_, S> {
             .zip(&identities)
             .filter(|(_, text)| !self.identities.contains_key(*text) && among.insert(*text))
             .collect();
-        let built: Vec<Result<Network, SearchError>> =
+        let built: Vec<Result<CandidateNetwork, SearchError>> =
             unmet.par_iter().map(|(candidate, _)| self.build(candidate)).collect();
         let (mut fresh, mut networks) = (Vec::new(), Vec::new());
         for ((candidate, identity), built) in unmet.into_iter().zip(built) {
@@ -431,7 +431,7 @@ impl<S: SearchSpace> Run<'_, S> {
         Ok(())
     }
 
-    fn build(&self, candidate: &S::Candidate) -> Result<Network, SearchError> {
+    fn build(&self, candidate: &S::Candidate) -> Result<CandidateNetwork, SearchError> {
         let architecture = candidate.to_string();
         let built = contain(|| {
             let model = match self.space.build(candidate) {
@@ -450,7 +450,7 @@ impl<S: SearchSpace> Run<'_, S> {
         match built {
             Ok(built) => {
                 let (model, fingerprint, graph) = built?;
-                Ok(Network { architecture, model, fingerprint, graph })
+                Ok(CandidateNetwork { architecture, model, fingerprint, graph })
             }
             Err(fault) => Err(SearchError::Fault { architecture, fault: fault.to_string() }),
         }

@@ -12,7 +12,7 @@ use super::{
 use crate::graph::ComputationGraph;
 use crate::lower::lower;
 use crate::model_graph::{Attributes, Builder, DataType, ModelGraph, OpType, TensorData};
-use crate::spaces::nasbench_macro::{Block, Network};
+use crate::spaces::nasbench_macro::{Block, MacroNetwork};
 use crate::spaces::{Architecture, Space};
 use ndarray::Array2;
 use std::collections::{HashMap, HashSet};
@@ -120,7 +120,7 @@ fn algorithms_come_close_to_the_front() {
 #[test]
 fn algorithms_find_the_front_of_a_real_space() {
     let measures = |blocks: [Block; 8]| {
-        let graph = lower(&Network::new(blocks).build()).unwrap();
+        let graph = lower(&MacroNetwork::new(blocks).build()).unwrap();
         [-(graph.macs() as f64), graph.parameters() as f64]
     };
     let base = [Block::Identity; 8];
@@ -139,7 +139,7 @@ fn algorithms_find_the_front_of_a_real_space() {
         };
         all = all.iter().flat_map(sums).collect();
     }
-    let mixed: Network = "21021120".parse().unwrap();
+    let mixed: MacroNetwork = "21021120".parse().unwrap();
     assert!(all.contains(&measures(*mixed.blocks()).to_vec()), "the measures are sums");
 
     let worst = |objective: usize| all.iter().map(|p| p[objective]).fold(f64::MIN, f64::max);

@@ -14,7 +14,7 @@ const NODES: usize = 256;
 const VALUES: usize = 640;
 
 /// A network under construction, for images in the layout batch, channels, height, width.
-pub(super) struct Network {
+pub(super) struct NetworkBuilder {
     builder: Builder,
     /// What names of weights begin with; where it is empty, they have none.
     scope: String,
@@ -22,7 +22,7 @@ pub(super) struct Network {
     weights: usize,
 }
 
-impl Network {
+impl NetworkBuilder {
     /// A network for one image of three channels and `resolution` rows and columns.
     pub fn new(name: String, resolution: usize) -> (Self, ValueId) {
         Self::for_images(name, [3, resolution, resolution])
@@ -350,7 +350,7 @@ mod tests {
     /// Whatever a block does with the shape, with constants and with what it is given.
     #[test]
     fn a_stack_is_its_blocks_one_after_the_other() {
-        type Block = fn(&mut Network, ValueId) -> ValueId;
+        type Block = fn(&mut NetworkBuilder, ValueId) -> ValueId;
         let blocks: [Block; 5] = [
             |_, x| x,
             |network, x| network.conv(x, 4, 3, 2),
@@ -370,7 +370,7 @@ mod tests {
         for block in blocks {
             for (times, scope) in (0..5).flat_map(|times| [(times, ""), (times, "scope")]) {
                 let built = |stacked: bool| {
-                    let (mut network, image) = Network::new("name".into(), 32);
+                    let (mut network, image) = NetworkBuilder::new("name".into(), 32);
                     network.scope(scope.into());
                     let output = match stacked {
                         true => network.stack(image, times, block),

@@ -36,9 +36,9 @@ pub const OPERATIONS: [Operation; 7] = [
 
 /// A network.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct Network(Genotype);
+pub struct DartsNetwork(Genotype);
 
-impl Network {
+impl DartsNetwork {
     /// The network of a genotype.
     ///
     /// # Errors
@@ -78,7 +78,7 @@ fn check(cell: &Cell) -> Result<(), String> {
     }
 }
 
-impl Architecture for Network {
+impl Architecture for DartsNetwork {
     const SPACE: Space = Space::Darts;
 
     /// Pairs of cells, as the authors count them: two different inputs and two of seven
@@ -146,13 +146,13 @@ fn draw<R: Rng + ?Sized>(rng: &mut R) -> Operation {
     OPERATIONS.choose(rng).copied().unwrap_or(Operation::None)
 }
 
-impl Display for Network {
+impl Display for DartsNetwork {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)
     }
 }
 
-impl FromStr for Network {
+impl FromStr for DartsNetwork {
     type Err = ParseError;
 
     fn from_str(text: &str) -> Result<Self, ParseError> {
@@ -174,7 +174,7 @@ mod tests {
 
     #[test]
     fn every_way_of_writing_is_read() {
-        let network: Network = V2.parse().unwrap();
+        let network: DartsNetwork = V2.parse().unwrap();
         assert_eq!(network.trainable_parameters(), 3_349_342);
         assert_eq!(network.to_string(), V2);
         let pairs = |cell: &Cell| {
@@ -209,7 +209,7 @@ mod tests {
         ] {
             assert_eq!(text.parse().as_ref(), Ok(&network), "{text}");
         }
-        let small: Network = V2.replace("])", "], layers=8, channels=16)").parse().unwrap();
+        let small: DartsNetwork = V2.replace("])", "], layers=8, channels=16)").parse().unwrap();
         assert_eq!((small.genotype().layers(), small.genotype().channels()), (8, 16));
         assert_eq!(small.to_string().parse(), Ok(small));
     }
@@ -236,7 +236,7 @@ mod tests {
         }
         members.push("'learning_rate': 2.5e-2, 'autoaugment': True".to_string());
         let text = format!("{{{}}}", members.join(", "));
-        let network: Network = text.parse().unwrap();
+        let network: DartsNetwork = text.parse().unwrap();
         let cell = "[('max_pool_3x3', 0), ('sep_conv_5x5', 1), ('skip_connect', 0), \
             ('avg_pool_3x3', 2), ('dil_conv_3x3', 1), ('dil_conv_5x5', 2), ('sep_conv_3x3', 3), \
             ('skip_connect', 4)]";
@@ -246,7 +246,7 @@ mod tests {
         );
         assert_eq!(network.to_string(), expected);
         let sized = text.replace("{'N:", "{'N:darts:layers': 20, 'N:darts:init_channels': 36, 'N:");
-        let network: Network = sized.parse().unwrap();
+        let network: DartsNetwork = sized.parse().unwrap();
         assert_eq!((network.genotype().layers(), network.genotype().channels()), (20, 36));
 
         for (from, to, reason) in [
@@ -255,7 +255,7 @@ mod tests {
             ("inputs_node_reduce_5", "x", "inputs_node_reduce_5 is missing"),
             ("'sep_conv_5x5'", "'conv'", "edge_normal_1: operation 'conv' is not one of none"),
         ] {
-            let error = text.replacen(from, to, 1).parse::<Network>().unwrap_err().reason;
+            let error = text.replacen(from, to, 1).parse::<DartsNetwork>().unwrap_err().reason;
             assert!(error.contains(reason), "{error}");
         }
     }
@@ -292,7 +292,7 @@ mod tests {
             ("Genotype(", "Genotype[", "character 1: expected"),
             ("[('sep", &format!("{}('sep", "[".repeat(5000)), "brackets inside each other"),
         ] {
-            let error = V2.replacen(from, to, 1).parse::<Network>().unwrap_err().reason;
+            let error = V2.replacen(from, to, 1).parse::<DartsNetwork>().unwrap_err().reason;
             assert!(error.contains(reason), "{reason}: {error}");
         }
     }

@@ -33,7 +33,7 @@
 mod canonical;
 mod parse;
 
-use super::blocks::{ConvSpec, Network, conv_bn_parameters};
+use super::blocks::{ConvSpec, NetworkBuilder, conv_bn_parameters};
 use crate::model_graph::{ModelGraph, ValueId};
 use rand::Rng;
 use smallvec::SmallVec;
@@ -187,7 +187,7 @@ impl Operation {
     }
 
     /// `None` where the result is zero.
-    fn build(self, network: &mut Network, x: ValueId, stride: i64) -> Option<ValueId> {
+    fn build(self, network: &mut NetworkBuilder, x: ValueId, stride: i64) -> Option<ValueId> {
         let channels = network.channels(x);
         Some(match self.recipe() {
             Recipe::Zero => return None,
@@ -233,7 +233,7 @@ enum Recipe {
 }
 
 /// ReLU, two 1×1 convolutions with stride 2 on maps shifted by one pixel, batch normalisation.
-fn factorised_reduction(network: &mut Network, x: ValueId, channels: usize) -> ValueId {
+fn factorised_reduction(network: &mut NetworkBuilder, x: ValueId, channels: usize) -> ValueId {
     let x = network.relu(x);
     let shifted = network.without_first_row_and_column(x);
     let halves = [network.conv(x, channels / 2, 1, 2), network.conv(shifted, channels / 2, 1, 2)];
@@ -335,7 +335,7 @@ impl Cell {
     /// Names of weights begin with `scope`.
     fn build(
         &self,
-        network: &mut Network,
+        network: &mut NetworkBuilder,
         inputs: [ValueId; INPUTS],
         reduction: bool,
         scope: &str,
@@ -475,7 +475,7 @@ impl Genotype {
     /// Names of weights say where they stand whatever else the network is made of: in which cell of which
     /// resolution, between which nodes, and in which operation.
     pub(super) fn build_for(&self, name: String, image: [usize; 3], classes: usize) -> ModelGraph {
-        let (mut network, image) = Network::for_images(name, image);
+        let (mut network, image) = NetworkBuilder::for_images(name, image);
         network.scope("stem".into());
         let x = network.conv(image, STEM_MULTIPLIER * self.channels, 3, 1);
         let x = network.batch_norm(x);

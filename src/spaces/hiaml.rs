@@ -12,7 +12,7 @@
 //! A network is written as its four block types, such as `a22,z,src0,t31`. The authors' list is
 //! read as well, `["hiaml_a22", "hiaml_z", "hiaml_src0", "hiaml_t31"]`.
 
-use super::blocks::Network as Builder;
+use super::blocks::NetworkBuilder;
 use super::choices::Decisions;
 use super::two_path::inception_s;
 use super::{Architecture, ParseError, Space};
@@ -106,10 +106,10 @@ impl Block {
         Self::ALL[rng.gen_range(0..Self::ALL.len())]
     }
 
-    fn build(self, n: &mut Builder, x: ValueId, channels: usize, stride: i64) -> ValueId {
+    fn build(self, n: &mut NetworkBuilder, x: ValueId, channels: usize, stride: i64) -> ValueId {
         let c = channels;
         let inner = n.channels(x);
-        let project = |n: &mut Builder| match stride == 1 && inner == c {
+        let project = |n: &mut NetworkBuilder| match stride == 1 && inner == c {
             true => x,
             false => n.conv_bn(x, c, 1, stride),
         };
@@ -210,9 +210,9 @@ impl Block {
 
 /// A network: the block type of each stage.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct Network([Block; STAGES]);
+pub struct HiAmlNetwork([Block; STAGES]);
 
-impl Network {
+impl HiAmlNetwork {
     /// The network with these block types.
     pub fn new(blocks: [Block; STAGES]) -> Self {
         Self(blocks)
@@ -224,7 +224,7 @@ impl Network {
     }
 }
 
-impl Architecture for Network {
+impl Architecture for HiAmlNetwork {
     const SPACE: Space = Space::HiAml;
 
     fn size() -> Option<u128> {
@@ -258,7 +258,7 @@ impl Architecture for Network {
     }
 
     fn build(&self) -> ModelGraph {
-        let (mut network, image) = Builder::new(format!("hiaml {self}"), RESOLUTION);
+        let (mut network, image) = NetworkBuilder::new(format!("hiaml {self}"), RESOLUTION);
         let x = network.conv_bn(image, STEM_CHANNELS, 3, 2);
         let mut x = network.relu(x);
         let mut channels = STEM_CHANNELS;
@@ -283,13 +283,13 @@ impl Architecture for Network {
     }
 }
 
-impl Display for Network {
+impl Display for HiAmlNetwork {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0.map(Block::name).join(","))
     }
 }
 
-impl FromStr for Network {
+impl FromStr for HiAmlNetwork {
     type Err = ParseError;
 
     fn from_str(text: &str) -> Result<Self, ParseError> {
@@ -297,7 +297,7 @@ impl FromStr for Network {
     }
 }
 
-fn parse(text: &str) -> Result<Network, String> {
+fn parse(text: &str) -> Result<HiAmlNetwork, String> {
     let list = text.trim();
     let list = list.strip_prefix('[').and_then(|l| l.strip_suffix(']')).unwrap_or(list);
     let blocks: Vec<Block> = (1..)
@@ -313,7 +313,7 @@ fn parse(text: &str) -> Result<Network, String> {
         .collect::<Result<_, _>>()?;
     let stages = blocks.len();
     let blocks = blocks.try_into();
-    blocks.map(Network).map_err(|_| format!("it has {stages} stages instead of {STAGES}"))
+    blocks.map(HiAmlNetwork).map_err(|_| format!("it has {stages} stages instead of {STAGES}"))
 }
 
 #[cfg(test)]
@@ -322,7 +322,7 @@ mod tests {
 
     #[test]
     fn errors_say_what_is_wrong() {
-        let network: Network = "[\"hiaml_a22\", 'hiaml_z', src0,t31]".parse().unwrap();
+        let network: HiAmlNetwork = "[\"hiaml_a22\", 'hiaml_z', src0,t31]".parse().unwrap();
         assert_eq!(network.to_string(), "a22,z,src0,t31");
         for (text, reason) in [
             ("a22,z,src0", "3 stages instead of 4"),
@@ -330,7 +330,7 @@ mod tests {
             ("a22,z,src2,t31", "stage 3: block 'src2' is not one of z, a22"),
             ("", "stage 1: block ''"),
         ] {
-            let error = text.parse::<Network>().unwrap_err().reason;
+            let error = text.parse::<HiAmlNetwork>().unwrap_err().reason;
             assert!(error.contains(reason), "{error}");
         }
     }
@@ -362,7 +362,7 @@ mod tests {
             let stages = [(64, 64), (64, 128), (128, 128), (128, 256)];
             let blocks: u64 = stages.iter().map(|&(c, d)| block(b, c, d) + block(b, d, d)).sum();
             let expected = c3(3, 64) + blocks + 257 * 10;
-            assert_eq!(Network([b; 4]).trainable_parameters(), expected, "{}", b.name());
+            assert_eq!(HiAmlNetwork([b; 4]).trainable_parameters(), expected, "{}", b.name());
         }
     }
 }

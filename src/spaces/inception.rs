@@ -26,7 +26,7 @@
 //! wide one, and before `:r2` or `:e2` where inner channels are halved (reduced) or doubled
 //! (expanded), for example `2x(conv3x3+conv1x1:r2|depthwise5x5)`.
 
-use super::blocks::{ConvSpec, Network as Builder};
+use super::blocks::{ConvSpec, NetworkBuilder};
 use super::{Architecture, ParseError, Space};
 use crate::model_graph::{ModelGraph, ValueId};
 use rand::Rng;
@@ -129,7 +129,7 @@ impl Operation {
         Self::ALL[rng.gen_range(0..Self::ALL.len())]
     }
 
-    fn build(self, n: &mut Builder, x: ValueId, channels: usize, stride: i64) -> ValueId {
+    fn build(self, n: &mut NetworkBuilder, x: ValueId, channels: usize, stride: i64) -> ValueId {
         match self {
             Self::Conv3x3 => conv_bn_relu6(n, x, channels, square(3, stride)),
             Self::Conv5x5 => conv_bn_relu6(n, x, channels, square(5, stride)),
@@ -167,27 +167,45 @@ fn row_and_column(kernel: i64, stride: i64) -> [ConvSpec; 2] {
     [row, ConvSpec { kernel: [kernel, 1], stride: [stride, 1], ..spec }]
 }
 
-fn conv_bn(n: &mut Builder, x: ValueId, channels: usize, spec: ConvSpec) -> ValueId {
+fn conv_bn(n: &mut NetworkBuilder, x: ValueId, channels: usize, spec: ConvSpec) -> ValueId {
     let x = n.convolution(x, channels, spec);
     n.batch_norm(x)
 }
 
-fn conv_bn_relu6(n: &mut Builder, x: ValueId, channels: usize, spec: ConvSpec) -> ValueId {
+fn conv_bn_relu6(n: &mut NetworkBuilder, x: ValueId, channels: usize, spec: ConvSpec) -> ValueId {
     let x = conv_bn(n, x, channels, spec);
     n.relu6(x)
 }
 
-fn depthwise(n: &mut Builder, x: ValueId, channels: usize, kernel: i64, stride: i64) -> ValueId {
+fn depthwise(
+    n: &mut NetworkBuilder,
+    x: ValueId,
+    channels: usize,
+    kernel: i64,
+    stride: i64,
+) -> ValueId {
     let x = if n.channels(x) == channels { x } else { n.conv(x, channels, 1, 1) };
     conv_bn_relu6(n, x, channels, ConvSpec { groups: channels, ..square(kernel, stride) })
 }
 
-fn inception_s(n: &mut Builder, x: ValueId, channels: usize, kernel: i64, stride: i64) -> ValueId {
+fn inception_s(
+    n: &mut NetworkBuilder,
+    x: ValueId,
+    channels: usize,
+    kernel: i64,
+    stride: i64,
+) -> ValueId {
     let specs = row_and_column(kernel, stride);
     specs.into_iter().fold(x, |x, spec| conv_bn_relu6(n, x, channels, spec))
 }
 
-fn inception_p(n: &mut Builder, x: ValueId, channels: usize, kernel: i64, stride: i64) -> ValueId {
+fn inception_p(
+    n: &mut NetworkBuilder,
+    x: ValueId,
+    channels: usize,
+    kernel: i64,
+    stride: i64,
+) -> ValueId {
     let [row, column] = row_and_column(kernel, stride);
     let halves = [(row, column, channels / 2), (column, row, channels - channels / 2)];
     let halves = halves.map(|(first, second, channels)| {
@@ -283,7 +301,7 @@ impl Path {
         share.max(MIN_CHANNELS)
     }
 
-    fn build(&self, n: &mut Builder, input: ValueId, outer: usize, stride: i64) -> ValueId {
+    fn build(&self, n: &mut NetworkBuilder, input: ValueId, outer: usize, stride: i64) -> ValueId {
         let Some((first, last)) = self.boundaries() else { return input };
         let strided = self.operations.iter().position(|o| o.is_main());
         let mut x = input;
@@ -357,7 +375,13 @@ impl Stage {
         Self { blocks: rng.gen_range(BLOCKS_PER_STAGE), paths }
     }
 
-    fn build(&self, n: &mut Builder, input: ValueId, channels: usize, stride: i64) -> ValueId {
+    fn build(
+        &self,
+        n: &mut NetworkBuilder,
+        input: ValueId,
+        channels: usize,
+        stride: i64,
+    ) -> ValueId {
         let paths = self.paths.len();
         let mut x = input;
         for block in 0..self.blocks {
@@ -405,9 +429,9 @@ impl Display for Stage {
 
 /// A network.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct Network(Vec<Stage>);
+pub struct InceptionNetwork(Vec<Stage>);
 
-impl Network {
+impl InceptionNetwork {
     /// The network with these stages.
     ///
     /// # Errors
@@ -428,7 +452,7 @@ impl Network {
     }
 }
 
-impl Architecture for Network {
+impl Architecture for InceptionNetwork {
     const SPACE: Space = Space::Inception;
 
     /// The authors give no size, and the number of texts does not fit into 128 bits.
@@ -531,7 +555,7 @@ impl Architecture for Network {
     }
 
     fn build(&self) -> ModelGraph {
-        let (mut n, image) = Builder::new(format!("inception {self}"), RESOLUTION);
+        let (mut n, image) = NetworkBuilder::new(format!("inception {self}"), RESOLUTION);
         let mut x = conv_bn_relu6(&mut n, image, STEM_CHANNELS, square(3, 1));
         for (s, stage) in self.0.iter().enumerate() {
             x = stage.build(&mut n, x, STEM_CHANNELS << s, if s == 0 { 1 } else { 2 });
@@ -541,14 +565,14 @@ impl Architecture for Network {
     }
 }
 
-impl Display for Network {
+impl Display for InceptionNetwork {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let stages: Vec<String> = self.0.iter().map(Stage::to_string).collect();
         f.write_str(&stages.join(","))
     }
 }
 
-impl FromStr for Network {
+impl FromStr for InceptionNetwork {
     type Err = ParseError;
 
     fn from_str(text: &str) -> Result<Self, ParseError> {
@@ -607,7 +631,7 @@ mod tests {
 
     #[test]
     fn errors_say_what_is_wrong() {
-        let network: Network = TEXT.parse().unwrap();
+        let network: InceptionNetwork = TEXT.parse().unwrap();
         assert_eq!(network.to_string(), TEXT);
         for (from, to, reason) in [
             (",2x(inception_s3x3)", "", "2 stages are not 3 or 4"),
@@ -623,7 +647,7 @@ mod tests {
             ("conv1x1", "conv7x7", "stage 1: path 1: 'conv7x7' is not one of conv3x3"),
             ("|depthwise5x5", "|conv3x3|conv3x3|conv3x3|conv3x3", "5 paths are not between"),
         ] {
-            let error = TEXT.replacen(from, to, 1).parse::<Network>().unwrap_err().reason;
+            let error = TEXT.replacen(from, to, 1).parse::<InceptionNetwork>().unwrap_err().reason;
             assert!(error.contains(reason), "{error}");
         }
     }
@@ -631,7 +655,7 @@ mod tests {
     /// By hand; 3 D for the bias and the batch normalisation of D channels.
     #[test]
     fn parameters_are_those_of_the_definition() {
-        let network: Network = TEXT.parse().unwrap();
+        let network: InceptionNetwork = TEXT.parse().unwrap();
         let full = |c: u64, d: u64, kernel: u64| kernel * c * d + 3 * d;
         let stem = full(3, 32, 9);
         // Halving 16 channels leaves 16; the depthwise convolution follows a 1×1 convolution.
@@ -652,9 +676,9 @@ mod tests {
     #[test]
     fn equal_networks_have_one_canonical_form() {
         let mut rng = ChaCha8Rng::seed_from_u64(4);
-        let fingerprint = |n: &Network| lower(&n.build()).unwrap().fingerprint();
+        let fingerprint = |n: &InceptionNetwork| lower(&n.build()).unwrap().fingerprint();
         for _ in 0..20 {
-            let network = Network::sample(&mut rng);
+            let network = InceptionNetwork::sample(&mut rng);
             let mut same = network.clone();
             for stage in &mut same.0 {
                 stage.paths.shuffle(&mut rng);
@@ -665,8 +689,8 @@ mod tests {
             let same_form = mutant.canonical() == network.canonical();
             assert_eq!(same_form, fingerprint(&mutant) == fingerprint(&network), "{mutant}");
         }
-        let network: Network = TEXT.parse().unwrap();
-        let unchanged: Network = TEXT.replace(":r2", "").parse().unwrap();
+        let network: InceptionNetwork = TEXT.parse().unwrap();
+        let unchanged: InceptionNetwork = TEXT.replace(":r2", "").parse().unwrap();
         assert_eq!(unchanged.canonical(), network.canonical());
         assert_eq!(fingerprint(&unchanged), fingerprint(&network));
     }

@@ -1,6 +1,6 @@
 //! The inverted residual block of MobileNetV2 (MBConv), which most mobile spaces are made of.
 
-use super::blocks::{Activation, ConvSpec, Network};
+use super::blocks::{Activation, ConvSpec, NetworkBuilder};
 use crate::model_graph::ValueId;
 
 /// A 1×1 convolution that expands the channels, a depthwise convolution, and a 1×1 convolution
@@ -32,7 +32,7 @@ pub(super) struct SqueezeExcitation {
 }
 
 impl MbConv {
-    pub fn build(self, network: &mut Network, input: ValueId) -> ValueId {
+    pub fn build(self, network: &mut NetworkBuilder, input: ValueId) -> ValueId {
         let channels = network.channels(input);
         let mut x = input;
         if self.expanded != channels {
@@ -55,7 +55,7 @@ impl MbConv {
 }
 
 impl SqueezeExcitation {
-    fn build(self, network: &mut Network, x: ValueId) -> ValueId {
+    fn build(self, network: &mut NetworkBuilder, x: ValueId) -> ValueId {
         let biased = ConvSpec { bias: true, ..ConvSpec::square(1, 1) };
         let weights = network.global_average_pool(x);
         let weights = network.convolution(weights, self.channels, biased);

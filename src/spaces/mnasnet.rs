@@ -54,16 +54,16 @@ pub struct Stage {
 
 /// A network: its seven stages.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct Network([Stage; STAGES]);
+pub struct MnasNet([Stage; STAGES]);
 
-impl Network {
+impl MnasNet {
     /// The stages, from the image on.
     pub fn stages(&self) -> &[Stage; STAGES] {
         &self.0
     }
 }
 
-impl Architecture for Network {
+impl Architecture for MnasNet {
     const SPACE: Space = Space::MnasNet;
 
     /// 36 stages, 48 in the sixth place: about 10¹¹.
@@ -115,7 +115,8 @@ impl Architecture for Network {
     }
 
     fn build(&self) -> ModelGraph {
-        let (mut network, image) = blocks::Network::new(format!("mnasnet {self}"), RESOLUTION);
+        let (mut network, image) =
+            blocks::NetworkBuilder::new(format!("mnasnet {self}"), RESOLUTION);
         let activation = Activation::Silu;
         let mut x = network.conv(image, STEM_CHANNELS, 3, 2);
         x = network.batch_norm(x);
@@ -162,7 +163,7 @@ impl Architecture for Network {
     }
 }
 
-impl Display for Network {
+impl Display for MnasNet {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let list = |item: fn(&Stage) -> u8| literal::list(self.0.iter().map(item));
         let [expansions, kernels, layers] =
@@ -172,7 +173,7 @@ impl Display for Network {
     }
 }
 
-impl FromStr for Network {
+impl FromStr for MnasNet {
     type Err = ParseError;
 
     fn from_str(text: &str) -> Result<Self, ParseError> {
@@ -180,7 +181,7 @@ impl FromStr for Network {
     }
 }
 
-fn parse(text: &str) -> Result<Network, String> {
+fn parse(text: &str) -> Result<MnasNet, String> {
     let value = literal::parse(text)?;
     let lists = value.as_array().filter(|lists| lists.len() == 4).ok_or(
         "it is not four lists: of expansions, kernels, numbers of layers and squeeze-excitations",
@@ -200,7 +201,7 @@ fn parse(text: &str) -> Result<Network, String> {
     let kernels = list(1, "kernels", [KERNELS; STAGES])?;
     let layers = list(2, "layers", LAYERS)?;
     let squeezes = list(3, "squeeze-excitations", [&[0, 1]; STAGES])?;
-    Ok(Network(std::array::from_fn(|i| Stage {
+    Ok(MnasNet(std::array::from_fn(|i| Stage {
         expansion: expansions[i],
         kernel: kernels[i],
         layers: layers[i],
@@ -219,7 +220,7 @@ mod tests {
     /// EfficientNet-B0, which the space contains.
     #[test]
     fn contains_efficientnet_b0() {
-        let network: Network = B0.parse().unwrap();
+        let network: MnasNet = B0.parse().unwrap();
         assert_eq!(network.trainable_parameters(), 5_288_548);
         let macs = lower(&network.build()).unwrap().macs();
         assert!((385_800_000..386_000_000).contains(&macs), "{macs}");
@@ -239,7 +240,7 @@ mod tests {
             ("[[", "[", "it is neither JSON nor a Python literal: "),
             (B0, "[[]]", "it is not four lists"),
         ] {
-            let error = B0.replacen(from, to, 1).parse::<Network>().unwrap_err().to_string();
+            let error = B0.replacen(from, to, 1).parse::<MnasNet>().unwrap_err().to_string();
             assert!(error.contains(reason), "{error}");
         }
     }

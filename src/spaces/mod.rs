@@ -130,17 +130,17 @@ macro_rules! spaces {
 spaces! { $
     NasBench101, "nasbench101", nasbench101::Cell;
     NasBench201, "nasbench201", nasbench201::Cell;
-    Darts, "darts", darts::Network;
-    NasNet, "nasnet", nasnet::Network;
-    HiAml, "hiaml", hiaml::Network;
-    TwoPath, "two_path", two_path::Network;
-    Inception, "inception", inception::Network;
-    NasBenchMacro, "nasbench_macro", nasbench_macro::Network;
-    MnasNet, "mnasnet", mnasnet::Network;
-    OfaMobileNetV3, "ofa_mobilenetv3", ofa_mobilenetv3::Network;
-    OfaProxyless, "ofa_proxyless", ofa_proxyless::Network;
-    OfaResNet50, "ofa_resnet50", ofa_resnet50::Network;
-    Plain, "plain", plain::Network;
+    Darts, "darts", darts::DartsNetwork;
+    NasNet, "nasnet", nasnet::NasNet;
+    HiAml, "hiaml", hiaml::HiAmlNetwork;
+    TwoPath, "two_path", two_path::TwoPathNetwork;
+    Inception, "inception", inception::InceptionNetwork;
+    NasBenchMacro, "nasbench_macro", nasbench_macro::MacroNetwork;
+    MnasNet, "mnasnet", mnasnet::MnasNet;
+    OfaMobileNetV3, "ofa_mobilenetv3", ofa_mobilenetv3::OfaMobileNetV3;
+    OfaProxyless, "ofa_proxyless", ofa_proxyless::OfaProxyless;
+    OfaResNet50, "ofa_resnet50", ofa_resnet50::OfaResNet50;
+    Plain, "plain", plain::PlainNetwork;
 }
 pub(crate) use with_architecture;
 

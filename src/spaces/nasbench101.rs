@@ -18,7 +18,7 @@
 //! output; then a character for each vertex between, `3` = 3×3 convolution, `1` = 1×1
 //! convolution (both with batch normalisation and ReLU), `p` = 3×3 max-pooling.
 
-use super::blocks::{Network, conv_bn_parameters};
+use super::blocks::{NetworkBuilder, conv_bn_parameters};
 use super::choices::Decisions;
 use super::{Architecture, ParseError, Space};
 use crate::model_graph::{ModelGraph, ValueId};
@@ -281,7 +281,7 @@ impl Cell {
         channels
     }
 
-    fn build_cell(&self, network: &mut Network, input: ValueId, output: usize) -> ValueId {
+    fn build_cell(&self, network: &mut NetworkBuilder, input: ValueId, output: usize) -> ValueId {
         let last = self.vertices() - 1;
         let channels = self.vertex_channels(network.channels(input), output);
         let mut values: SmallVec<[ValueId; MAX_VERTICES]> = SmallVec::new();
@@ -442,14 +442,14 @@ impl Architecture for Cell {
     }
 
     fn build(&self) -> ModelGraph {
-        let (mut network, image) = Network::new(format!("nasbench101 {self}"), RESOLUTION);
+        let (mut network, image) = NetworkBuilder::new(format!("nasbench101 {self}"), RESOLUTION);
         let mut x = network.conv_bn_relu(image, STEM_CHANNELS, 3);
         for stack in 0..STACKS {
             if stack > 0 {
                 x = network.max_pool(x, 2, 2, 0);
             }
             let channels = STEM_CHANNELS << stack;
-            let cell = |network: &mut Network, x| self.build_cell(network, x, channels);
+            let cell = |network: &mut NetworkBuilder, x| self.build_cell(network, x, channels);
             x = network.stack(x, CELLS_PER_STACK, cell);
         }
         network.classify(x, CLASSES)

@@ -18,7 +18,7 @@
 //! A cell is written `|op~0|+|op~0|op~1|+|op~0|op~1|op~2|`, the operations on the edges into the
 //! nodes 1, 2 and 3, each followed by the node that the edge comes from.
 
-use super::blocks::{Network, conv_bn_parameters};
+use super::blocks::{NetworkBuilder, conv_bn_parameters};
 use super::choices::Decisions;
 use super::{Architecture, ParseError, Space};
 use crate::model_graph::{ModelGraph, ValueId};
@@ -120,7 +120,7 @@ impl Cell {
     /// its input by zero, as the official code does.
     pub fn build_for(&self, dataset: Dataset) -> ModelGraph {
         let (mut network, image) =
-            Network::new(format!("nasbench201 {self}"), dataset.resolution());
+            NetworkBuilder::new(format!("nasbench201 {self}"), dataset.resolution());
         let x = network.conv(image, STEM_CHANNELS, 3, 1);
         let mut x = network.batch_norm(x);
         for stage in 0..STAGES {
@@ -164,7 +164,7 @@ impl Cell {
         nodes
     }
 
-    fn build_cell(&self, network: &mut Network, input: ValueId) -> ValueId {
+    fn build_cell(&self, network: &mut NetworkBuilder, input: ValueId) -> ValueId {
         let used = self.used();
         let mut values = [Some(input), None, None, None];
         for to in (1..NODES).filter(|&to| used[to]) {
@@ -214,7 +214,7 @@ impl Cell {
 
 /// ResNet's basic block with stride 2, activation before convolution, and average pooling in the
 /// shortcut.
-fn residual_block(network: &mut Network, x: ValueId, channels: usize) -> ValueId {
+fn residual_block(network: &mut NetworkBuilder, x: ValueId, channels: usize) -> ValueId {
     let inner = network.relu_conv_bn(x, channels, 3, 2);
     let inner = network.relu_conv_bn(inner, channels, 3, 1);
     let shortcut = network.average_pool(x, 2, 2, 0);

@@ -46,7 +46,7 @@ impl Block {
 
     fn build(
         self,
-        network: &mut blocks::Network,
+        network: &mut blocks::NetworkBuilder,
         x: ValueId,
         channels: usize,
         stride: i64,
@@ -68,9 +68,9 @@ impl Block {
 
 /// A network: the blocks of its eight layers.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct Network([Block; LAYERS]);
+pub struct MacroNetwork([Block; LAYERS]);
 
-impl Network {
+impl MacroNetwork {
     /// The network of these blocks.
     pub fn new(blocks: [Block; LAYERS]) -> Self {
         Self(blocks)
@@ -82,7 +82,7 @@ impl Network {
     }
 }
 
-impl Architecture for Network {
+impl Architecture for MacroNetwork {
     const SPACE: Space = Space::NasBenchMacro;
 
     fn size() -> Option<u128> {
@@ -127,7 +127,7 @@ impl Architecture for Network {
 
     fn build(&self) -> ModelGraph {
         let (mut network, image) =
-            blocks::Network::new(format!("nasbench_macro {self}"), RESOLUTION);
+            blocks::NetworkBuilder::new(format!("nasbench_macro {self}"), RESOLUTION);
         let mut x = network.conv_bn_relu(image, STEM_CHANNELS, 3);
         let mut channels = STEM_CHANNELS;
         let mut layers = self.0.iter();
@@ -152,13 +152,13 @@ impl Architecture for Network {
     }
 }
 
-impl Display for Network {
+impl Display for MacroNetwork {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.iter().try_for_each(|&block| write!(f, "{}", block as usize))
     }
 }
 
-impl FromStr for Network {
+impl FromStr for MacroNetwork {
     type Err = ParseError;
 
     fn from_str(text: &str) -> Result<Self, ParseError> {
@@ -166,7 +166,7 @@ impl FromStr for Network {
     }
 }
 
-fn parse(text: &str) -> Result<Network, String> {
+fn parse(text: &str) -> Result<MacroNetwork, String> {
     let blocks: Vec<Block> = text
         .chars()
         .enumerate()
@@ -180,7 +180,7 @@ fn parse(text: &str) -> Result<Network, String> {
     let blocks: [Block; LAYERS] = blocks
         .try_into()
         .map_err(|b: Vec<Block>| format!("it has {} layers instead of {LAYERS}", b.len()))?;
-    Ok(Network(blocks))
+    Ok(MacroNetwork(blocks))
 }
 
 #[cfg(test)]
@@ -189,9 +189,10 @@ mod tests {
     use crate::lower::lower;
     use std::collections::HashMap;
 
-    fn all() -> impl Iterator<Item = Network> {
-        (0..3usize.pow(8))
-            .map(|i| Network(std::array::from_fn(|l| Block::ALL[i / 3usize.pow(l as u32) % 3])))
+    fn all() -> impl Iterator<Item = MacroNetwork> {
+        (0..3usize.pow(8)).map(|i| {
+            MacroNetwork(std::array::from_fn(|l| Block::ALL[i / 3usize.pow(l as u32) % 3]))
+        })
     }
 
     #[test]
@@ -209,7 +210,7 @@ mod tests {
             fingerprints.entry(network.canonical()).or_insert_with(Vec::new).push(network);
         }
         assert_eq!(fingerprints.len(), 9 * 21 * 21);
-        let fingerprint = |network: &Network| lower(&network.build()).unwrap().fingerprint();
+        let fingerprint = |network: &MacroNetwork| lower(&network.build()).unwrap().fingerprint();
         let mut seen = HashMap::new();
         for (canonical, class) in fingerprints.iter().step_by(7) {
             let first = fingerprint(&class[0]);
@@ -226,7 +227,7 @@ mod tests {
             ("0120120", "it has 7 layers instead of 8"),
             ("01201203", "layer 8: '3' is not one of 0, 1, 2"),
         ] {
-            let error = text.parse::<Network>().unwrap_err().to_string();
+            let error = text.parse::<MacroNetwork>().unwrap_err().to_string();
             assert!(error.ends_with(reason), "{error}");
         }
     }

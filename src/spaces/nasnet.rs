@@ -42,9 +42,9 @@ pub const OPERATIONS: [Operation; 13] = [
 
 /// A network.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct Network(Genotype);
+pub struct NasNet(Genotype);
 
-impl Network {
+impl NasNet {
     /// The network of a genotype.
     pub fn new(genotype: Genotype) -> Self {
         Self(genotype)
@@ -56,7 +56,7 @@ impl Network {
     }
 }
 
-impl Architecture for Network {
+impl Architecture for NasNet {
     const SPACE: Space = Space::NasNet;
 
     /// Pairs of cells of NASNet's space, as the authors count them: each term of a node is any
@@ -120,13 +120,13 @@ impl Architecture for Network {
     }
 }
 
-impl Display for Network {
+impl Display for NasNet {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)
     }
 }
 
-impl FromStr for Network {
+impl FromStr for NasNet {
     type Err = ParseError;
 
     fn from_str(text: &str) -> Result<Self, ParseError> {
@@ -145,17 +145,17 @@ mod tests {
     /// networks of *DARTS*.
     #[test]
     fn sizes_are_the_published_ones() {
-        let cells = Network::size().unwrap().isqrt();
+        let cells = NasNet::size().unwrap().isqrt();
         assert_eq!((cells + 500_000_000) / 1_000_000_000, 71_465_842);
-        assert_eq!(darts::Network::size().unwrap() / 10_u128.pow(18), 1);
+        assert_eq!(darts::DartsNetwork::size().unwrap() / 10_u128.pow(18), 1);
     }
 
     #[test]
     fn outputs_stay_what_no_node_reads() {
         let mut rng = ChaCha8Rng::seed_from_u64(5);
-        let mut network = Network::sample(&mut rng);
+        let mut network = NasNet::sample(&mut rng);
         for _ in 0..200 {
-            let other = Network::sample(&mut rng).mutate(&mut rng);
+            let other = NasNet::sample(&mut rng).mutate(&mut rng);
             network = network.mutate(&mut rng).crossover(&other, &mut rng);
             for cell in [network.0.normal(), network.0.reduce()] {
                 let reads = |node: usize| cell.nodes().iter().flatten().any(|e| e.from == node);

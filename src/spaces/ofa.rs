@@ -1,6 +1,6 @@
 //! What the three Once-for-All spaces share: encodings, resolutions and channel counts.
 
-use super::blocks::{Activation, Network};
+use super::blocks::{Activation, NetworkBuilder};
 use super::choices::{Decisions, another, either, one_of};
 use super::literal;
 use super::mbconv::{MbConv, SqueezeExcitation};
@@ -236,7 +236,7 @@ impl<const LAYERS: usize> SubNetwork<LAYERS> {
     /// Builds the blocks that are there.
     pub fn build<const N: usize>(
         &self,
-        network: &mut Network,
+        network: &mut NetworkBuilder,
         mut x: ValueId,
         stages: [Stage; N],
     ) -> ValueId {

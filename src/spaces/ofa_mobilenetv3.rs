@@ -44,19 +44,19 @@ impl Width {
 
 /// A network.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct Network {
+pub struct OfaMobileNetV3 {
     width: Width,
     choices: SubNetwork<20>,
 }
 
-impl Network {
+impl OfaMobileNetV3 {
     /// The width of its super-network.
     pub fn width(&self) -> Width {
         self.width
     }
 }
 
-impl Architecture for Network {
+impl Architecture for OfaMobileNetV3 {
     const SPACE: Space = Space::OfaMobileNetV3;
 
     /// 2·10¹⁹ networks of one width, each at 25 resolutions.
@@ -94,7 +94,8 @@ impl Architecture for Network {
 
     fn build(&self) -> ModelGraph {
         let name = format!("ofa_mobilenetv3 {self}");
-        let (mut network, image) = blocks::Network::new(name, self.choices.resolution.into());
+        let (mut network, image) =
+            blocks::NetworkBuilder::new(name, self.choices.resolution.into());
         let channels = |base| self.width.channels(base);
         let mut x = network.conv(image, channels(16), 3, 2);
         x = network.batch_norm(x);
@@ -143,7 +144,7 @@ impl Architecture for Network {
     }
 }
 
-impl Display for Network {
+impl Display for OfaMobileNetV3 {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.width {
             Width::Wide => write!(f, "{{{}}}", self.choices),
@@ -152,7 +153,7 @@ impl Display for Network {
     }
 }
 
-impl FromStr for Network {
+impl FromStr for OfaMobileNetV3 {
     type Err = ParseError;
 
     fn from_str(text: &str) -> Result<Self, ParseError> {
@@ -160,7 +161,7 @@ impl FromStr for Network {
     }
 }
 
-fn parse(text: &str) -> Result<Network, String> {
+fn parse(text: &str) -> Result<OfaMobileNetV3, String> {
     let entries = Entries::parse(text, &["ks", "e", "d", "wid"])?;
     let width = match entries.optional("wid") {
         None => Width::Wide,
@@ -170,7 +171,7 @@ fn parse(text: &str) -> Result<Network, String> {
             _ => return Err(format!("'wid': {width} is not one of 1.0, 1.2")),
         },
     };
-    Ok(Network { width, choices: SubNetwork::read(&entries)? })
+    Ok(OfaMobileNetV3 { width, choices: SubNetwork::read(&entries)? })
 }
 
 #[cfg(test)]
@@ -187,10 +188,10 @@ mod tests {
     fn blocks_that_are_not_there_do_not_matter() {
         let mut rng = ChaCha8Rng::seed_from_u64(3);
         for _ in 0..10 {
-            let network = Network::sample(&mut rng);
-            let canonical: Network = network.canonical().parse().unwrap();
-            let other = Network { choices: SubNetwork::sample(&mut rng), ..network.clone() };
-            let fingerprint = |n: &Network| lower(&n.build()).unwrap().fingerprint();
+            let network = OfaMobileNetV3::sample(&mut rng);
+            let canonical: OfaMobileNetV3 = network.canonical().parse().unwrap();
+            let other = OfaMobileNetV3 { choices: SubNetwork::sample(&mut rng), ..network.clone() };
+            let fingerprint = |n: &OfaMobileNetV3| lower(&n.build()).unwrap().fingerprint();
             assert_eq!(fingerprint(&network), fingerprint(&canonical), "{network}");
             assert_ne!(fingerprint(&network), fingerprint(&other), "{network} and {other}");
             let mutant = network.mutate(&mut rng);
@@ -200,11 +201,11 @@ mod tests {
 
     #[test]
     fn dicts_are_read_as_python_prints_them() {
-        let network: Network = SMALL.parse().unwrap();
+        let network: OfaMobileNetV3 = SMALL.parse().unwrap();
         assert_eq!(network.width(), Width::Wide);
         let json = r#"{"d": 2, "e": [4, 4, 4, 4, 4, 4, 4, 4, 4, 4, 4, 4, 4, 4, 4, 4, 4, 4, 4, 4],
             "ks": [3, 3, 7, 7, 3, 3, 7, 7, 3, 3, 7, 7, 3, 3, 7, 7, 5, 7, 7, 7], "image_size": 160}"#;
-        let same: Network = json.parse().unwrap();
+        let same: OfaMobileNetV3 = json.parse().unwrap();
         assert_eq!(same.canonical(), network.canonical());
         assert_eq!(network.build().value(network.build().inputs()[0]).shape[..], [1, 3, 160, 160]);
     }
@@ -223,7 +224,8 @@ mod tests {
             ("}", "", "it is neither JSON nor a Python literal: EOF"),
             (SMALL, "[1]", "it is not a dict with the keys ks, e, d, wid"),
         ] {
-            let error = SMALL.replacen(from, to, 1).parse::<Network>().unwrap_err().to_string();
+            let error =
+                SMALL.replacen(from, to, 1).parse::<OfaMobileNetV3>().unwrap_err().to_string();
             assert!(error.contains(reason), "{error}");
         }
     }

@@ -23,14 +23,14 @@ use std::str::FromStr;
 
 /// A network.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct Network(SubNetwork<21>);
+pub struct OfaProxyless(SubNetwork<21>);
 
 /// `base` channels at width 1.3.
 fn channels(base: usize) -> usize {
     divisible(130 * base)
 }
 
-impl Architecture for Network {
+impl Architecture for OfaProxyless {
     const SPACE: Space = Space::OfaProxyless;
 
     /// 2·10²⁰ networks, each at 25 resolutions.
@@ -64,7 +64,7 @@ impl Architecture for Network {
 
     fn build(&self) -> ModelGraph {
         let name = format!("ofa_proxyless {self}");
-        let (mut network, image) = blocks::Network::new(name, self.0.resolution.into());
+        let (mut network, image) = blocks::NetworkBuilder::new(name, self.0.resolution.into());
         let activation = Activation::Relu6;
         let mut x = network.conv(image, channels(32), 3, 2);
         x = network.batch_norm(x);
@@ -103,13 +103,13 @@ impl Architecture for Network {
     }
 }
 
-impl Display for Network {
+impl Display for OfaProxyless {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{{{}}}", self.0)
     }
 }
 
-impl FromStr for Network {
+impl FromStr for OfaProxyless {
     type Err = ParseError;
 
     fn from_str(text: &str) -> Result<Self, ParseError> {
@@ -117,11 +117,11 @@ impl FromStr for Network {
     }
 }
 
-fn parse(text: &str) -> Result<Network, String> {
+fn parse(text: &str) -> Result<OfaProxyless, String> {
     let entries = Entries::parse(text, &["ks", "e", "d", "wid"])?;
     match entries.optional("wid") {
         Some(width) if width.as_f64() != Some(1.3) => Err(format!("'wid': {width} is not 1.3")),
-        _ => Ok(Network(SubNetwork::read(&entries)?)),
+        _ => Ok(OfaProxyless(SubNetwork::read(&entries)?)),
     }
 }
 
@@ -135,10 +135,10 @@ mod tests {
     #[test]
     fn only_the_blocks_that_are_there_matter() {
         let mut rng = ChaCha8Rng::seed_from_u64(3);
-        let fingerprint = |n: &Network| lower(&n.build()).unwrap().fingerprint();
+        let fingerprint = |n: &OfaProxyless| lower(&n.build()).unwrap().fingerprint();
         for _ in 0..10 {
-            let network = Network::sample(&mut rng);
-            let canonical: Network = network.canonical().parse().unwrap();
+            let network = OfaProxyless::sample(&mut rng);
+            let canonical: OfaProxyless = network.canonical().parse().unwrap();
             assert_eq!(fingerprint(&network), fingerprint(&canonical), "{network}");
             let mutant = network.mutate(&mut rng);
             assert_ne!(mutant.canonical(), network.canonical(), "{mutant}");
@@ -148,7 +148,7 @@ mod tests {
 
     #[test]
     fn the_sixth_depth_may_be_left_out() {
-        let read = |d: &str| format!("{{'ks': 3, 'e': 6, 'd': {d}}}").parse::<Network>();
+        let read = |d: &str| format!("{{'ks': 3, 'e': 6, 'd': {d}}}").parse::<OfaProxyless>();
         let network = read("[2, 3, 4, 2, 3]");
         assert!(network.is_ok());
         assert_eq!(read("[2, 3, 4, 2, 3, 4]"), network);

@@ -45,7 +45,7 @@ const CHOICES: [u8; 3] = [0, 1, 2];
 
 /// A network.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct Network {
+pub struct OfaResNet50 {
     /// Whether the stem has its residual block.
     stem_block: bool,
     /// How many more blocks than the fewest each stage has.
@@ -57,7 +57,7 @@ pub struct Network {
     resolution: u8,
 }
 
-impl Network {
+impl OfaResNet50 {
     /// Stage and position of the blocks that there can be.
     fn positions() -> impl Iterator<Item = (usize, usize)> {
         (0..STAGES).flat_map(|stage| (0..FEWEST[stage] + 2).map(move |i| (stage, i)))
@@ -94,7 +94,7 @@ impl Network {
     }
 }
 
-impl Architecture for Network {
+impl Architecture for OfaResNet50 {
     const SPACE: Space = Space::OfaResNet50;
 
     /// Networks with different encodings that do not differ in what is not there, as the paper
@@ -157,7 +157,7 @@ impl Architecture for Network {
 
     fn build(&self) -> ModelGraph {
         let name = format!("ofa_resnet50 {self}");
-        let (mut network, image) = blocks::Network::new(name, self.resolution.into());
+        let (mut network, image) = blocks::NetworkBuilder::new(name, self.resolution.into());
         let inner = divisible(100 * (Self::stem_channels(self.width(0)) / 2));
         let mut x = network.conv(image, inner, 3, 2);
         x = network.batch_norm(x);
@@ -203,7 +203,7 @@ impl Architecture for Network {
 }
 
 fn bottleneck(
-    network: &mut blocks::Network,
+    network: &mut blocks::NetworkBuilder,
     input: ValueId,
     inner: usize,
     channels: usize,
@@ -227,7 +227,7 @@ fn bottleneck(
     network.relu(x)
 }
 
-impl Display for Network {
+impl Display for OfaResNet50 {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let stem = if self.stem_block { 2 } else { 0 };
         let depths = literal::list([stem].iter().chain(&self.depths));
@@ -237,7 +237,7 @@ impl Display for Network {
     }
 }
 
-impl FromStr for Network {
+impl FromStr for OfaResNet50 {
     type Err = ParseError;
 
     fn from_str(text: &str) -> Result<Self, ParseError> {
@@ -245,16 +245,16 @@ impl FromStr for Network {
     }
 }
 
-fn parse(text: &str) -> Result<Network, String> {
+fn parse(text: &str) -> Result<OfaResNet50, String> {
     let entries = Entries::parse(text, &["d", "e", "w"])?;
     let positions = &[0.0, 1.0, 2.0];
     let list = |key, length| entries.list(key, length, |_| positions, |_| true);
     let (depths, widths) = (list("d", STAGES + 1)?, list("w", STAGES + 2)?);
     let stem_block = depths[0] == 2;
     let depths: [u8; STAGES] = std::array::from_fn(|i| CHOICES[depths[i + 1]]);
-    let used = Network::used(depths);
+    let used = OfaResNet50::used(depths);
     let expansions = entries.list("e", BLOCKS, |_| EXPANSIONS, |i| used[i])?;
-    Ok(Network {
+    Ok(OfaResNet50 {
         // The official code leaves the block out for 0 and 1 alike.
         stem_block,
         depths,
@@ -271,7 +271,7 @@ mod tests {
     use rand::SeedableRng;
     use rand_chacha::ChaCha8Rng;
 
-    fn fingerprint(network: &Network) -> crate::graph::Fingerprint {
+    fn fingerprint(network: &OfaResNet50) -> crate::graph::Fingerprint {
         lower(&network.build()).unwrap().fingerprint()
     }
 
@@ -279,8 +279,8 @@ mod tests {
     fn equal_canonical_forms_are_equal_graphs() {
         let mut rng = ChaCha8Rng::seed_from_u64(3);
         for _ in 0..20 {
-            let network = Network::sample(&mut rng);
-            let canonical: Network = network.canonical().parse().unwrap();
+            let network = OfaResNet50::sample(&mut rng);
+            let canonical: OfaResNet50 = network.canonical().parse().unwrap();
             assert_eq!(canonical.canonical(), network.canonical());
             assert_eq!(fingerprint(&network), fingerprint(&canonical), "{network}");
             let mutant = network.mutate(&mut rng);
@@ -292,7 +292,7 @@ mod tests {
     /// The stem's inner channels are 24 at both.
     #[test]
     fn two_widths_of_the_stem_are_the_same() {
-        let read = |w| format!("{{'d': 1, 'e': 0.25, 'w': {w}}}").parse::<Network>().unwrap();
+        let read = |w| format!("{{'d': 1, 'e': 0.25, 'w': {w}}}").parse::<OfaResNet50>().unwrap();
         let [a, b, c] = ["[0, 2, 2, 2, 2, 2]", "[1, 2, 2, 2, 2, 2]", "2"].map(read);
         assert_eq!((a.canonical(), fingerprint(&a)), (b.canonical(), fingerprint(&b)));
         assert_ne!((a.canonical(), fingerprint(&a)), (c.canonical(), fingerprint(&c)));
@@ -301,7 +301,7 @@ mod tests {
     #[test]
     fn errors_say_what_is_wrong() {
         let good = "{'d': [0, 2, 2, 2, 2], 'e': 0.25, 'w': 2, 'r': 224}";
-        assert!(good.parse::<Network>().is_ok());
+        assert!(good.parse::<OfaResNet50>().is_ok());
         for (from, to, reason) in [
             ("[0, 2", "[0, 3", "'d', entry 2: 3 is not one of 0, 1, 2"),
             ("[0, 2, 2, 2, 2]", "[0, 2, 2, 2]", "'d' has 4 entries instead of 5"),
@@ -310,7 +310,7 @@ mod tests {
             ("'w': 2", "'w': 1.0e9", "'w', entry 1: 1000000000.0 is not one of 0, 1, 2"),
             ("'w'", "'ks'", "it has the key 'ks'; there are d, e, w, r"),
         ] {
-            let error = good.replacen(from, to, 1).parse::<Network>().unwrap_err().to_string();
+            let error = good.replacen(from, to, 1).parse::<OfaResNet50>().unwrap_err().to_string();
             assert!(error.contains(reason), "{error}");
         }
     }

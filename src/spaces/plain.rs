@@ -78,9 +78,9 @@ pub enum Layer {
 
 /// A network: its layers but dropout and the classifier.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct Network(Vec<Layer>);
+pub struct PlainNetwork(Vec<Layer>);
 
-impl Network {
+impl PlainNetwork {
     /// The layers but dropout and the classifier, from the image on.
     pub fn layers(&self) -> &[Layer] {
         &self.0
@@ -172,7 +172,7 @@ fn is_valid(layers: &[Layer]) -> bool {
     !layers.is_empty() && misplaced(layers).is_none()
 }
 
-impl Architecture for Network {
+impl Architecture for PlainNetwork {
     const SPACE: Space = Space::Plain;
 
     /// The authors give no number.
@@ -243,7 +243,7 @@ impl Architecture for Network {
     }
 
     fn build(&self) -> ModelGraph {
-        let (mut network, mut x) = blocks::Network::new(format!("plain {self}"), RESOLUTION);
+        let (mut network, mut x) = blocks::NetworkBuilder::new(format!("plain {self}"), RESOLUTION);
         let biased = |kernel| ConvSpec { bias: true, ..ConvSpec::square(kernel, 1) };
         for &layer in &self.0 {
             x = match layer {
@@ -281,7 +281,7 @@ impl Display for Layer {
     }
 }
 
-impl Display for Network {
+impl Display for PlainNetwork {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let is_fully_connected = |layer: &Layer| matches!(layer, Layer::FullyConnected { .. });
         // The authors' list ends with a second copy of the last layer, which stands for the
@@ -306,7 +306,7 @@ impl Display for Network {
     }
 }
 
-impl FromStr for Network {
+impl FromStr for PlainNetwork {
     type Err = ParseError;
 
     fn from_str(text: &str) -> Result<Self, ParseError> {
@@ -314,7 +314,7 @@ impl FromStr for Network {
     }
 }
 
-fn parse(text: &str) -> Result<Network, String> {
+fn parse(text: &str) -> Result<PlainNetwork, String> {
     let inner = text.trim().strip_prefix('[').and_then(|t| t.strip_suffix(']'));
     let inner = inner.ok_or("it is not enclosed in '[' and ']'")?;
     let mut rest = inner.trim_start();
@@ -359,7 +359,7 @@ fn parse(text: &str) -> Result<Network, String> {
     }
     match misplaced(&layers) {
         Some(i) => Err(format!("layer {}, {}, may not stand there", i + 1, layers[i])),
-        None => Ok(Network(layers)),
+        None => Ok(PlainNetwork(layers)),
     }
 }
 
@@ -379,7 +379,7 @@ mod tests {
 
     #[test]
     fn maps_shrink_as_the_rules_say() {
-        let network: Network = GOOD.parse().unwrap();
+        let network: PlainNetwork = GOOD.parse().unwrap();
         let graph = network.build();
         let shapes: Vec<_> = graph.values().iter().map(|v| v.shape.to_vec()).collect();
         for shape in [[1, 64, 10, 10], [1, 128, 4, 4]] {
@@ -406,7 +406,7 @@ mod tests {
             (GOOD, "[SM(10)]", "it has no layer before SM"),
             ("SM(10)", "SM(10", "'SM(10' has no ')'"),
         ] {
-            let error = GOOD.replacen(from, to, 1).parse::<Network>().unwrap_err().to_string();
+            let error = GOOD.replacen(from, to, 1).parse::<PlainNetwork>().unwrap_err().to_string();
             assert!(error.contains(reason), "{error}");
         }
     }

@@ -17,7 +17,7 @@
 //! operations by `+`, and `/2` after those that reduce, for example
 //! `conv3x3+avgpool3x3/2,double3x3,conv5x5/2|inception_s3x3/2,bottleneck-r2-k3/2`.
 
-use super::blocks::{ConvSpec, Network as Builder};
+use super::blocks::{ConvSpec, NetworkBuilder};
 use super::{Architecture, ParseError, Space};
 use crate::model_graph::{ModelGraph, ValueId};
 use rand::Rng;
@@ -115,7 +115,7 @@ impl Operation {
         Self::ALL[rng.gen_range(0..Self::ALL.len())]
     }
 
-    fn build(self, n: &mut Builder, x: ValueId, channels: usize, stride: i64) -> ValueId {
+    fn build(self, n: &mut NetworkBuilder, x: ValueId, channels: usize, stride: i64) -> ValueId {
         let inputs = n.channels(x);
         let mut two = |inner: usize, kernel: i64| {
             let x = n.conv_bn_relu6(x, inner, kernel, stride);
@@ -148,7 +148,7 @@ impl Operation {
 /// A convolution of one row and one of one column, each with batch normalisation and ReLU6; the
 /// first one has the stride, in both directions.
 pub(super) fn inception_s(
-    network: &mut Builder,
+    network: &mut NetworkBuilder,
     x: ValueId,
     channels: usize,
     kernel: i64,
@@ -205,7 +205,7 @@ impl Block {
         self.operations.iter().position(|o| o.is_main())
     }
 
-    fn build(&self, network: &mut Builder, input: ValueId) -> ValueId {
+    fn build(&self, network: &mut NetworkBuilder, input: ValueId) -> ValueId {
         let mut x = input;
         for (i, operation) in self.operations.iter().enumerate() {
             let channels = network.channels(x);
@@ -239,9 +239,9 @@ impl Display for Block {
 
 /// A network: the blocks of its two paths.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct Network([Vec<Block>; PATHS]);
+pub struct TwoPathNetwork([Vec<Block>; PATHS]);
 
-impl Network {
+impl TwoPathNetwork {
     /// The network with these paths.
     ///
     /// # Errors
@@ -269,7 +269,7 @@ impl Network {
     }
 }
 
-impl Architecture for Network {
+impl Architecture for TwoPathNetwork {
     const SPACE: Space = Space::TwoPath;
 
     /// Ordered pairs of paths.
@@ -356,7 +356,7 @@ impl Architecture for Network {
     }
 
     fn build(&self) -> ModelGraph {
-        let (mut network, image) = Builder::new(format!("two_path {self}"), RESOLUTION);
+        let (mut network, image) = NetworkBuilder::new(format!("two_path {self}"), RESOLUTION);
         let x = network.conv_bn_relu6(image, STEM_CHANNELS, 3, 1);
         let x = network.conv_bn_relu6(x, STEM_CHANNELS, 3, 2);
         let ends = self
@@ -369,7 +369,7 @@ impl Architecture for Network {
     }
 }
 
-impl Display for Network {
+impl Display for TwoPathNetwork {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let path = |path: &Vec<Block>| {
             let blocks: Vec<String> = path.iter().map(Block::to_string).collect();
@@ -379,7 +379,7 @@ impl Display for Network {
     }
 }
 
-impl FromStr for Network {
+impl FromStr for TwoPathNetwork {
     type Err = ParseError;
 
     fn from_str(text: &str) -> Result<Self, ParseError> {
@@ -387,7 +387,7 @@ impl FromStr for Network {
     }
 }
 
-fn parse(text: &str) -> Result<Network, String> {
+fn parse(text: &str) -> Result<TwoPathNetwork, String> {
     let mut paths = Vec::new();
     for (p, path) in (1..).zip(text.split('|')) {
         let mut blocks = Vec::new();
@@ -409,7 +409,7 @@ fn parse(text: &str) -> Result<Network, String> {
     let count = paths.len();
     let paths =
         paths.try_into().map_err(|_| format!("it has {count} paths joined by '|' instead of 2"))?;
-    Network::new(paths)
+    TwoPathNetwork::new(paths)
 }
 
 #[cfg(test)]
@@ -422,7 +422,7 @@ mod tests {
 
     #[test]
     fn errors_say_what_is_wrong() {
-        let network: Network = TEXT.parse().unwrap();
+        let network: TwoPathNetwork = TEXT.parse().unwrap();
         assert_eq!(network.to_string(), TEXT);
         for (from, to, reason) in [
             ("|", ",", "it has 1 paths"),
@@ -434,7 +434,7 @@ mod tests {
             ("double3x3", "double5x5", "path 1, block 2: 'double5x5' is not one of conv3x3"),
             ("double3x3,", ",", "path 1, block 2: ''"),
         ] {
-            let error = TEXT.replacen(from, to, 1).parse::<Network>().unwrap_err().reason;
+            let error = TEXT.replacen(from, to, 1).parse::<TwoPathNetwork>().unwrap_err().reason;
             assert!(error.contains(reason), "{error}");
         }
     }
@@ -442,7 +442,7 @@ mod tests {
     /// By hand, with 2 C for the batch normalisation of C channels.
     #[test]
     fn parameters_are_those_of_the_definition() {
-        let network: Network = TEXT.parse().unwrap();
+        let network: TwoPathNetwork = TEXT.parse().unwrap();
         let stem = 3 * 9 * 32 + 64 + 32 * 9 * 32 + 64;
         let first = (32 * 9 * 64 + 128 + 128) + 2 * (64 * 9 * 64 + 128) + (64 * 25 * 128 + 256);
         let second = (32 * 3 * 64 + 128 + 64 * 3 * 64 + 128)
@@ -454,18 +454,18 @@ mod tests {
 
     #[test]
     fn equal_networks_have_one_canonical_form() {
-        let network: Network = TEXT.parse().unwrap();
-        let fingerprint = |n: &Network| lower(&n.build()).unwrap().fingerprint();
+        let network: TwoPathNetwork = TEXT.parse().unwrap();
+        let fingerprint = |n: &TwoPathNetwork| lower(&n.build()).unwrap().fingerprint();
         let (first, second) = TEXT.split_once('|').unwrap();
-        let swapped: Network = format!("{second}|{first}").parse().unwrap();
-        let apart: Network = TEXT.replace("double3x3", "conv3x3+conv3x3").parse().unwrap();
+        let swapped: TwoPathNetwork = format!("{second}|{first}").parse().unwrap();
+        let apart: TwoPathNetwork = TEXT.replace("double3x3", "conv3x3+conv3x3").parse().unwrap();
         for same in [swapped, apart] {
             assert_eq!(same.canonical(), network.canonical());
             assert_eq!(fingerprint(&same), fingerprint(&network));
         }
         // In a block that reduces, the two differ.
-        let double: Network = TEXT.replace("conv5x5", "double3x3").parse().unwrap();
-        let two: Network = TEXT.replace("conv5x5", "conv3x3+conv3x3").parse().unwrap();
+        let double: TwoPathNetwork = TEXT.replace("conv5x5", "double3x3").parse().unwrap();
+        let two: TwoPathNetwork = TEXT.replace("conv5x5", "conv3x3+conv3x3").parse().unwrap();
         assert_ne!(double.canonical(), two.canonical());
         assert_ne!(fingerprint(&double), fingerprint(&two));
     }

@@ -1,7 +1,7 @@
 //! The state of training on disk, as a safetensors file with what is no tensor as metadata.
 
 use super::TrainingError;
-use crate::execute::Network;
+use crate::execute::TorchNetwork;
 use safetensors::SafeTensors;
 use safetensors::tensor::{Dtype, TensorView};
 use serde::Serialize;
@@ -26,7 +26,7 @@ pub(crate) struct Checkpoint {
 
 impl Checkpoint {
     /// What is trained of a network, by name.
-    pub fn stored(network: &Network) -> Vec<(String, Tensor)> {
+    pub fn stored(network: &TorchNetwork) -> Vec<(String, Tensor)> {
         let stored = network.parameters().chain(network.statistics()).enumerate();
         stored.map(|(i, (_, t))| (format!("stored.{i}"), t.shallow_clone())).collect()
     }

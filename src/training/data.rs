@@ -1,7 +1,7 @@
 //! Images beside a network.
 
 use super::{HELD_OUT, TrainingError};
-use crate::execute::Network;
+use crate::execute::TorchNetwork;
 use crate::images::{Augmentation, ImageSet, Images, Normalisation};
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
@@ -67,7 +67,7 @@ impl<I: Borrow<ImageSet>> Parts<I> {
     }
 
     /// Computes the statistics of batch normalisations anew.
-    pub fn calibrate(&self, network: &Network) -> Result<(), TrainingError> {
+    pub fn calibrate(&self, network: &TorchNetwork) -> Result<(), TrainingError> {
         match network.statistics().next() {
             Some(_) => Ok(network.calibrate(self.some(network.device()))?),
             None => Ok(()),
@@ -109,7 +109,7 @@ impl Data<'_> {
     /// The outputs for all images at `indices`, with the labels; an error where they are no numbers.
     pub fn outputs(
         &self,
-        network: &Network,
+        network: &TorchNetwork,
         indices: &[usize],
     ) -> Result<(Tensor, Tensor), TrainingError> {
         let _guard = tch::no_grad_guard();
@@ -128,7 +128,11 @@ impl Data<'_> {
     }
 
     /// Share of the images at `indices` that are told right.
-    pub fn accuracy(&self, network: &Network, indices: &[usize]) -> Result<f64, TrainingError> {
+    pub fn accuracy(
+        &self,
+        network: &TorchNetwork,
+        indices: &[usize],
+    ) -> Result<f64, TrainingError> {
         let (outputs, labels) = self.outputs(network, indices)?;
         share_right(&outputs, &labels)
     }

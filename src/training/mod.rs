@@ -16,7 +16,7 @@ pub(crate) use data::{Data, Parts, logits, share_right};
 pub(crate) use prepare::{Prepared, normalised, trainable, trained};
 
 use crate::estimator::NotFinite;
-use crate::execute::{ExecuteError, Network};
+use crate::execute::{ExecuteError, TorchNetwork};
 use crate::images::{Augmentation, ImageSet, Images};
 use crate::lower::{LowerError, lower};
 use crate::model_graph::{BuildError, ModelGraph, Value, ValueId};
@@ -159,7 +159,7 @@ pub(crate) fn step_size(largest: f64, share: f64) -> f64 {
 }
 
 /// The largest step size of a network, of which so many stored tensors start at random.
-pub(crate) fn usual_step_size(network: &Network, missing: usize) -> f64 {
+pub(crate) fn usual_step_size(network: &TorchNetwork, missing: usize) -> f64 {
     let normalised = network.statistics().next().is_some();
     if missing > 0 && normalised { 0.1 } else { 0.01 }
 }
@@ -167,7 +167,7 @@ pub(crate) fn usual_step_size(network: &Network, missing: usize) -> f64 {
 /// A network that is ready to be trained on images.
 pub(crate) struct Begun<I> {
     pub prepared: Prepared,
-    pub network: Network,
+    pub network: TorchNetwork,
     pub parts: Parts<I>,
     /// Stored tensors that had no elements, and start at random.
     pub missing: usize,
@@ -213,28 +213,31 @@ pub(crate) fn open(
     graph: ModelGraph,
     original: &mut Original,
     device: Device,
-) -> Result<Network, TrainingError> {
+) -> Result<TorchNetwork, TrainingError> {
     let stored = |id: ValueId, value: &Value| original.numbers(id, value.dtype, value.elements());
-    Ok(Network::new(graph, stored, 0, device)?)
+    Ok(TorchNetwork::new(graph, stored, 0, device)?)
 }
 
 /// What `cutout` leaves of `network`: its stored tensors are parts of the network's, by which what it
 /// computes can be differentiated. Its statistics are its own.
-pub(crate) fn part(network: &Network, cutout: Cutout) -> Result<Network, TrainingError> {
+pub(crate) fn part(network: &TorchNetwork, cutout: Cutout) -> Result<TorchNetwork, TrainingError> {
     of_parts(network, cutout, |part, trained| if trained { Ok(part) } else { part.f_detach_copy() })
 }
 
 /// The same with weights of its own.
-pub(crate) fn part_alone(network: &Network, cutout: Cutout) -> Result<Network, TrainingError> {
+pub(crate) fn part_alone(
+    network: &TorchNetwork,
+    cutout: Cutout,
+) -> Result<TorchNetwork, TrainingError> {
     of_parts(network, cutout, |part, _| part.f_detach_copy())
 }
 
 /// A network of parts of another's stored tensors; `take` also hears which are trained.
 fn of_parts(
-    network: &Network,
+    network: &TorchNetwork,
     cutout: Cutout,
     take: impl Fn(Tensor, bool) -> Result<Tensor, TchError>,
-) -> Result<Network, TrainingError> {
+) -> Result<TorchNetwork, TrainingError> {
     let mut given = HashMap::new();
     for weight in &cutout.weights {
         let Some(stored) = network.stored(weight.from) else { continue };
@@ -249,7 +252,7 @@ fn of_parts(
         given.insert(weight.tensor, take(tensor, stored.requires_grad())?);
     }
     let stored = |id: ValueId, _: &Value| Ok(given.remove(&id));
-    Ok(Network::with_tensors(cutout.graph, stored, 0, network.device())?)
+    Ok(TorchNetwork::with_tensors(cutout.graph, stored, 0, network.device())?)
 }
 
 /// Height and width of the images that the network at `path` takes.
@@ -270,7 +273,7 @@ pub fn image_size(path: &Path, read: &ReadOptions) -> Result<[usize; 2], Trainin
 
 /// Whether the images fit the network; the channels that it reads.
 pub(crate) fn check(
-    network: &Network,
+    network: &TorchNetwork,
     images: &ImageSet,
     notes: &mut Vec<String>,
 ) -> Result<usize, TrainingError> {

@@ -1,7 +1,7 @@
 //! Files that can be trained, and files with what was trained.
 
 use super::{Parts, TrainingError};
-use crate::execute::Network;
+use crate::execute::TorchNetwork;
 use crate::images::ImageSet;
 use crate::model_graph::{ModelGraph, Node, OpType, Origin, TensorData, Value, ValueId};
 use crate::onnx::{
@@ -179,7 +179,7 @@ impl Seen {
 pub(crate) fn normalised(
     prepared: &mut Prepared,
     options: &ReadOptions,
-    network: &Network,
+    network: &TorchNetwork,
     parts: &Parts<impl Borrow<ImageSet>>,
 ) -> Result<(Prepared, usize), TrainingError> {
     let graph = network.graph();
@@ -233,7 +233,7 @@ pub(crate) fn normalised(
 pub(crate) fn trained(
     prepared: &mut Prepared,
     options: &ReadOptions,
-    network: &Network,
+    network: &TorchNetwork,
 ) -> Result<Prepared, TrainingError> {
     let mut edits = Edits::default();
     for (id, list) in network.elements()? {

@@ -135,7 +135,7 @@ fn onnx_files_with_labels_are_ranked() {
 fn a_converted_nasbench301_is_a_labelled_set() {
     let folder = folder("evaluate_nasbench301");
     let mut rng = ChaCha8Rng::seed_from_u64(3);
-    let row = |i| format!("\"{}\",9{i}.5\n", darts::Network::sample(&mut rng));
+    let row = |i| format!("\"{}\",9{i}.5\n", darts::DartsNetwork::sample(&mut rng));
     let csv = "architecture,accuracy\n".to_string() + &(0..5).map(row).collect::<String>();
     let file = fs::File::create(folder.join("nasbench301.csv.gz")).unwrap();
     let mut zipped = GzEncoder::new(file, Compression::default());

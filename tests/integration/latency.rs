@@ -3,7 +3,7 @@
 use super::cli::{folder, gennape};
 use gennape::graph::ComputationGraph;
 use gennape::lower::lower;
-use gennape::spaces::nasbench_macro::Network;
+use gennape::spaces::nasbench_macro::MacroNetwork;
 use gennape::spaces::{Architecture, Space};
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
@@ -112,7 +112,7 @@ fn measured(folder: &Path, count: usize) -> String {
     let mut rng = ChaCha8Rng::seed_from_u64(7);
     let mut csv = "architecture,ms\n".to_string();
     for _ in 0..count {
-        let network = Network::sample(&mut rng);
+        let network = MacroNetwork::sample(&mut rng);
         csv += &format!("{network},{}\n", device(&lower(&network.build()).unwrap()));
     }
     let path = folder.join(format!("{count}.csv"));

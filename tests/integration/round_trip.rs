@@ -45,12 +45,12 @@ fn nasbench201_survives_a_file() {
 
 #[test]
 fn chains_of_blocks_survive_a_file() {
-    check::<nasbench_macro::Network>(20);
-    check::<mnasnet::Network>(20);
-    check::<ofa_mobilenetv3::Network>(20);
-    check::<ofa_proxyless::Network>(20);
-    check::<ofa_resnet50::Network>(20);
-    check::<plain::Network>(20);
+    check::<nasbench_macro::MacroNetwork>(20);
+    check::<mnasnet::MnasNet>(20);
+    check::<ofa_mobilenetv3::OfaMobileNetV3>(20);
+    check::<ofa_proxyless::OfaProxyless>(20);
+    check::<ofa_resnet50::OfaResNet50>(20);
+    check::<plain::PlainNetwork>(20);
 }
 
 /// A shift of zeros that an exporter writes stays apart from a trained one.

@@ -6,7 +6,7 @@ use crate::files::{self, Bounded};
 use crate::graph::ComputationGraph;
 use crate::latency::{LatencyModel, ReliableLatency};
 use crate::search::evaluators::{Command, LatencyTable};
-use crate::search::{Bound, Direction, EvaluationError, Evaluator, Network, Problem};
+use crate::search::{Bound, CandidateNetwork, Direction, EvaluationError, Evaluator, Problem};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -326,7 +326,7 @@ pub(super) fn ask_for_accuracy(objectives: &[Objective], constraints: &[Constrai
 struct Boxed<'a>(Box<dyn Evaluator + 'a>);
 
 impl Evaluator for Boxed<'_> {
-    fn evaluate(&self, networks: &[Network]) -> Result<Vec<f64>, EvaluationError> {
+    fn evaluate(&self, networks: &[CandidateNetwork]) -> Result<Vec<f64>, EvaluationError> {
         self.0.evaluate(networks)
     }
 
@@ -339,7 +339,7 @@ impl Evaluator for Boxed<'_> {
 struct Owned(Estimator);
 
 impl Evaluator for Owned {
-    fn evaluate(&self, networks: &[Network]) -> Result<Vec<f64>, EvaluationError> {
+    fn evaluate(&self, networks: &[CandidateNetwork]) -> Result<Vec<f64>, EvaluationError> {
         Accuracy::expected(&self.0).evaluate(networks)
     }
 }

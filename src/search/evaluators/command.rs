@@ -2,7 +2,7 @@
 
 use crate::files::{Output, Scratch};
 use crate::onnx::{self, Weights};
-use crate::search::{EvaluationError, Evaluator, Interrupted, Network};
+use crate::search::{CandidateNetwork, EvaluationError, Evaluator, Interrupted};
 use rayon::prelude::*;
 use std::fs;
 use std::io;
@@ -62,7 +62,7 @@ impl Command {
         Ok(Self { text, limit, folder, files: AtomicUsize::new(0) })
     }
 
-    fn measure(&self, network: &Network) -> Result<f64, EvaluationError> {
+    fn measure(&self, network: &CandidateNetwork) -> Result<f64, EvaluationError> {
         let number = self.files.fetch_add(1, Ordering::Relaxed);
         let path = self.folder.path().join(format!("{number}.onnx"));
         let mut file = Output::create(&path)?;
@@ -129,7 +129,7 @@ fn was_interrupted(status: process::ExitStatus) -> bool {
 }
 
 impl Evaluator for Command {
-    fn evaluate(&self, networks: &[Network]) -> Result<Vec<f64>, EvaluationError> {
+    fn evaluate(&self, networks: &[CandidateNetwork]) -> Result<Vec<f64>, EvaluationError> {
         networks.par_iter().map(|network| self.measure(network)).collect()
     }
 

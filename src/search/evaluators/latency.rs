@@ -1,7 +1,7 @@
 //! Latencies from a table of measured operations.
 
 use crate::graph::{ComputationGraph, Extent, Node, Operation};
-use crate::search::{EvaluationError, Evaluator, Network};
+use crate::search::{CandidateNetwork, EvaluationError, Evaluator};
 use std::collections::{BTreeSet, HashMap};
 use std::io::Read;
 
@@ -133,8 +133,8 @@ fn key(node: &Node) -> String {
 }
 
 impl Evaluator for LatencyTable {
-    fn evaluate(&self, networks: &[Network]) -> Result<Vec<f64>, EvaluationError> {
-        let latency = |network: &Network| {
+    fn evaluate(&self, networks: &[CandidateNetwork]) -> Result<Vec<f64>, EvaluationError> {
+        let latency = |network: &CandidateNetwork| {
             self.latency(&network.graph)
                 .map_err(|e| format!("{}: {e}", network.architecture).into())
         };

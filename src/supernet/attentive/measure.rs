@@ -1,6 +1,6 @@
 //! How good sub-networks are with the weights that they inherit.
 
-use crate::execute::Network;
+use crate::execute::TorchNetwork;
 use crate::images::ImageSet;
 use crate::onnx::{Original, ReadOptions};
 use crate::search;
@@ -19,12 +19,12 @@ const AT_A_TIME: usize = 8;
 
 /// A sub-network with statistics of its own.
 pub(super) fn calibrated(
-    network: &Network,
+    network: &TorchNetwork,
     space: &SuperNetwork,
     order: &UnitOrder,
     sub: &SubNetwork,
     parts: &Parts<impl Borrow<ImageSet>>,
-) -> Result<Network, TrainingError> {
+) -> Result<TorchNetwork, TrainingError> {
     let part = part(network, space.cut_in_order(sub, order)?)?;
     parts.calibrate(&part)?;
     Ok(part)
@@ -45,7 +45,7 @@ struct Inner {
     file: Vec<u8>,
     read: ReadOptions,
     parts: Parts<ImageSet>,
-    network: Network,
+    network: TorchNetwork,
     order: UnitOrder,
 }
 
@@ -140,8 +140,11 @@ impl Measure {
 }
 
 impl search::Evaluator for &Measure {
-    fn evaluate(&self, networks: &[search::Network]) -> Result<Vec<f64>, search::EvaluationError> {
-        let accuracy = |network: &search::Network| {
+    fn evaluate(
+        &self,
+        networks: &[search::CandidateNetwork],
+    ) -> Result<Vec<f64>, search::EvaluationError> {
+        let accuracy = |network: &search::CandidateNetwork| {
             Ok(self.accuracy(&self.space.parse(&network.architecture)?)?)
         };
         networks.iter().map(accuracy).collect()

@@ -26,7 +26,7 @@ mod tests;
 pub use measure::Measure;
 
 use crate::estimator::Estimator;
-use crate::execute::Network;
+use crate::execute::TorchNetwork;
 use crate::images::{ImageSet, Normalisation};
 use crate::lower::lower;
 use crate::onnx::ReadOptions;
@@ -184,7 +184,7 @@ pub fn train(
     let (measured, everything, measured_on) = parts.measured();
     parts.calibrate(&network)?;
     let smallest = calibrated(&network, &space, &order, &run.smallest, &parts)?;
-    let of = |network: &Network| -> Result<Trained, TrainingError> {
+    let of = |network: &TorchNetwork| -> Result<Trained, TrainingError> {
         let accuracy = measured.accuracy(network, &everything)?;
         Ok(Trained { cost: Cost::of(network.graph())?, accuracy })
     };
@@ -207,7 +207,7 @@ pub fn train(
 /// computed that sub-networks have as they are.
 fn shared(
     space: &SuperNetwork,
-    network: &Network,
+    network: &TorchNetwork,
     order: &UnitOrder,
 ) -> Result<Vec<Tensor>, TrainingError> {
     let whole = space.cut_in_order(&SubNetwork::default(), order)?;
@@ -218,7 +218,7 @@ fn shared(
 
 /// All that training needs, and what it changes.
 struct Run<'a> {
-    network: &'a Network,
+    network: &'a TorchNetwork,
     tensors: Vec<Tensor>,
     space: &'a SuperNetwork,
     order: &'a UnitOrder,
@@ -342,7 +342,7 @@ impl Run<'_> {
     }
 
     /// The sub-network over the shared weights.
-    fn part(&self, sub: &SubNetwork) -> Result<Network, TrainingError> {
+    fn part(&self, sub: &SubNetwork) -> Result<TorchNetwork, TrainingError> {
         part(self.network, self.space.cut_in_order(sub, self.order)?)
     }
 

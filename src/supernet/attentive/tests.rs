@@ -9,7 +9,7 @@ use std::fs;
 use tch::Device;
 
 /// A network of a file with its sub-networks, and numbers for its input.
-fn network(bytes: Vec<u8>) -> (Prepared, Network, SuperNetwork, UnitOrder, Tensor) {
+fn network(bytes: Vec<u8>) -> (Prepared, TorchNetwork, SuperNetwork, UnitOrder, Tensor) {
     let read = ReadOptions::default();
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("network.onnx");

@@ -84,7 +84,7 @@ impl Alpha {
         &self,
         [layers, channels]: [usize; 2],
         mut choose: impl FnMut(&[f64]) -> usize,
-    ) -> Result<(darts::Network, Vec<Choice>), String> {
+    ) -> Result<(darts::DartsNetwork, Vec<Choice>), String> {
         let mut choices = Vec::new();
         let mut first = 0;
         let mut cells = Vec::new();
@@ -108,7 +108,7 @@ impl Alpha {
             return Err("there are two kinds of cells".into());
         };
         let genotype = Genotype::new(normal, reduce, layers, channels)?;
-        Ok((darts::Network::new(genotype)?, choices))
+        Ok((darts::DartsNetwork::new(genotype)?, choices))
     }
 
     /// A network of this many cells and channels by chance, and the decisions that make it up.
@@ -116,12 +116,12 @@ impl Alpha {
         &self,
         size: [usize; 2],
         rng: &mut ChaCha8Rng,
-    ) -> Result<(darts::Network, Vec<Choice>), String> {
+    ) -> Result<(darts::DartsNetwork, Vec<Choice>), String> {
         self.decide(size, |logits| draw(logits, rng))
     }
 
     /// The network of the strongest options.
-    pub fn strongest(&self, size: [usize; 2]) -> Result<darts::Network, String> {
+    pub fn strongest(&self, size: [usize; 2]) -> Result<darts::DartsNetwork, String> {
         Ok(self.decide(size, strongest)?.0)
     }
 
@@ -237,7 +237,7 @@ mod tests {
     /// was learnt.
     #[test]
     fn the_expected_reward_rises_to_the_best() {
-        let reward = |network: &darts::Network| {
+        let reward = |network: &darts::DartsNetwork| {
             let cells = [network.genotype().normal(), network.genotype().reduce()];
             let edges = cells.into_iter().flat_map(|c| c.nodes().iter().flatten());
             edges

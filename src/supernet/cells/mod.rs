@@ -39,7 +39,7 @@ mod store;
 #[cfg(test)]
 mod tests;
 
-use crate::execute::Network;
+use crate::execute::TorchNetwork;
 use crate::images::{Augmentation, ImageSet, Normalisation};
 use crate::lower::lower;
 use crate::model_graph::ModelGraph;
@@ -232,7 +232,7 @@ pub fn search(
 /// # Errors
 /// As [`search()`].
 pub fn train(
-    network: &darts::Network,
+    network: &darts::DartsNetwork,
     images: &ImageSet,
     target: &Target,
     options: &Options,
@@ -243,7 +243,7 @@ pub fn train(
 }
 
 fn run(
-    given: Option<&darts::Network>,
+    given: Option<&darts::DartsNetwork>,
     images: &ImageSet,
     target: &Target,
     options: &Options,
@@ -350,7 +350,7 @@ fn digest(images: &ImageSet, target: &Target, options: &Options) -> String {
 /// All that training needs, and what it changes.
 struct Run<'a> {
     /// The network to train, if there is nothing to search.
-    given: Option<&'a darts::Network>,
+    given: Option<&'a darts::DartsNetwork>,
     data: Data<'a>,
     /// Images that are not held out, in two parts: those that train and those that reward.
     all: Vec<usize>,
@@ -411,7 +411,7 @@ impl Run<'_> {
     }
 
     /// The network that is found, as far as is known.
-    fn found(&self) -> Result<darts::Network, CellsError> {
+    fn found(&self) -> Result<darts::DartsNetwork, CellsError> {
         match self.given {
             Some(network) => Ok(network.clone()),
             None => self.state.alpha.strongest(self.size()).map_err(CellsError::Size),
@@ -421,20 +421,20 @@ impl Run<'_> {
     /// The same cells in a network as deep as those of a stage.
     fn in_stage(
         &self,
-        network: &darts::Network,
+        network: &darts::DartsNetwork,
         stage: usize,
-    ) -> Result<darts::Network, CellsError> {
+    ) -> Result<darts::DartsNetwork, CellsError> {
         if stage >= STAGES.len() {
             return Ok(network.clone());
         }
         let genotype = network.genotype();
         let (normal, reduce) = (genotype.normal().clone(), genotype.reduce().clone());
         Genotype::new(normal, reduce, self.cells(stage), genotype.channels())
-            .and_then(darts::Network::new)
+            .and_then(darts::DartsNetwork::new)
             .map_err(CellsError::Size)
     }
 
-    fn build(&self, network: &darts::Network) -> ModelGraph {
+    fn build(&self, network: &darts::DartsNetwork) -> ModelGraph {
         network.build_for(self.data.images.size(), self.classes)
     }
 
@@ -456,12 +456,16 @@ impl Run<'_> {
     fn draw(
         &self,
         rng: &mut ChaCha8Rng,
-    ) -> Result<(darts::Network, Vec<alpha::Choice>), CellsError> {
+    ) -> Result<(darts::DartsNetwork, Vec<alpha::Choice>), CellsError> {
         self.state.alpha.sample(self.size(), rng).map_err(CellsError::Size)
     }
 
     /// A network with the shared weights, as deep as those of the present stage.
-    fn network(&mut self, network: &darts::Network, step: usize) -> Result<Network, CellsError> {
+    fn network(
+        &mut self,
+        network: &darts::DartsNetwork,
+        step: usize,
+    ) -> Result<TorchNetwork, CellsError> {
         let graph = self.build(&self.in_stage(network, self.state.stage)?);
         let seed = self.options.training.seed.wrapping_add((step as u64 + 1) << 24);
         Ok(self.state.store.network(graph, seed, self.options.training.device)?)
@@ -470,7 +474,7 @@ impl Run<'_> {
     /// One step of the weights of a network; the loss before it.
     fn descend(
         &mut self,
-        network: &darts::Network,
+        network: &darts::DartsNetwork,
         step: usize,
         indices: &[usize],
         rng: &mut ChaCha8Rng,
@@ -519,7 +523,7 @@ impl Run<'_> {
     /// Share of images that are told right, with the statistics of their batches.
     fn accuracy_of_batches(
         &self,
-        network: &Network,
+        network: &TorchNetwork,
         indices: &[usize],
         rng: &mut ChaCha8Rng,
     ) -> Result<f64, CellsError> {
@@ -535,7 +539,7 @@ impl Run<'_> {
     }
 
     /// The measures of a network at its full size.
-    fn measure(&mut self, network: &darts::Network) -> Result<Vec<f64>, CellsError> {
+    fn measure(&mut self, network: &darts::DartsNetwork) -> Result<Vec<f64>, CellsError> {
         let names = self.target.reward.measures();
         if names.is_empty() {
             return Ok(Vec::new());
@@ -547,7 +551,8 @@ impl Run<'_> {
         let model = self.build(network);
         let graph = lower(&model)?;
         let fingerprint = graph.fingerprint();
-        let networks = [search::Network { architecture: text.clone(), model, graph, fingerprint }];
+        let networks =
+            [search::CandidateNetwork { architecture: text.clone(), model, graph, fingerprint }];
         let mut all = Vec::new();
         for (name, evaluator) in names.iter().zip(&self.target.measures) {
             let fail = |error| CellsError::Measure { measure: name.clone(), error };

@@ -1,6 +1,6 @@
 //! The weights that all sampled networks share.
 
-use crate::execute::{ExecuteError, Network};
+use crate::execute::{ExecuteError, TorchNetwork};
 use crate::model_graph::{ModelGraph, Value, ValueId};
 use crate::training::{MOMENTUM, WEIGHT_DECAY};
 use std::collections::BTreeMap;
@@ -22,13 +22,13 @@ impl Store {
         graph: ModelGraph,
         seed: u64,
         device: Device,
-    ) -> Result<Network, ExecuteError> {
+    ) -> Result<TorchNetwork, ExecuteError> {
         let known = |_: ValueId, value: &Value| {
             let known = self.weights.get(&*value.name);
             let known = known.filter(|t| t.size() == crate::execute::sizes(&value.shape));
             Ok(known.map(Tensor::shallow_clone))
         };
-        let network = Network::with_tensors(graph, known, seed, device)?;
+        let network = TorchNetwork::with_tensors(graph, known, seed, device)?;
         for (id, tensor) in network.statistics() {
             let name = &network.graph().value(id).name;
             self.weights.insert(name.to_string(), tensor.shallow_clone());
@@ -44,7 +44,7 @@ impl Store {
     }
 
     /// One step of the weights that `network` uses, down the gradient of `loss`.
-    pub fn step(&self, network: &Network, loss: &Tensor, rate: f64) -> Result<(), TchError> {
+    pub fn step(&self, network: &TorchNetwork, loss: &Tensor, rate: f64) -> Result<(), TchError> {
         let tensors: Vec<Tensor> = network.parameters().map(|(_, t)| t.shallow_clone()).collect();
         let gradients = Tensor::f_run_backward(&[loss], &tensors, false, false)?;
         let _guard = tch::no_grad_guard();

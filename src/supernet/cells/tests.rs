@@ -56,7 +56,7 @@ fn networks_share_the_weights_of_equal_names() {
         let (network, _) = alpha.sample([4, 4], &mut rng).unwrap();
         store.network(network.build_for([1, 8, 8], 3), seed, Device::Cpu).unwrap()
     };
-    let names = |network: &Network| -> Vec<String> {
+    let names = |network: &TorchNetwork| -> Vec<String> {
         network.parameters().map(|(id, _)| network.graph().value(id).name.to_string()).collect()
     };
     let (first, second) = (build(&mut store, 1), build(&mut store, 2));
@@ -106,7 +106,7 @@ fn searches_find_what_they_tell_and_can_be_repeated() {
     assert!(found.history[..3].iter().all(|e| e.reward.is_some()));
     assert!(found.history.windows(2).all(|e| e[1].entropy <= e[0].entropy + 0.05));
 
-    let network: darts::Network = found.architecture.parse().unwrap();
+    let network: darts::DartsNetwork = found.architecture.parse().unwrap();
     assert_eq!((network.genotype().layers(), network.genotype().channels()), (4, 4));
     let built = Cost::of(&network.build_for([1, 28, 28], 10)).unwrap();
     assert_eq!(found.cost, built);
