@@ -76,7 +76,6 @@ impl Channels {
         if labels.exhausted() {
             return none;
         }
-        let (axes, count) = labels.counts();
         let nodes = || graph.nodes().iter().zip(live).filter(|(_, live)| **live).map(|(n, _)| n);
         let activations: Vec<ValueId> = nodes()
             .flat_map(|n| n.outputs.iter().flatten().copied())
@@ -84,81 +83,10 @@ impl Channels {
             .collect();
         let all = nodes().flat_map(|n| n.outputs.iter().chain(&n.inputs).flatten().copied());
         let vectors = labels.vectors().clone();
-        let tensors = activations.iter().copied().chain(all).map(Ok);
-
-        // Roots that lie on the same axes, and as often on each, form a block. Blocks are split
-        // axis by axis.
-        let mut block = vec![0u32; count];
-        let mut blocks = 1u32;
-        let mut seen = vec![false; axes];
-        let mut on_activation = vec![false; count];
-        let mut times = vec![0u32; count];
-        let activation_axes = activations.len();
-        for (i, of) in tensors.chain(vectors.values().map(Err)).enumerate() {
-            let list = of.map_or_else(Axes::clone, |id| labels.of(id).clone());
-            for axis in list {
-                if axis == WHOLE || std::mem::replace(&mut seen[axis as usize], true) {
-                    continue;
-                }
-                let mut touched = Vec::new();
-                for k in 0..labels.along(axis).len() {
-                    let root = labels.find(labels.along(axis)[k]) as usize;
-                    if times[root] == 0 {
-                        touched.push(root);
-                    }
-                    times[root] += 1;
-                }
-                let mut split: HashMap<(u32, u32), u32> = HashMap::new();
-                for root in touched {
-                    on_activation[root] |= i < activation_axes;
-                    block[root] = *split.entry((block[root], times[root])).or_insert_with(|| {
-                        blocks += 1;
-                        blocks
-                    });
-                    times[root] = 0;
-                }
-            }
-        }
-
-        // The units of each block in the order of the first axis that has them.
-        let mut group_of: HashMap<u32, usize> = HashMap::new();
-        let mut found: Vec<(Group, Vec<u32>)> = Vec::new();
-        let mut numbered = vec![false; count];
-        let mut seen = vec![false; axes];
-        for &id in &activations {
-            for (position, axis) in labels.of(id).clone().into_iter().enumerate() {
-                if axis == WHOLE || std::mem::replace(&mut seen[axis as usize], true) {
-                    continue;
-                }
-                for k in 0..labels.along(axis).len() {
-                    let root = labels.find(labels.along(axis)[k]);
-                    let (fixed, approximate) = labels.kind(root);
-                    if fixed || !on_activation[root as usize] {
-                        continue;
-                    }
-                    let at = *group_of.entry(block[root as usize]).or_insert_with(|| {
-                        let group = Group {
-                            tensor: id,
-                            axis: position,
-                            units: 0,
-                            channels_per_unit: 0,
-                            exact: true,
-                            first: 0,
-                        };
-                        found.push((group, Vec::new()));
-                        found.len() - 1
-                    });
-                    let (group, units) = &mut found[at];
-                    group.exact &= !approximate;
-                    if (group.tensor, group.axis) == (id, position) {
-                        group.channels_per_unit += 1;
-                    }
-                    if !std::mem::replace(&mut numbered[root as usize], true) {
-                        units.push(root);
-                    }
-                }
-            }
-        }
+        let tensors: Vec<ValueId> = activations.iter().copied().chain(all).collect();
+        let blocks = Blocks::new(&mut labels, &tensors, activations.len(), &vectors);
+        let mut found = blocks.groups(&mut labels, &activations);
+        let (axes, count) = labels.counts();
 
         // A group of one unit cannot be cut.
         found.retain(|(_, units)| units.len() > 1);
@@ -202,5 +130,101 @@ impl Channels {
         };
         let groups_of = axes.iter().map(|units| groups_on(units)).collect();
         Self { groups, axes, groups_of, of, vectors }
+    }
+}
+
+/// Roots that lie on the same axes, and as often on each.
+struct Blocks {
+    /// Of each root.
+    of: Vec<u32>,
+    /// Whether a root lies on an axis of an activation.
+    on_activation: Vec<bool>,
+}
+
+impl Blocks {
+    /// Splits blocks axis by axis, of tensors of which so many are activations, and of vectors.
+    fn new(
+        labels: &mut Labels,
+        tensors: &[ValueId],
+        activations: usize,
+        vectors: &HashMap<(usize, ValueId), Axes>,
+    ) -> Self {
+        let (axes, count) = labels.counts();
+        let mut block = vec![0u32; count];
+        let mut blocks = 1u32;
+        let mut seen = vec![false; axes];
+        let mut on_activation = vec![false; count];
+        let mut times = vec![0u32; count];
+        for (i, of) in tensors.iter().map(Ok).chain(vectors.values().map(Err)).enumerate() {
+            let list = of.map_or_else(Axes::clone, |&id| labels.of(id).clone());
+            for axis in list {
+                if axis == WHOLE || std::mem::replace(&mut seen[axis as usize], true) {
+                    continue;
+                }
+                let mut touched = Vec::new();
+                for k in 0..labels.along(axis).len() {
+                    let root = labels.find(labels.along(axis)[k]) as usize;
+                    if times[root] == 0 {
+                        touched.push(root);
+                    }
+                    times[root] += 1;
+                }
+                let mut split: HashMap<(u32, u32), u32> = HashMap::new();
+                for root in touched {
+                    on_activation[root] |= i < activations;
+                    block[root] = *split.entry((block[root], times[root])).or_insert_with(|| {
+                        blocks += 1;
+                        blocks
+                    });
+                    times[root] = 0;
+                }
+            }
+        }
+        Self { of: block, on_activation }
+    }
+
+    /// A group for each block that may be cut, with its units in the order of the first axis of an
+    /// activation that has them.
+    fn groups(&self, labels: &mut Labels, activations: &[ValueId]) -> Vec<(Group, Vec<u32>)> {
+        let (axes, count) = labels.counts();
+        let mut group_of: HashMap<u32, usize> = HashMap::new();
+        let mut found: Vec<(Group, Vec<u32>)> = Vec::new();
+        let mut numbered = vec![false; count];
+        let mut seen = vec![false; axes];
+        for &id in activations {
+            for (position, axis) in labels.of(id).clone().into_iter().enumerate() {
+                if axis == WHOLE || std::mem::replace(&mut seen[axis as usize], true) {
+                    continue;
+                }
+                for k in 0..labels.along(axis).len() {
+                    let root = labels.find(labels.along(axis)[k]);
+                    let (fixed, approximate) = labels.kind(root);
+                    if fixed || !self.on_activation[root as usize] {
+                        continue;
+                    }
+                    let at = *group_of.entry(self.of[root as usize]).or_insert_with(|| {
+                        let group = Group {
+                            tensor: id,
+                            axis: position,
+                            units: 0,
+                            channels_per_unit: 0,
+                            exact: true,
+                            first: 0,
+                        };
+                        found.push((group, Vec::new()));
+                        found.len() - 1
+                    });
+                    let (group, units) = &mut found[at];
+                    group.exact &= !approximate;
+                    if (group.tensor, group.axis) == (id, position) {
+                        group.channels_per_unit += 1;
+                    }
+                    if !std::mem::replace(&mut numbered[root as usize], true) {
+                        units.push(root);
+                    }
+                }
+            }
+        }
+        found
     }
 }
