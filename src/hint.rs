@@ -37,7 +37,7 @@ pub enum Hint {
 
 impl Hint {
     /// What to do about an error of this library, where that is known.
-    pub fn of(error: &(dyn Error + 'static)) -> Option<Self> {
+    pub fn for_error(error: &(dyn Error + 'static)) -> Option<Self> {
         macro_rules! of {
             ($($error:ty),*) => {
                 $(if let Some(error) = error.downcast_ref::<$error>() {

@@ -227,7 +227,7 @@ pub enum BenchmarkError {
 impl BenchmarkError {
     /// What is wrong with a network.
     pub(crate) fn network(name: String, error: &(dyn Error + 'static)) -> Self {
-        Self::Network { name, reason: error.to_string(), hint: Hint::of(error) }
+        Self::Network { name, reason: error.to_string(), hint: Hint::for_error(error) }
     }
 
     /// What the user can do about it, where that is known.

@@ -32,7 +32,8 @@ pub(crate) struct Failure {
 impl Failure {
     /// A failure that `error` describes, with its sources as causes.
     pub fn from_error(error: &(dyn StdError + 'static)) -> Self {
-        let (message, hint) = (error.to_string(), Hint::of(error).map(|hint| hint.to_string()));
+        let (message, hint) =
+            (error.to_string(), Hint::for_error(error).map(|hint| hint.to_string()));
         let mut causes = Vec::new();
         let mut source = error.source();
         while let Some(cause) = source {

@@ -80,7 +80,7 @@ pub fn train_further(
         }
     }
     let ranks = mean_ranks(targets);
-    let scale = Standardisation::of(&ranks);
+    let scale = Standardisation::fit(&ranks);
     let config = &base.manifest().config;
     let task = Task {
         base,
@@ -157,7 +157,7 @@ impl Task<'_> {
         let graphs: Vec<usize> = ranks.iter().map(|(g, _)| *g).collect();
         let before: Vec<f64> =
             scores(&trainable, &self.batcher, &graphs).into_iter().map(f64::from).collect();
-        trainable.standardise(Standardisation::of(&before));
+        trainable.standardise(Standardisation::fit(&before));
         // Only fails when the optimiser's name is wrong in libtorch itself.
         let mut optimiser = Adam::default()
             .build(&variables, LEARNING_RATE)

@@ -72,11 +72,11 @@ mod tests {
     #[test]
     fn members_on_other_scales_count_as_much() {
         let (small, large) = ([0.1, 0.2, 0.4], [300.0, 100.0, 200.0]);
-        let members = [Standardisation::of(&small), Standardisation::of(&large)];
+        let members = [Standardisation::fit(&small), Standardisation::fit(&large)];
         let ensemble = Ensemble::equal(members.to_vec());
         let scores = ensemble.scores(&[small.to_vec(), large.to_vec()]);
         let rescaled =
-            Ensemble::equal(vec![Standardisation::of(&small.map(|x| 7.0 * x - 3.0)), members[1]]);
+            Ensemble::equal(vec![Standardisation::fit(&small.map(|x| 7.0 * x - 3.0)), members[1]]);
         let again = rescaled.scores(&[small.map(|x| 7.0 * x - 3.0).to_vec(), large.to_vec()]);
         assert!(scores.iter().zip(&again).all(|(a, b)| (a - b).abs() < 1e-12));
         assert!(scores.iter().sum::<f64>().abs() < 1e-12);

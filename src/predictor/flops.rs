@@ -30,7 +30,7 @@ impl FlopsTransform {
     /// With the statistics of training networks: accuracy and multiply-accumulates of each.
     pub fn fit(networks: impl IntoIterator<Item = (f64, u64)>) -> Self {
         let scaled: Vec<f64> = networks.into_iter().map(|(a, macs)| a / divisor(macs)).collect();
-        Self { standardisation: Standardisation::of(&scaled) }
+        Self { standardisation: Standardisation::fit(&scaled) }
     }
 
     /// What stands for an accuracy of a network with this many multiply-accumulates.

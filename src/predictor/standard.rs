@@ -11,7 +11,7 @@ pub struct Standardisation {
 
 impl Standardisation {
     /// By the mean of `values` and their standard deviation, or 1 where they have none.
-    pub fn of(values: &[f64]) -> Self {
+    pub fn fit(values: &[f64]) -> Self {
         let count = values.len().max(1) as f64;
         let mean = values.iter().sum::<f64>() / count;
         let variance = values.iter().map(|v| (v - mean).powi(2)).sum::<f64>() / count;

@@ -31,7 +31,7 @@ impl Failure {
     /// What an error of the library says, with its sources.
     pub fn of(error: &(dyn Error + 'static)) -> Self {
         let (mut message, mut kind) = (error.to_string(), Kind::Value);
-        let hint = Hint::of(error).map(|hint| in_python(&hint));
+        let hint = Hint::for_error(error).map(|hint| in_python(&hint));
         if error.is::<Fault>() {
             kind = Kind::Fault;
         } else if matches!(error.downcast_ref(), Some(LoadError::Read { .. }))

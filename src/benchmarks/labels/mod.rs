@@ -87,7 +87,7 @@ impl From<String> for Wrong {
 
 impl From<Fault> for Wrong {
     fn from(fault: Fault) -> Self {
-        Self { reason: fault.to_string(), hint: Hint::of(&fault).map(Box::new), fault: true }
+        Self { reason: fault.to_string(), hint: Hint::for_error(&fault).map(Box::new), fault: true }
     }
 }
 

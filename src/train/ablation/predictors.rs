@@ -70,7 +70,7 @@ impl Targets {
     fn of(accuracies: &[f64], proxies: &[Proxies]) -> Self {
         let networks = accuracies.iter().zip(proxies).map(|(a, c)| (*a, c.macs));
         let transform = FlopsTransform::fit(networks);
-        Self { accuracy: Standardisation::of(accuracies), transform }
+        Self { accuracy: Standardisation::fit(accuracies), transform }
     }
 
     /// What heads learn of networks.

@@ -65,7 +65,8 @@ impl<'a> Family<'a> {
         let networks = predictors.encoders.embed(&self.store, 0..self.store.len());
         let scores: Vec<Vec<f64>> =
             members().map(|m| predictors.scores(m.predictor, &networks)).collect();
-        let standard = |m: &Variant| Standardisation::of(&predictors.scores(m.predictor, training));
+        let standard =
+            |m: &Variant| Standardisation::fit(&predictors.scores(m.predictor, training));
         let standards = members().map(standard).collect();
         let together = Ensemble::equal(standards).scores(&scores);
 
