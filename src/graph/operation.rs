@@ -49,7 +49,7 @@ macro_rules! vocabulary {
         ///
         /// The vocabulary describes arithmetic. Operators that only rearrange, retype or copy
         /// elements (Reshape, Transpose, Cast, Identity, …) have no entry: lowering removes them.
-        /// New operations are added at the end, so that codes stay valid; each has a [`Kind`].
+        /// New operations are added at the end, so that codes stay valid.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
         #[repr(u8)]
         pub enum Operation {

@@ -21,12 +21,14 @@
 //! ```
 
 pub mod algorithms;
+mod choices;
 pub mod evaluators;
 pub mod pareto;
 mod problem;
 mod run;
 mod space;
 
+pub use choices::{ChoiceSpace, Choices};
 pub use problem::{
     Bound, CandidateNetwork, Direction, EvaluationError, Evaluator, Interrupted, Problem,
 };
