@@ -1,13 +1,13 @@
 //! What is left of a network, and the network that this makes.
 
+use super::adapt::Adapted;
 use super::channels::{NO_UNIT, Unit};
 use super::operations::Activation;
 use super::propagate::{AxisId, WHOLE};
 use super::{Channels, SuperNetwork};
-use crate::model_graph::infer::{self, layout};
 use crate::model_graph::{
-    Attribute, Attributes, BuildError, Builder, DataType, ModelGraph, Node, NodeId, OpType, Shape,
-    TensorData, Value, ValueId, Views, ints,
+    Attributes, BuildError, Builder, DataType, ModelGraph, Node, NodeId, OpType, Shape, ValueId,
+    Views, ints,
 };
 use crate::onnx::{Cut, cut_data, cut_shape};
 use hashbrown::HashMap;
@@ -381,7 +381,6 @@ impl Rebuild<'_> {
         attributes: &mut Attributes,
         inputs: &mut SmallVec<[Option<ValueId>; 5]>,
     ) -> Result<(), BuildError> {
-        use OpType::*;
         let graph = &self.space.graph;
         let (Some(x), Some(output)) =
             (old.first().copied().flatten(), node.outputs.iter().flatten().next().copied())
@@ -393,194 +392,24 @@ impl Rebuild<'_> {
         if before.iter().chain(&after).all(Option::is_none) {
             return Ok(());
         }
-        let (from, to) = (graph.value(x), graph.value(output));
-        let fail = |e: infer::InferError| BuildError {
+        let shape = cut_shape(&graph.value(output).shape, &after);
+        let mut adapted = Adapted {
+            graph,
+            builder: &mut self.builder,
+            node,
+            old,
+            before: &before,
+            after: &after,
+            target: shape.iter().map(|&d| d as i64).collect(),
+            attributes,
+            inputs,
+        };
+        adapted.adapt(graph.value(x)).map_err(|e| BuildError {
             node: node.name.to_string(),
             op: node.op.clone(),
             reason: e.to_string(),
             at_run_time: false,
-        };
-        let target: Vec<i64> = cut_shape(&to.shape, &after).iter().map(|&d| d as i64).collect();
-        match node.op {
-            Conv | ConvTranspose => scale(attributes, "group", from, &before),
-            GroupNormalization => scale(attributes, "num_groups", from, &before),
-            // Without a list it would drop every axis of which one position is left, too.
-            Squeeze if before.iter().flatten().any(|kept| kept.len() == 1) => {
-                let ones = from.shape.iter().enumerate().filter(|(_, d)| **d == 1);
-                let axes: Vec<i64> = ones.map(|(axis, _)| axis as i64).collect();
-                let listed =
-                    attributes.ints("axes").is_some() || inputs.get(1).is_some_and(Option::is_some);
-                if !listed && graph.opset() < 13 {
-                    attributes.insert("axes", ints(&axes));
-                } else if !listed {
-                    inputs.truncate(1);
-                    inputs.push(Some(self.builder.int_vector(&axes)));
-                }
-            }
-            // Only what was cut changes: what else stands there may hold for other batches and
-            // sizes too.
-            Reshape => {
-                let list = node.context(graph, |ctx| own_list(ctx, "shape", 1));
-                let zeros = attributes.int("allowzero", 0) == 0;
-                let from = cut_shape(&from.shape, &before);
-                let entry = |(i, &e): (usize, &i64)| match e {
-                    -1 => -1,
-                    0 if zeros && from.get(i).map(|&d| d as i64) == target.get(i).copied() => 0,
-                    _ if after.get(i).is_some_and(Option::is_some) || e == 0 => {
-                        target.get(i).copied().unwrap_or(e)
-                    }
-                    e => e,
-                };
-                let list: Vec<i64> = list.iter().enumerate().map(entry).collect();
-                self.set_list(attributes, inputs, ("shape", 1), &list);
-            }
-            Expand => {
-                let mut list = node.context(graph, |ctx| own_list(ctx, "shape", 1));
-                let skip = target.len().saturating_sub(list.len());
-                for (e, (cut, &d)) in list.iter_mut().zip(after.iter().zip(&target).skip(skip)) {
-                    // 1 leaves what is there.
-                    *e = if cut.is_some() && *e != 1 { d } else { *e };
-                }
-                self.set_list(attributes, inputs, ("shape", 1), &list);
-            }
-            Resize if inputs.get(3).is_some_and(Option::is_some) => {
-                let mut list = node.context(graph, |ctx| own_list(ctx, "sizes", 3));
-                let axes = attributes.ints("axes");
-                for (i, size) in list.iter_mut().enumerate() {
-                    let axis = match axes {
-                        Some(axes) => {
-                            let axis = axes.get(i).copied().unwrap_or(0);
-                            infer::axis(axis, target.len()).map_err(fail)?
-                        }
-                        None => i,
-                    };
-                    if let (Some(Some(_)), Some(&d)) = (after.get(axis), target.get(axis)) {
-                        *size = d;
-                    }
-                }
-                self.set_list(attributes, inputs, ("sizes", 3), &list);
-            }
-            Split => {
-                let (at, sizes) = node.context(graph, layout::split_sizes).map_err(fail)?;
-                if let Some(kept) = &before[at] {
-                    let mut start = 0;
-                    let explicit = attributes.ints("split").is_some()
-                        || inputs.get(1).is_some_and(Option::is_some);
-                    let sizes = sizes.iter().map(|size| {
-                        let piece = start..start + size;
-                        start += size;
-                        count(kept, piece)
-                    });
-                    let sizes: Vec<i64> = sizes.collect();
-                    // Equal parts of less are equal still.
-                    let part = kept.len().div_ceil(sizes.len().max(1)) as i64;
-                    if !explicit && sizes.iter().all(|&size| size == part) {
-                        return Ok(());
-                    }
-                    *attributes = without(attributes, "num_outputs");
-                    if graph.opset() < 13 {
-                        attributes.insert("split", ints(&sizes));
-                    } else {
-                        inputs.truncate(1);
-                        inputs.push(Some(self.builder.int_vector(&sizes)));
-                    }
-                }
-            }
-            Slice => {
-                let ranges = node.context(graph, layout::slice_ranges).map_err(fail)?;
-                let lists = |ctx: &infer::Context| {
-                    let own = |name, i| Ok(ctx.ints_either(name, i)?.map(<[i64]>::to_vec));
-                    Ok((own("starts", 1)?, own("ends", 2)?, own("axes", 3)?))
-                };
-                let (starts, ends, axes) = node.context(graph, lists).map_err(fail)?;
-                let (Some(mut starts), Some(mut ends)) = (starts, ends) else { return Ok(()) };
-                for (i, (start, end)) in starts.iter_mut().zip(&mut ends).enumerate() {
-                    let axis = axes.as_ref().and_then(|a| a.get(i).copied()).unwrap_or(i as i64);
-                    let at = infer::axis(axis, ranges.len()).map_err(fail)?;
-                    let first = usize::try_from(ranges[at].start);
-                    if let (Some(kept), Ok(first)) = (&before[at], first) {
-                        let from = count(kept, 0..first);
-                        let to = from + count(kept, first..first + ranges[at].count);
-                        let extent = kept.len() as i64;
-                        let place = |i: i64| {
-                            let i = if i < 0 { i.saturating_add(extent) } else { i };
-                            i.clamp(0, extent)
-                        };
-                        // Such as an end beyond all ends.
-                        if (place(*start), place(*end)) != (from, to) {
-                            (*start, *end) = (from, to);
-                        }
-                    }
-                }
-                self.set_list(attributes, inputs, ("starts", 1), &starts);
-                self.set_list(attributes, inputs, ("ends", 2), &ends);
-            }
-            Gather => {
-                let at = infer::axis(node.attributes.int("axis", 0), from.shape.len());
-                let at = at.map_err(fail)?;
-                let index = old.get(1).copied().flatten().map(|id| graph.value(id));
-                let list = index.and_then(Value::data).and_then(TensorData::ints);
-                if let (Some(kept), Some(index), Some(list)) = (&before[at], index, list) {
-                    let extent = from.shape[at] as i64;
-                    let place = |&i: &i64| {
-                        let i = usize::try_from(if i < 0 { i + extent } else { i }).ok()?;
-                        kept.binary_search(&i).ok().map(|place| place as i64)
-                    };
-                    let places: Vec<i64> = list.iter().filter_map(place).collect();
-                    let shape: SmallVec<[usize; 1]> =
-                        index.shape.iter().map(|_| places.len()).collect();
-                    let data = TensorData::Ints(places);
-                    inputs[1] = Some(self.builder.constant("", index.dtype, &shape, Some(data)));
-                }
-            }
-            _ => {}
-        }
-        Ok(())
-    }
-
-    /// Sets a list that older operator sets give as an attribute and newer ones as an input.
-    fn set_list(
-        &mut self,
-        attributes: &mut Attributes,
-        inputs: &mut [Option<ValueId>],
-        (name, input): (&'static str, usize),
-        list: &[i64],
-    ) {
-        if attributes.ints(name).is_some() {
-            attributes.insert(name, ints(list));
-        } else if let Some(Some(slot)) = inputs.get_mut(input) {
-            let dtype = self.builder.value(*slot).dtype;
-            let data = Some(TensorData::Ints(list.to_vec()));
-            *slot = self.builder.constant("", dtype, &[list.len()], data);
-        }
-    }
-}
-
-/// A list that a node gives as an attribute or as input `index`. It is known: tensors are not cut
-/// where it is not.
-fn own_list(ctx: &infer::Context, name: &str, index: usize) -> Vec<i64> {
-    ctx.ints_either(name, index).ok().flatten().unwrap_or_default().to_vec()
-}
-
-/// How many of the positions in `range` are kept.
-fn count(kept: &[usize], range: std::ops::Range<usize>) -> i64 {
-    kept.iter().filter(|&i| range.contains(i)).count() as i64
-}
-
-/// The attributes without one.
-fn without(attributes: &Attributes, name: &str) -> Attributes {
-    let rest = attributes.iter().filter(|(n, _)| *n != name);
-    rest.fold(Attributes::new(), |all, (n, a)| all.with(n.to_string(), a.clone()))
-}
-
-/// Scales a number of groups with the channels of the input `x`.
-fn scale(attributes: &mut Attributes, name: &'static str, x: &Value, cut: &Cut) {
-    let groups = usize::try_from(attributes.int(name, 1)).unwrap_or(1);
-    if let (Some(Some(kept)), Some(&channels)) = (cut.get(1), x.shape.get(1))
-        && groups > 1
-        && channels > 0
-    {
-        attributes.insert(name, Attribute::Int((kept.len() * groups / channels) as i64));
+        })
     }
 }
 
