@@ -145,6 +145,7 @@ fn differences(found: &[f32], expected: &[f32]) -> (f32, f32) {
 
 #[test]
 fn a_step_of_training_is_pytorchs() {
+    let _seeded = crate::train::seeded();
     for name in ["residual", "mobile", "dense", "unet", "transformer", "norms"] {
         let path = Path::new(ROOT).join("tests/fixtures/execute").join(name);
         let step = fs::read(path.with_extension("json")).unwrap();
@@ -185,6 +186,7 @@ fn a_step_of_training_is_pytorchs() {
 /// The same seed gives the same weights, another gives others, and they are spread as He's rule says.
 #[test]
 fn missing_weights_start_by_the_fields_rules() {
+    let _seeded = crate::train::seeded();
     let graph =
         || {
             Space::NasBench201.build(
@@ -205,6 +207,7 @@ fn missing_weights_start_by_the_fields_rules() {
 /// two, or such that mix them.
 #[test]
 fn views_by_index_are_taken_of_each_input() {
+    let _seeded = crate::train::seeded();
     let network = |inputs: usize, taken: Vec<i64>| {
         let mut builder = Builder::new("view", 17);
         let ints = |builder: &mut Builder, shape: &[usize], list: Vec<i64>| {
@@ -241,6 +244,7 @@ fn views_by_index_are_taken_of_each_input() {
 /// Infinities in a mask stay what they are.
 #[test]
 fn masks_are_not_trained() {
+    let _seeded = crate::train::seeded();
     let mut builder = Builder::new("mask", 17);
     let x = builder.input("x", DataType::Float, &[1, 40]);
     let (weight, mask) = (builder.weight(&[40, 40]), builder.weight(&[40]));

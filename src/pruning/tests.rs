@@ -498,6 +498,7 @@ fn dag(rng: &mut ChaCha8Rng) -> ModelGraph {
 /// is all that may stay, and computes what the network computes with zeros.
 #[test]
 fn branches_go_where_the_rest_stays_connected() {
+    let _seeded = crate::train::seeded();
     let mut rng = ChaCha8Rng::seed_from_u64(5);
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("net.onnx");

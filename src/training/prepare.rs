@@ -293,6 +293,7 @@ mod tests {
     #[test]
     fn equal_vectors_are_trained_apart() {
         use crate::model_graph::{Attributes, Builder, DataType};
+        let _seeded = crate::train::seeded();
         let mut builder = Builder::new("shared", 17);
         let mut x = builder.input("x", DataType::Float, &[1, 6]);
         let shift = builder.weight(&[6]);

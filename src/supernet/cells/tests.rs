@@ -49,6 +49,7 @@ fn target(reward: &Reward) -> Target<'_> {
 /// A step changes the weights of the network that was drawn, for all networks that have them, and no others.
 #[test]
 fn networks_share_the_weights_of_equal_names() {
+    let _seeded = crate::train::seeded();
     let mut rng = ChaCha8Rng::seed_from_u64(1);
     let alpha = Alpha::new();
     let mut store = Store::default();
@@ -93,6 +94,7 @@ fn networks_share_the_weights_of_equal_names() {
 /// The file is what is told of it; the same seed finds the same file, also in two parts.
 #[test]
 fn searches_find_what_they_tell_and_can_be_repeated() {
+    let _seeded = crate::train::seeded();
     let folder = tempfile::tempdir().unwrap();
     let mut options = options(folder.path());
     let images = images(300, None);
@@ -149,6 +151,7 @@ fn searches_find_what_they_tell_and_can_be_repeated() {
 
 #[test]
 fn what_can_not_be_searched_is_told() {
+    let _seeded = crate::train::seeded();
     let folder = tempfile::tempdir().unwrap();
     let options = long(options(folder.path()), 10);
     let run = |images: &ImageSet, reward: &str, options: &Options| {
