@@ -302,8 +302,8 @@ struct Situation<'a> {
 
 /// Hints that are not followed here, with the reason.
 const NOT_FOLLOWED: &[(&str, &str)] = &[
-    ("../estimator/mod.rs", "training is not built by default"),
-    ("../estimator/mod.rs", "training is not built by default"),
+    ("../estimator/folder.rs", "training is not built by default"),
+    ("../estimator/folder.rs", "training is not built by default"),
     ("../onnx/decode.rs", "it asks for a function of the Python package onnx"),
     ("export.rs", "standard output is no terminal in tests"),
     ("training/run.rs", "training is not built by default"),
