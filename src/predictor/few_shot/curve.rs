@@ -6,8 +6,8 @@ use crate::predictor::calibration::pool_adjacent;
 /// Labels in a bin of an increasing curve, and the most and fewest bins.
 const BIN: usize = 5;
 const BINS: (usize, usize) = (2, 20);
-/// Part of the whole range of ranks by which an increasing curve rises at least.
-const RISE: f64 = 0.01;
+/// Part of the range of its values by which an increasing curve rises at least.
+const RISE: f64 = 1e-4;
 
 /// A strictly increasing function through points, of which there are two at least.
 #[derive(Debug, Clone)]
@@ -43,8 +43,9 @@ impl Curve {
         }
     }
 
-    /// Means of bins of `points`, which ascend, made monotone by pooling adjacent violators and
-    /// tilted so that they rise everywhere.
+    /// Medians of bins of `points`, which ascend, made monotone by pooling adjacent violators and
+    /// tilted so that they rise everywhere. Medians, since a few networks that failed to train would
+    /// draw the mean of theirs away from all others.
     pub fn increasing(points: &[(f64, f64)]) -> Option<Self> {
         let count = (points.len() / BIN).clamp(BINS.0, BINS.1);
         let mean = |bin: &[(f64, f64)], of: fn(&(f64, f64)) -> f64| {
@@ -57,7 +58,7 @@ impl Curve {
         }
         let bin = |i| &flat[i * flat.len() / count..(i + 1) * flat.len() / count];
         let mut bins: Vec<(f64, f64)> =
-            (0..count).map(bin).map(|b| (mean(b, |p| p.0), mean(b, |p| p.1))).collect();
+            (0..count).map(bin).map(|b| (mean(b, |p| p.0), median(b))).collect();
         bins.dedup_by(|later, earlier| later.0 <= earlier.0);
         if let [only] = bins[..] {
             // Any curve will do where nothing tells networks apart.
@@ -66,8 +67,33 @@ impl Curve {
         let mut levels: Vec<f64> = bins.iter().map(|b| b.1).collect();
         pool_adjacent(&mut levels);
         let (first, last) = (bins.first()?.0, bins.last()?.0);
-        let tilt = |x: f64| 2.0 * RISE * ((x - first) / (last - first) - 0.5);
+        let values = points.iter().map(|p| p.1);
+        let range = values.clone().fold(f64::MIN, f64::max) - values.fold(f64::MAX, f64::min);
+        let tilt = |x: f64| RISE * range * ((x - first) / (last - first) - 0.5);
         Self::new(bins.iter().zip(levels).map(|(b, level)| (b.0, level + tilt(b.0))).collect())
+    }
+
+    /// What becomes what: `at` the other way round, between the ends.
+    pub fn inverse(&self) -> Self {
+        Self(self.0.iter().map(|&(x, y)| (y, x)).collect())
+    }
+
+    /// This, and then `next` of it; from `least` to `most`, exactly.
+    pub fn then(&self, next: &Self, least: f64, most: f64) -> Option<Self> {
+        // It bends where either does.
+        let back = self.inverse();
+        let bends = self.0.iter().map(|p| p.0).chain(next.0.iter().map(|p| back.at(p.0)));
+        let mut bends: Vec<f64> =
+            bends.filter(|x| (least..most).contains(x)).chain([least, most]).collect();
+        bends.sort_unstable_by(f64::total_cmp);
+        let mut points: Vec<(f64, f64)> = Vec::with_capacity(bends.len());
+        for x in bends {
+            let y = next.at(self.at(x));
+            if points.last().is_none_or(|last| last.0 < x && last.1 < y) {
+                points.push((x, y));
+            }
+        }
+        Self::new(points)
     }
 
     pub fn store(&self, name: &str, file: &mut WeightFile) {
@@ -85,6 +111,13 @@ impl Curve {
     }
 }
 
+fn median(points: &[(f64, f64)]) -> f64 {
+    let mut values: Vec<f64> = points.iter().map(|p| p.1).collect();
+    values.sort_unstable_by(f64::total_cmp);
+    let middle = values.len() / 2;
+    if values.len() % 2 == 1 { values[middle] } else { (values[middle - 1] + values[middle]) / 2.0 }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -99,5 +132,16 @@ mod tests {
         // No cliff at the other end either: the mean slope.
         assert!((curve.at(-1.0) - (10.0 - 80.99 / 99.0)).abs() < 1e-9, "{}", curve.at(-1.0));
         assert_eq!(curve.at(50.0), 90.5);
+    }
+
+    #[test]
+    fn one_curve_after_the_other_is_one() {
+        let curve = |points: &[(f64, f64)]| Curve::new(points.to_vec()).unwrap();
+        let first = curve(&[(0.0, 1.0), (1.0, 2.0), (4.0, 2.5), (5.0, 9.0)]);
+        let second = curve(&[(1.2, -1.0), (2.2, 0.5), (3.0, 0.6), (8.0, 1.0)]);
+        let both = first.then(&second, -2.0, 7.0).unwrap();
+        for x in (-20..=70).map(|x| f64::from(x) / 10.0) {
+            assert!((both.at(x) - second.at(first.at(x))).abs() < 1e-12, "{x}");
+        }
     }
 }

@@ -144,17 +144,25 @@ impl FewShotRegressor {
         let (ranks, values) = ranks(targets)?;
         let mut order: Vec<usize> = (0..estimates.len()).collect();
         order.sort_by(|&a, &b| estimates[a].total_cmp(&estimates[b]));
-        let points: Vec<(f64, f64)> = order.iter().map(|&i| (estimates[i], ranks[i])).collect();
-        let curve = Curve::increasing(&points).ok_or(FewShotError::Constant)?;
+        let points: Vec<(f64, f64)> = order.iter().map(|&i| (estimates[i], targets[i])).collect();
+        // Fitted to the labels themselves: where these are far apart, as of networks that failed to
+        // train, a little too much or too few of a rank is a lot.
+        let to_rank = values.inverse();
         let predicted = |i: usize| {
             let others = [&points[..i], &points[i + 1..]].concat();
-            Curve::increasing(&others).map(|curve| curve.at(points[i].0))
+            Curve::increasing(&others).map(|curve| to_rank.at(curve.at(points[i].0)))
         };
         let predicted: Option<Vec<f64>> =
             (0..points.len()).into_par_iter().map(predicted).collect();
         let predicted = predicted.ok_or(FewShotError::Constant)?;
-        let errors = predicted.iter().zip(&points).map(|(p, point)| (p - point.1).abs());
+        let errors = predicted.iter().zip(&order).map(|(p, &i)| (p - ranks[i]).abs());
         let radius = quantile(errors.collect());
+        let curve = Curve::increasing(&points).and_then(|curve| {
+            let ((first, _), (last, _)) = curve.ends();
+            let (least, most) = (points.first()?.0, points.last()?.0);
+            curve.then(&to_rank, least.min(first), most.max(last))
+        });
+        let curve = curve.ok_or(FewShotError::Constant)?;
         let mut left_out = vec![0.0; order.len()];
         order.iter().zip(predicted).for_each(|(&i, rank)| left_out[i] = rank);
         Ok((Self { regression: Regression::Increasing(curve), values, radius }, left_out))

@@ -180,6 +180,23 @@ fn recalibration_keeps_the_order() {
     assert!((at(91.0) - 5.0).abs() < 0.1, "{}", at(91.0));
 }
 
+/// Of those with low estimates a third failed to train, which nothing foretells: what is said of the others
+/// is hardly worse for it.
+#[test]
+fn networks_that_failed_to_train_draw_no_others_away() {
+    let estimates = random(90, 1, 3).into_raw_vec_and_offset().0;
+    let label = |estimate: f64| 90.0 + 2.0 * estimate;
+    let mut order: Vec<usize> = (0..90).collect();
+    order.sort_by(|&a, &b| estimates[a].total_cmp(&estimates[b]));
+    let mut targets: Vec<f64> = estimates.iter().map(|&e| label(e)).collect();
+    order[..30].iter().step_by(3).for_each(|&i| targets[i] = 10.0);
+    let (regressor, _) = FewShotRegressor::recalibrate(&estimates, &targets).unwrap();
+    let unseen = random(300, 1, 4);
+    let predicted = regressor.predict(&[unseen.view()], unasked);
+    let error = predicted.iter().zip(&unseen).map(|(p, &e)| (p - label(e)).abs()).sum::<f64>();
+    assert!(error / 300.0 < 0.4, "{}", error / 300.0);
+}
+
 #[test]
 fn labels_that_say_nothing_are_errors() {
     let features = random(8, 2, 5);
