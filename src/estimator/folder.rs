@@ -74,7 +74,7 @@ pub struct WriteError {
 pub(crate) const MANIFEST: &str = "manifest.json";
 pub(crate) const WEIGHTS: &str = "weights.safetensors";
 
-/// Whether there is a model at `folder` that [`Estimator::save`] would replace.
+/// Whether there is a model at `folder` that [`Estimator::save`](super::Estimator::save) would replace.
 ///
 /// # Errors
 /// When there is something else that it would not: a file, a link, a folder with other content.
