@@ -113,10 +113,12 @@ fn text(head: &[u8]) -> Option<Found> {
     Some((found.into(), hint))
 }
 
-/// Whether `text`, which may be cut off, is an object or a list of JSON.
+/// Whether `text`, which may be cut off, begins with an object or a list of JSON; in JSON Lines others
+/// follow.
 fn is_json(text: &str) -> bool {
-    let read = serde_json::from_str::<serde::de::IgnoredAny>(text);
-    text.starts_with(['{', '[']) && read.map_or_else(|e| e.is_eof(), |_| true)
+    let mut values = serde_json::Deserializer::from_str(text).into_iter::<serde::de::IgnoredAny>();
+    let first = values.next().is_some_and(|value| value.map_or_else(|e| e.is_eof(), |_| true));
+    text.starts_with(['{', '[']) && first
 }
 
 /// What a file may be that turned out to hold no model.
@@ -150,7 +152,9 @@ mod tests {
             (b"{\"error\":\"not found\"}".to_vec(), "this is JSON text: {\"error\""),
             (b"[1, 2]".to_vec(), "JSON"),
             (b"{\"layers\": [{\"na".to_vec(), "JSON"),
+            (b"{\"step\": 1}\n{\"step\": 2}\n".to_vec(), "JSON"),
             (b"[package]".to_vec(), "this is text: [package]"),
+            (b"{{ template }}".to_vec(), "this is text: {{"),
             (b"Entry not found".to_vec(), "text: Entry not found"),
             (b"\r\n\t <!DOCTYPE html>".to_vec(), "HTML"),
             (b"\xef\xbb\xbf<html>".to_vec(), "HTML"),
