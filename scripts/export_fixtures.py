@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
 """Make tests/fixtures/exports and tests/fixtures/different: which files are one architecture?
 
-`exports/<network>/<variant>.onnx`: one PyTorch module, written by either exporter, at several
+`exports/<network>/<variant>.onnx.gz`: one PyTorch module, written by either exporter, at several
 opsets, with BatchNorm folded or not, with other batch sizes, and simplified by ONNX Runtime. All
-files of one folder are one architecture. `different/<pair>/{a,b}.onnx`: two architectures that
+files of one folder are one architecture. `different/<pair>/{a,b}.onnx.gz`: two architectures that
 differ in one detail. Weights are left out of all of them.
 
     .venv/bin/python scripts/export_fixtures.py            # all, or name networks: swin_t
@@ -220,7 +220,7 @@ def export_variants(name: str) -> None:
         if model.ByteSize() > LARGEST_FILE:
             print(f"{name}/{variant}: left out: {model.ByteSize()} bytes")
             continue
-        onnx_strip.save(model, FIXTURES / "exports" / name / f"{variant}.onnx")
+        onnx_strip.save(model, FIXTURES / "exports" / name / f"{variant}.onnx.gz")
 
 
 class Wiring(nn.Module):
@@ -348,7 +348,8 @@ def export_pairs() -> None:
         for side, (build, size) in zip("ab", pair, strict=True):
             module = torch_onnx.randomise(build())
             model = torch_onnx.torchscript(module, (torch.randn(1, *size),), 17)
-            onnx_strip.save(onnx_strip.strip(model), FIXTURES / "different" / name / f"{side}.onnx")
+            path = FIXTURES / "different" / name / f"{side}.onnx.gz"
+            onnx_strip.save(onnx_strip.strip(model), path)
 
 
 if __name__ == "__main__":

@@ -5,9 +5,11 @@ empties every floating-point tensor of more than `LARGEST_KEPT` elements and kee
 integers decide shapes, and small float tensors are the constants of activations and scales.
 Comments, exporter metadata and recorded shapes go too; they only make files larger.
 
-Use from the other scripts: `onnx_strip.save(onnx_strip.strip(model), path)`.
+Use from the other scripts: `onnx_strip.save(onnx_strip.strip(model), path)`. Files whose names end
+with `.gz` are packed.
 """
 
+import gzip
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -39,10 +41,17 @@ def strip(model: ModelProto) -> ModelProto:
 def save(model: ModelProto, path: Path) -> None:
     """Writes `model` to `path`, creating the folder, and says how large it is."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(model.SerializeToString(deterministic=True))
+    content = model.SerializeToString(deterministic=True)
+    path.write_bytes(gzip.compress(content, mtime=0) if path.suffix == ".gz" else content)
     size = path.stat().st_size / 1000
     name = f"{path.parent.name}/{path.name}"
     print(f"{name}: {len(model.graph.node)} nodes, {size:.0f} kB", flush=True)
+
+
+def load(path: Path) -> ModelProto:
+    """The model that `save` wrote to `path`."""
+    content = path.read_bytes()
+    return onnx.load_from_string(gzip.decompress(content) if path.suffix == ".gz" else content)
 
 
 def _strip_graph(graph: GraphProto) -> None:

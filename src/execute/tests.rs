@@ -8,6 +8,9 @@ use crate::spaces::Space;
 use std::fs;
 use std::path::Path;
 
+#[path = "../../tests/fixtures/mod.rs"]
+mod fixtures;
+
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 
 #[derive(serde::Deserialize)]
@@ -44,7 +47,8 @@ fn elements(value: &Value) -> Vec<f64> {
 }
 
 fn open(path: &Path) -> Result<TorchNetwork, ExecuteError> {
-    let (graph, mut original) = Original::open(path, &ReadOptions::default()).unwrap();
+    let (file, options) = (fixtures::onnx(path).unwrap(), ReadOptions::default());
+    let (graph, mut original) = Original::from_bytes(file, "network", &options).unwrap();
     let stored = |id: ValueId, value: &Value| {
         let known = original.numbers(id, value.dtype, value.elements())?;
         Ok(known.or_else(|| value.data().is_none().then(|| elements(value))))
@@ -261,7 +265,7 @@ fn masks_are_not_trained() {
 
 #[test]
 fn operators_that_are_not_implemented_are_listed() {
-    let path = Path::new(ROOT).join("tests/fixtures/exports/recurrent/torchscript_17.onnx");
+    let path = Path::new(ROOT).join("tests/fixtures/exports/recurrent/torchscript_17.onnx.gz");
     let error = open(&path).err().unwrap();
     assert!(
         matches!(&error, ExecuteError::Operators(list) if list[0].starts_with("GRU")),

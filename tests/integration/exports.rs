@@ -1,11 +1,12 @@
 //! One network exported in many ways is one architecture; different networks are not.
 
+use crate::fixtures;
 use gennape::graph::{ComputationGraph, Fingerprint};
 use gennape::{lower, onnx};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-fn fixtures(folder: &str) -> BTreeMap<String, Vec<PathBuf>> {
+fn variants(folder: &str) -> BTreeMap<String, Vec<PathBuf>> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(folder);
     let list = |path: &Path| {
         let mut entries: Vec<PathBuf> =
@@ -18,7 +19,9 @@ fn fixtures(folder: &str) -> BTreeMap<String, Vec<PathBuf>> {
 }
 
 fn graph(path: &Path) -> Result<ComputationGraph, String> {
-    let model = onnx::read(path, &onnx::ReadOptions::default()).map_err(|e| e.to_string())?;
+    let file = fixtures::onnx(path).unwrap();
+    let options = onnx::ReadOptions::default();
+    let model = onnx::read_bytes(&file, "network", &options).map_err(|e| e.to_string())?;
     lower::lower(&model).map_err(|e| e.to_string())
 }
 
@@ -27,7 +30,7 @@ fn graph(path: &Path) -> Result<ComputationGraph, String> {
 #[test]
 fn one_network_has_one_fingerprint() {
     let mut failures = Vec::new();
-    for (network, variants) in fixtures("exports") {
+    for (network, variants) in variants("exports") {
         assert!(variants.len() > 1, "{network} has no variants");
         let mut seen: BTreeMap<String, Vec<String>> = BTreeMap::new();
         for path in &variants {
@@ -47,7 +50,7 @@ fn one_network_has_one_fingerprint() {
 /// A changed stride, width, kernel, activation or depth changes the fingerprint.
 #[test]
 fn different_networks_have_different_fingerprints() {
-    for (network, variants) in fixtures("different") {
+    for (network, variants) in variants("different") {
         let mut seen: BTreeMap<Fingerprint, &Path> = BTreeMap::new();
         for path in &variants {
             if let Some(same) = seen.insert(graph(path).unwrap().fingerprint(), path) {

@@ -7,6 +7,8 @@ mod evaluate;
 mod examples;
 mod exports;
 mod finetune;
+#[path = "../fixtures/mod.rs"]
+mod fixtures;
 mod growth;
 mod kills;
 mod latency;

@@ -829,8 +829,7 @@ mod fuzz {
         for path in paths {
             if path.is_dir() {
                 collect(&path, corpus);
-            } else if path.extension().is_some_and(|e| e == "onnx") {
-                let bytes = fs::read(&path).unwrap();
+            } else if let Some(bytes) = crate::fixtures::onnx(&path) {
                 // Some fixtures are other files under this name.
                 corpus.extend(decode(&bytes).filter(|_| bytes.len() < 40_000));
             }

@@ -57,8 +57,9 @@ fn chains_of_blocks_survive_a_file() {
 #[test]
 fn literals_survive_a_file() {
     let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
-    let path = root.join("tests/fixtures/exports/normalisations/torchscript_17.onnx");
-    let read = onnx::read(&path, &ReadOptions::default()).unwrap();
+    let path = root.join("tests/fixtures/exports/normalisations/torchscript_17.onnx.gz");
+    let file = crate::fixtures::onnx(&path).unwrap();
+    let read = onnx::read_bytes(&file, "network", &ReadOptions::default()).unwrap();
     for weights in [Weights::Stripped, Weights::Random { seed: 0 }] {
         assert_eq!(fingerprint(&round_trip(&read, weights)), fingerprint(&read));
     }

@@ -2,6 +2,8 @@
 
 mod coverage;
 mod figures;
+#[path = "../../fixtures/mod.rs"]
+mod fixtures;
 mod memory;
 mod mutate;
 mod protobuf;

@@ -148,9 +148,8 @@ const MAX_NODES: usize = 2500;
 
 impl Target for Reading {
     fn seeds(&self) -> Vec<Vec<u8>> {
-        let onnx = |path: &PathBuf| path.extension().is_some_and(|e| e == "onnx");
         let mut seeds: Vec<Vec<u8>> =
-            files(&fixtures()).filter(onnx).filter_map(|path| fs::read(path).ok()).collect();
+            files(&fixtures()).filter_map(|path| crate::fixtures::onnx(&path)).collect();
         for &space in Space::ALL {
             let network = space.build(&space.sample(&mut ChaCha8Rng::seed_from_u64(0)));
             let mut file = Vec::new();
