@@ -206,7 +206,7 @@ mod tests {
     use super::*;
     use crate::graph::{Extent, Window};
     use crate::lower::lower;
-    use crate::spaces::Space;
+    use crate::spaces::{Space, test_each_space};
     use rand::SeedableRng;
     use rand_chacha::ChaCha8Rng;
 
@@ -243,16 +243,17 @@ mod tests {
         }
     }
 
-    #[test]
-    fn a_path_is_at_most_as_long_as_the_longest() {
-        let mut rng = ChaCha8Rng::seed_from_u64(2);
-        for &space in Space::ALL {
-            let m = measures(space, &space.sample(&mut rng));
+    mod a_path_is_at_most_as_long_as_the_longest {
+        use super::*;
+
+        fn check(space: Space) {
+            let m = measures(space, &space.sample(&mut ChaCha8Rng::seed_from_u64(2)));
             let margin = 1e-9;
             assert!(m.total.iter().zip(&m.expected).all(|(t, e)| *e <= t + margin), "{m:?}");
             assert!(m.expected[DEPTH] <= m.longest as f64 + margin, "{m:?}");
             assert!(m.expected[DEPTH] > 0.0 && m.longest_spatial <= m.longest, "{m:?}");
         }
+        test_each_space!(check);
     }
 
     #[test]

@@ -3,7 +3,7 @@ use super::*;
 use crate::images::Augmentation;
 use crate::model_graph::OpType;
 use crate::onnx::{self, Weights};
-use crate::spaces::Space;
+use crate::spaces::{Space, test_each_space};
 use crate::training::{fixtures, trainable};
 use proptest::prelude::*;
 use rand::Rng;
@@ -165,10 +165,11 @@ fn units_may_share_variables() {
 
 /// The choice meets the budget with no unit more than it takes, or says that it can't, and the network that is
 /// left is whole: it can be built, and its output depends on its input.
-#[test]
-fn choices_keep_the_budget_and_the_network_connected() {
-    let mut rng = ChaCha8Rng::seed_from_u64(3);
-    for (i, &space) in Space::ALL.iter().enumerate() {
+mod choices_keep_the_budget_and_the_network_connected {
+    use super::*;
+
+    fn check(space: Space) {
+        let mut rng = ChaCha8Rng::seed_from_u64(3);
         let network = SuperNetwork::new(space.build(&space.sample(&mut rng)).unwrap());
         let count: usize = network.groups().iter().map(|g| g.units).sum();
         let scores: Vec<f64> = (0..count).map(|_| rng.r#gen()).collect();
@@ -176,7 +177,7 @@ fn choices_keep_the_budget_and_the_network_connected() {
         let open: Vec<bool> = exact.flatten().collect();
         let whole = Cost::of(network.graph()).unwrap();
         for share in [0.02, 0.5, 0.9] {
-            let budget = if i % 2 == 0 { Budget::Macs(share) } else { Budget::Parameters(share) };
+            let budget = [Budget::Macs, Budget::Parameters][space as usize % 2](share);
             let (mut kept, cost) = choice::choose(&network, &scores, &open, budget).unwrap();
             let cut = network.cut(&kept).unwrap();
             assert_eq!(Cost::of(&cut.graph).unwrap(), cost);
@@ -191,7 +192,7 @@ fn choices_keep_the_budget_and_the_network_connected() {
                 let last = goes.min_by(|&a, &b| scores[a].total_cmp(&scores[b])).unwrap();
                 kept[last] = true;
                 let more = Cost::of(&network.cut(&kept).unwrap().graph).unwrap();
-                assert!(!budget.holds(more, whole), "{} {share}", space.name());
+                assert!(!budget.holds(more, whole), "{share}");
             } else if share < 0.9 && !open.is_empty() {
                 // All that may go has gone.
                 for group in network.groups().iter().filter(|g| g.exact) {
@@ -201,6 +202,7 @@ fn choices_keep_the_budget_and_the_network_connected() {
             }
         }
     }
+    test_each_space!(check);
 }
 
 fn options(folder: &Path, budget: Budget) -> Options {

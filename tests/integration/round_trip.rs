@@ -1,10 +1,7 @@
 //! A network that a search space builds, its ONNX file, and that file read back are one architecture.
 
 use gennape::onnx::{self, ReadOptions, Weights};
-use gennape::spaces::{
-    Architecture, mnasnet, nasbench_macro, nasbench101, nasbench201, ofa_mobilenetv3,
-    ofa_proxyless, ofa_resnet50, plain,
-};
+use gennape::spaces::{Architecture, Space, nasbench201};
 use gennape::{graph::Fingerprint, lower, model_graph::ModelGraph};
 use rand::SeedableRng;
 use rayon::prelude::*;
@@ -21,36 +18,42 @@ fn round_trip(graph: &ModelGraph, weights: Weights) -> ModelGraph {
     onnx::read_bytes(&file, "cell", &ReadOptions::default()).unwrap()
 }
 
-fn check<A: Architecture>(networks: usize) {
-    let mut rng = rand_chacha::ChaCha8Rng::seed_from_u64(0);
-    for i in 0..networks {
-        let architecture = A::sample(&mut rng);
-        let built = architecture.build();
-        // Weights take long to draw, so only some networks have them.
-        let weights = if i < 2 { Weights::Random { seed: 0 } } else { Weights::Stripped };
-        let read = round_trip(&built, weights);
-        assert_eq!(fingerprint(&built), fingerprint(&read), "{architecture}");
+mod networks_of_a_space_survive_a_file {
+    use super::*;
+
+    fn check(space: &str) {
+        let space: Space = space.parse().unwrap();
+        let mut rng = rand_chacha::ChaCha8Rng::seed_from_u64(0);
+        for i in 0..20 {
+            let architecture = space.sample(&mut rng);
+            let built = space.build(&architecture).unwrap();
+            // Weights take long to draw, so only some networks have them.
+            let weights = if i < 2 { Weights::Random { seed: 0 } } else { Weights::Stripped };
+            let read = round_trip(&built, weights);
+            assert_eq!(fingerprint(&built), fingerprint(&read), "{architecture}");
+        }
     }
-}
 
-#[test]
-fn nasbench101_survives_a_file() {
-    check::<nasbench101::Cell>(60);
-}
+    macro_rules! test_spaces {
+        ($($space:ident)*) => {
+            $(
+                #[test]
+                fn $space() {
+                    check(stringify!($space));
+                }
+            )*
 
-#[test]
-fn nasbench201_survives_a_file() {
-    check::<nasbench201::Cell>(60);
-}
-
-#[test]
-fn chains_of_blocks_survive_a_file() {
-    check::<nasbench_macro::MacroNetwork>(20);
-    check::<mnasnet::MnasNet>(20);
-    check::<ofa_mobilenetv3::OfaMobileNetV3>(20);
-    check::<ofa_proxyless::OfaProxyless>(20);
-    check::<ofa_resnet50::OfaResNet50>(20);
-    check::<plain::PlainNetwork>(20);
+            #[test]
+            fn no_space_is_left_out() {
+                let names: Vec<&str> = Space::ALL.iter().map(|space| space.name()).collect();
+                assert_eq!(names, [$(stringify!($space)),*]);
+            }
+        };
+    }
+    test_spaces! {
+        nasbench101 nasbench201 darts nasnet hiaml two_path inception nasbench_macro mnasnet
+        ofa_mobilenetv3 ofa_proxyless ofa_resnet50 plain
+    }
 }
 
 /// A shift of zeros that an exporter writes stays apart from a trained one.
