@@ -34,6 +34,7 @@ mod canonical;
 mod parse;
 
 use super::blocks::{ConvSpec, NetworkBuilder, conv_bn_parameters};
+use super::choices::one_of;
 use crate::model_graph::{ModelGraph, ValueId};
 use rand::Rng;
 use smallvec::SmallVec;
@@ -380,11 +381,11 @@ impl Cell {
             .collect();
         let chosen = &mut self.nodes[node][side];
         if !inputs.is_empty() && rng.r#gen() {
-            chosen.from = inputs[rng.gen_range(0..inputs.len())];
+            chosen.from = one_of(&inputs, rng);
         } else {
             let others: Vec<Operation> =
                 operations.iter().copied().filter(|&o| o != edge.operation).collect();
-            chosen.operation = others[rng.gen_range(0..others.len())];
+            chosen.operation = one_of(&others, rng);
         }
         if follows {
             self.concat = self.loose_ends();

@@ -13,7 +13,7 @@
 //! read as well, `["hiaml_a22", "hiaml_z", "hiaml_src0", "hiaml_t31"]`.
 
 use super::blocks::NetworkBuilder;
-use super::choices::Decisions;
+use super::choices::{Decisions, another, named, one_of};
 use super::two_path::inception_s;
 use super::{Architecture, ParseError, Space};
 use crate::model_graph::{ModelGraph, ValueId};
@@ -100,10 +100,6 @@ impl Block {
             Self::Src7 => "src7",
             Self::Src8 => "src8",
         }
-    }
-
-    fn draw<R: Rng + ?Sized>(rng: &mut R) -> Self {
-        Self::ALL[rng.gen_range(0..Self::ALL.len())]
     }
 
     fn build(self, n: &mut NetworkBuilder, x: ValueId, channels: usize, stride: i64) -> ValueId {
@@ -233,17 +229,14 @@ impl Architecture for HiAmlNetwork {
 
     /// All networks are equally likely.
     fn sample<R: Rng + ?Sized>(rng: &mut R) -> Self {
-        Self([(); STAGES].map(|()| Block::draw(rng)))
+        Self([(); STAGES].map(|()| one_of(&Block::ALL, rng)))
     }
 
     /// Another block type in one stage.
     fn mutate<R: Rng + ?Sized>(&self, rng: &mut R) -> Self {
         let mut network = self.clone();
         let block = &mut network.0[rng.gen_range(0..STAGES)];
-        let old = *block;
-        while *block == old {
-            *block = Block::draw(rng);
-        }
+        *block = another(&Block::ALL, *block, rng);
         network
     }
 
@@ -305,10 +298,8 @@ fn parse(text: &str) -> Result<HiAmlNetwork, String> {
         .map(|(stage, block)| {
             let name = block.trim().trim_matches(['"', '\'']);
             let name = name.strip_prefix("hiaml_").unwrap_or(name);
-            Block::ALL.into_iter().find(|b| b.name() == name).ok_or_else(|| {
-                let names = Block::ALL.map(Block::name).join(", ");
-                format!("stage {stage}: block '{name}' is not one of {names}")
-            })
+            named(name, &Block::ALL, Block::name)
+                .map_err(|reason| format!("stage {stage}: block {reason}"))
         })
         .collect::<Result<_, _>>()?;
     let stages = blocks.len();

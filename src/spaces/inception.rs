@@ -27,6 +27,7 @@
 //! (expanded), for example `2x(conv3x3+conv1x1:r2|depthwise5x5)`.
 
 use super::blocks::{ConvSpec, NetworkBuilder};
+use super::choices::{chain, named, one_of};
 use super::{Architecture, ParseError, Space};
 use crate::model_graph::{ModelGraph, ValueId};
 use rand::Rng;
@@ -123,10 +124,6 @@ impl Operation {
             Self::MaxPool3x3 => "maxpool3x3",
             Self::Double1x1 => "double1x1",
         }
-    }
-
-    fn draw<R: Rng + ?Sized>(rng: &mut R) -> Self {
-        Self::ALL[rng.gen_range(0..Self::ALL.len())]
     }
 
     fn build(self, n: &mut NetworkBuilder, x: ValueId, channels: usize, stride: i64) -> ValueId {
@@ -403,12 +400,7 @@ impl Stage {
 
 /// As the authors draw it; see [`Architecture::sample`].
 fn sample_path<R: Rng + ?Sized>(length: usize, rng: &mut R) -> Path {
-    let (main, supporting) = Operation::ALL.split_at(Operation::MAIN);
-    let mut operations: Vec<Operation> =
-        (0..length).map(|_| main[rng.gen_range(0..main.len())]).collect();
-    if (1..length).any(|_| rng.gen_range(0..Operation::ALL.len()) >= Operation::MAIN) {
-        operations[rng.gen_range(0..length)] = supporting[rng.gen_range(0..supporting.len())];
-    }
+    let operations = chain(length, &Operation::ALL, Operation::MAIN, rng);
     let mut path = Path { operations, inner: Inner::Same, wide: false };
     if path.has_inside() {
         path.inner = match rng.gen_range(0..10) {
@@ -478,10 +470,10 @@ impl Architecture for InceptionNetwork {
             let path = &mut stage.paths[p];
             let o = rng.gen_range(0..path.operations.len());
             match rng.gen_range(0..8) {
-                0 => path.operations[o] = Operation::draw(rng),
-                1 => path.operations.insert(o + rng.gen_range(0..=1), Operation::draw(rng)),
+                0 => path.operations[o] = one_of(&Operation::ALL, rng),
+                1 => path.operations.insert(o + rng.gen_range(0..=1), one_of(&Operation::ALL, rng)),
                 2 => drop(path.operations.remove(o)),
-                3 => path.inner = Inner::ALL[rng.gen_range(0..Inner::ALL.len())],
+                3 => path.inner = one_of(&Inner::ALL, rng),
                 4 => stage.blocks += 1,
                 5 => stage.blocks -= 1,
                 6 => {
@@ -607,13 +599,8 @@ fn parse_path(text: &str) -> Result<Path, String> {
         Some((chain, "e2")) => (chain, Inner::Expanded),
         _ => (chain, Inner::Same),
     };
-    let operations = chain.split('+').map(|name| {
-        let name = name.trim();
-        Operation::ALL.into_iter().find(|o| o.name() == name).ok_or_else(|| {
-            let names = Operation::ALL.map(Operation::name).join(", ");
-            format!("'{name}' is not one of {names}")
-        })
-    });
+    let operations =
+        chain.split('+').map(|name| named(name.trim(), &Operation::ALL, Operation::name));
     let operations = operations.collect::<Result<_, _>>()?;
     Ok(Path { operations, inner, wide: narrow.is_some() })
 }

@@ -19,7 +19,7 @@
 //! convolution (both with batch normalisation and ReLU), `p` = 3×3 max-pooling.
 
 use super::blocks::{NetworkBuilder, conv_bn_parameters};
-use super::choices::Decisions;
+use super::choices::{Decisions, one_of};
 use super::{Architecture, ParseError, Space};
 use crate::model_graph::{ModelGraph, ValueId};
 use md5::{Digest, Md5};
@@ -53,10 +53,6 @@ pub enum Operation {
 impl Operation {
     /// Every operation.
     pub const ALL: [Self; 3] = [Self::Conv3x3BnRelu, Self::Conv1x1BnRelu, Self::MaxPool3x3];
-
-    fn draw<R: Rng + ?Sized>(rng: &mut R) -> Self {
-        Self::ALL[rng.gen_range(0..Self::ALL.len())]
-    }
 
     fn symbol(self) -> char {
         match self {
@@ -369,7 +365,7 @@ impl Architecture for Cell {
                 *bits = rng.r#gen::<u8>() & (0x7e << v) & 0x7f;
             }
             let operations: [Operation; MAX_VERTICES - 2] =
-                std::array::from_fn(|_| Operation::draw(rng));
+                std::array::from_fn(|_| one_of(&Operation::ALL, rng));
             if let Ok(cell) = Self::pruned(&successors, &operations) {
                 return cell;
             }
@@ -385,7 +381,7 @@ impl Architecture for Cell {
             match rng.gen_range(0..3) {
                 0 if vertices > 2 => {
                     let vertex = rng.gen_range(0..vertices - 2);
-                    cell.operations[vertex] = Operation::draw(rng);
+                    cell.operations[vertex] = one_of(&Operation::ALL, rng);
                 }
                 1 => {
                     let (from, to) = edge(vertices, rng);
@@ -393,7 +389,7 @@ impl Architecture for Cell {
                 }
                 _ if vertices < MAX_VERTICES => {
                     let (from, to) = edge(vertices, rng);
-                    cell.insert(from, to, Operation::draw(rng));
+                    cell.insert(from, to, one_of(&Operation::ALL, rng));
                 }
                 _ => continue,
             }

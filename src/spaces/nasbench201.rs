@@ -19,7 +19,7 @@
 //! nodes 1, 2 and 3, each followed by the node that the edge comes from.
 
 use super::blocks::{NetworkBuilder, conv_bn_parameters};
-use super::choices::Decisions;
+use super::choices::{Decisions, named, one_of};
 use super::{Architecture, ParseError, Space};
 use crate::model_graph::{ModelGraph, ValueId};
 use rand::Rng;
@@ -231,7 +231,7 @@ impl Architecture for Cell {
 
     /// All cells are equally likely.
     fn sample<R: Rng + ?Sized>(rng: &mut R) -> Self {
-        Self(std::array::from_fn(|_| Operation::ALL[rng.gen_range(0..Operation::ALL.len())]))
+        Self(std::array::from_fn(|_| one_of(&Operation::ALL, rng)))
     }
 
     /// Another operation on one edge.
@@ -333,11 +333,8 @@ fn parse(text: &str) -> Result<Cell, String> {
             let operation = edge.strip_suffix(&format!("~{from}")).ok_or_else(|| {
                 format!("edge {from} of node {to} ('{edge}') does not end in '~{from}'")
             })?;
-            *slot =
-                Operation::ALL.into_iter().find(|o| o.name() == operation).ok_or_else(|| {
-                    let names = Operation::ALL.map(Operation::name).join(", ");
-                    format!("edge {from} of node {to}: '{operation}' is not one of {names}")
-                })?;
+            *slot = named(operation, &Operation::ALL, Operation::name)
+                .map_err(|reason| format!("edge {from} of node {to}: {reason}"))?;
         }
     }
     Ok(Cell(operations))

@@ -12,7 +12,7 @@
 //!
 //! [`genotype`]: super::genotype
 
-use super::choices::Decisions;
+use super::choices::{Decisions, one_of};
 use super::genotype::{Edge, Genotype, Operation};
 use super::{Architecture, ParseError, Space};
 use crate::model_graph::ModelGraph;
@@ -71,7 +71,7 @@ impl Architecture for NasNet {
     fn sample<R: Rng + ?Sized>(rng: &mut R) -> Self {
         Self(Genotype::of_nodes(NODES, true, |node| {
             [(); 2].map(|()| Edge {
-                operation: OPERATIONS[rng.gen_range(0..OPERATIONS.len())],
+                operation: one_of(&OPERATIONS, rng),
                 from: rng.gen_range(0..node),
             })
         }))

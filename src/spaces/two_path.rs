@@ -18,6 +18,7 @@
 //! `conv3x3+avgpool3x3/2,double3x3,conv5x5/2|inception_s3x3/2,bottleneck-r2-k3/2`.
 
 use super::blocks::{ConvSpec, NetworkBuilder};
+use super::choices::{chain, named, one_of};
 use super::{Architecture, ParseError, Space};
 use crate::model_graph::{ModelGraph, ValueId};
 use rand::Rng;
@@ -111,10 +112,6 @@ impl Operation {
         }
     }
 
-    fn draw<R: Rng + ?Sized>(rng: &mut R) -> Self {
-        Self::ALL[rng.gen_range(0..Self::ALL.len())]
-    }
-
     fn build(self, n: &mut NetworkBuilder, x: ValueId, channels: usize, stride: i64) -> ValueId {
         let inputs = n.channels(x);
         let mut two = |inner: usize, kernel: i64| {
@@ -187,17 +184,9 @@ impl Block {
         }
     }
 
-    /// As the authors draw it: a number of operations, then for each but one, whether it is
-    /// supporting, in proportion to the number of such operations, unless one is already.
     fn sample<R: Rng + ?Sized>(reduces: bool, rng: &mut R) -> Self {
         let length = rng.gen_range(OPERATIONS_PER_BLOCK);
-        let (main, supporting) = Operation::ALL.split_at(Operation::MAIN);
-        let mut operations: Vec<Operation> =
-            (0..length).map(|_| main[rng.gen_range(0..main.len())]).collect();
-        if (1..length).any(|_| rng.gen_range(0..Operation::ALL.len()) >= Operation::MAIN) {
-            operations[rng.gen_range(0..length)] = supporting[rng.gen_range(0..supporting.len())];
-        }
-        Self { operations, reduces }
+        Self { operations: chain(length, &Operation::ALL, Operation::MAIN, rng), reduces }
     }
 
     /// Position of the operation that changes resolution and channels.
@@ -306,8 +295,8 @@ impl Architecture for TwoPathNetwork {
             let operations = &mut path[b].operations;
             let o = rng.gen_range(0..operations.len());
             match rng.gen_range(0..6) {
-                0 => operations[o] = Operation::draw(rng),
-                1 => operations.insert(o + rng.gen_range(0..=1), Operation::draw(rng)),
+                0 => operations[o] = one_of(&Operation::ALL, rng),
+                1 => operations.insert(o + rng.gen_range(0..=1), one_of(&Operation::ALL, rng)),
                 2 => drop(operations.remove(o)),
                 3 => path.insert(b + rng.gen_range(0..=1), Block::sample(false, rng)),
                 4 => drop(path.remove(b)),
@@ -395,11 +384,8 @@ fn parse(text: &str) -> Result<TwoPathNetwork, String> {
             let block = block.trim();
             let chain = block.strip_suffix("/2");
             let operations = chain.unwrap_or(block).split('+').map(|name| {
-                let name = name.trim();
-                Operation::ALL.into_iter().find(|o| o.name() == name).ok_or_else(|| {
-                    let names = Operation::ALL.map(Operation::name).join(", ");
-                    format!("path {p}, block {b}: '{name}' is not one of {names}")
-                })
+                named(name.trim(), &Operation::ALL, Operation::name)
+                    .map_err(|reason| format!("path {p}, block {b}: {reason}"))
             });
             let operations = operations.collect::<Result<Vec<_>, _>>()?;
             blocks.push(Block { operations, reduces: chain.is_some() });

@@ -1,6 +1,7 @@
 //! Reading genotypes in all the ways that people write them.
 
 use super::{Cell, DEFAULT_CHANNELS, DEFAULT_LAYERS, Edge, Genotype, INPUTS, MAX_NODES, Operation};
+use crate::spaces::choices::named;
 
 /// Deepest nesting of brackets.
 const MAX_DEPTH: usize = 8;
@@ -77,10 +78,7 @@ fn integer(literal: &Literal) -> Result<usize, String> {
 }
 
 fn operation(name: &str) -> Result<Operation, String> {
-    Operation::ALL.into_iter().find(|o| o.name() == name).ok_or_else(|| {
-        let names = Operation::ALL.map(Operation::name).join(", ");
-        format!("operation '{name}' is not one of {names}")
-    })
+    named(name, &Operation::ALL, Operation::name).map_err(|reason| format!("operation {reason}"))
 }
 
 /// The cell whose nodes and output stand under `name` and `name_concat`.
