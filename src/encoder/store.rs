@@ -9,7 +9,7 @@ use etcetera::BaseStrategy;
 use ndarray::Array2;
 use rayon::prelude::*;
 use std::collections::HashMap;
-use std::io::{self, Read};
+use std::io;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
@@ -43,9 +43,6 @@ const MAGIC: &[u8; 16] = b"gennape-graphs-5";
 /// Hash of the code that turns architectures and files into featurised graphs, from `build.rs`:
 /// what other code has made is never taken from a cache.
 const GRAPH_SOURCES: &str = env!("GENNAPE_GRAPH_SOURCES");
-
-/// Of a longer file, the rest is not read, so that it counts as damaged.
-const MAX_BYTES: u64 = 1 << 32;
 
 /// Graphs that are featurised before they are put into the store, which bounds the memory.
 const CHUNK: usize = 4096;
@@ -196,8 +193,7 @@ impl GraphStore {
         }
     }
 
-    /// Writes the store: magic, `key`, number of words, words (all little-endian) and a blake3
-    /// checksum of everything before.
+    /// Writes the store, to be read again under `key`.
     ///
     /// # Errors
     /// When the file can't be written.
@@ -220,32 +216,13 @@ impl GraphStore {
         words.extend(proxies.chain(guesses).flat_map(halves));
         words.extend(self.descriptors.iter().map(|d| u32::from(d.is_some())));
         words.extend(described.flat_map(halves));
-
-        let mut bytes = Vec::with_capacity(words.len() * 4 + 96);
-        bytes.extend_from_slice(MAGIC);
-        bytes.extend_from_slice(key);
-        words.iter().for_each(|w| bytes.extend_from_slice(&w.to_le_bytes()));
-        let checksum = blake3::hash(&bytes);
-        bytes.extend_from_slice(checksum.as_bytes());
-        files::write(path, &bytes)
+        files::words::save(path, MAGIC, key, &words)
     }
 
     /// Reads the store that was saved under `key`; `None` when there is none, or the file is
     /// damaged or belongs to another key.
     pub fn load(path: &Path, key: &[u8; 32]) -> Option<Self> {
-        let mut bytes = vec![0; MAGIC.len() + key.len()];
-        let mut file = files::open(path).ok()?;
-        file.read_exact(&mut bytes).ok()?;
-        // Before the rest, which can be anything.
-        bytes.strip_prefix(MAGIC)?.strip_prefix(key)?;
-        file.take(MAX_BYTES).read_to_end(&mut bytes).ok()?;
-        let (content, checksum) = bytes.split_last_chunk::<32>()?;
-        let words = content.strip_prefix(MAGIC)?.strip_prefix(key)?;
-        if blake3::hash(content) != *checksum {
-            return None;
-        }
-        let (words, []) = words.as_chunks::<4>() else { return None };
-        let mut words = words.iter().map(|w| u32::from_le_bytes(*w));
+        let mut words = files::words::load(path, MAGIC, key)?.into_iter();
         let mut take = |count: usize| -> Option<Vec<u32>> {
             let taken: Vec<u32> = words.by_ref().take(count).collect();
             (taken.len() == count).then_some(taken)

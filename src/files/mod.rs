@@ -30,6 +30,7 @@ mod log;
 mod output;
 #[cfg(test)]
 mod tests;
+pub(crate) mod words;
 
 pub(crate) use folder::{OutputFolder, Scratch};
 #[cfg(any(test, feature = "cli"))]

@@ -183,41 +183,20 @@ pub fn cached(
     }
     let key = key.finalize();
     let path = cache.join(format!("spectra-{}.bin", &key.to_hex()[..16]));
-    if let Some(values) = load(&path, key.as_bytes(), (graphs.len(), count)) {
+    let shaped = |words: Vec<u32>| {
+        let values = words.into_iter().map(f32::from_bits).collect();
+        Array2::from_shape_vec((graphs.len(), count), values).ok()
+    };
+    if let Some(values) = files::words::load(&path, MAGIC, key.as_bytes()).and_then(shaped) {
         return (values, None);
     }
     let values = spectra(store, graphs, count);
+    let words: Vec<u32> = values.iter().map(|value| value.to_bits()).collect();
     let saved = std::fs::create_dir_all(cache).and_then(|()| {
         files::sweep(cache);
-        save(&path, key.as_bytes(), &values)
+        files::words::save(&path, MAGIC, key.as_bytes(), &words)
     });
     (values, saved.err())
-}
-
-/// Writes magic, `key`, values (little-endian) and a blake3 checksum of everything before.
-fn save(path: &Path, key: &[u8; 32], values: &Array2<f32>) -> io::Result<()> {
-    let mut bytes = Vec::with_capacity(values.len() * 4 + 96);
-    bytes.extend_from_slice(MAGIC);
-    bytes.extend_from_slice(key);
-    values.iter().for_each(|v| bytes.extend_from_slice(&v.to_le_bytes()));
-    let checksum = blake3::hash(&bytes);
-    bytes.extend_from_slice(checksum.as_bytes());
-    files::write(path, &bytes)
-}
-
-/// Reads the values of this shape that were saved under `key`; `None` when there are none, or the
-/// file is damaged or belongs to another key.
-fn load(path: &Path, key: &[u8; 32], shape: (usize, usize)) -> Option<Array2<f32>> {
-    let most = (shape.0 as u64).saturating_mul(shape.1 as u64).saturating_mul(4);
-    let most = most.saturating_add((MAGIC.len() + key.len() + blake3::OUT_LEN) as u64);
-    let bytes = files::read(path, most).ok()?;
-    let (content, checksum) = bytes.split_last_chunk::<32>()?;
-    let words = content.strip_prefix(MAGIC)?.strip_prefix(key)?;
-    if blake3::hash(content) != *checksum {
-        return None;
-    }
-    let (words, []) = words.as_chunks::<4>() else { return None };
-    Array2::from_shape_vec(shape, words.iter().map(|w| f32::from_le_bytes(*w)).collect()).ok()
 }
 
 #[cfg(test)]
