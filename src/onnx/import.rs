@@ -109,12 +109,22 @@ enum Binding {
 
 /// The values that can be named at one place.
 #[derive(Default)]
-struct Scope<'o> {
+struct Scope<'o, 'm> {
     values: NameMap<Binding>,
-    outer: Option<&'o Scope<'o>>,
+    outer: Option<&'o Scope<'o, 'm>>,
+    /// What the names of nodes and values begin with in the network.
+    prefix: &'o str,
+    /// What a function was called with.
+    arguments: &'o Arguments<'m>,
 }
 
-impl Scope<'_> {
+impl<'m> Scope<'_, 'm> {
+    /// A scope inside of this one, with the values of this one.
+    fn inside<'i>(&'i self, prefix: &'i str) -> Scope<'i, 'm> {
+        let (values, arguments) = (NameMap::default(), self.arguments);
+        Scope { values, outer: Some(self), prefix, arguments }
+    }
+
     fn binding(&self, word: &Word) -> Option<&Binding> {
         self.values.get(&word.name).or_else(|| self.outer?.binding(word))
     }
@@ -130,6 +140,18 @@ impl Scope<'_> {
         match self.binding(word)? {
             Binding::Sequence(parts) => Some(parts),
             _ => None,
+        }
+    }
+
+    /// What an attribute stands for inside a function; `None` when the call left it out.
+    fn resolve(&self, argument: &'m AttributeValue) -> Option<&'m AttributeValue> {
+        match argument {
+            AttributeValue::Reference(name) => {
+                let (_, passed) = self.arguments.iter().find(|(n, _)| n == name)?;
+                // A default that is itself a reference stands for nothing.
+                (!matches!(passed, AttributeValue::Reference(_))).then_some(*passed)
+            }
+            own => Some(own),
         }
     }
 }
@@ -232,14 +254,14 @@ impl<'m> Importer<'m> {
             let name = format!("'{symbol}' of input '{input}'");
             importer.builder.remark(RemarkKind::Assumed, AS_BATCH, &name);
         }
-        importer.constants(graph, &mut scope, "")?;
-        importer.body(&graph.body, &mut scope, "", &[])?;
+        importer.constants(graph, &mut scope)?;
+        importer.body(&graph.body, &mut scope)?;
         importer.outputs(graph, &scope)?;
         Ok((importer.builder.finish(), importer.origins))
     }
 
     /// Marks the outputs; where some are unresolved, also what is known on the way to them.
-    fn outputs(&mut self, graph: &'m Graph, scope: &Scope<'_>) -> Result<(), ReadError> {
+    fn outputs(&mut self, graph: &'m Graph, scope: &Scope<'_, 'm>) -> Result<(), ReadError> {
         let mut marked = HashSet::new();
         let mut unresolved = false;
         for output in &graph.outputs {
@@ -268,7 +290,7 @@ impl<'m> Importer<'m> {
     }
 
     /// Leaves out a node, whose outputs are known only when the network runs.
-    fn leave_out(&mut self, node: &'m Node, scope: &mut Scope<'_>, why: &str) {
+    fn leave_out(&mut self, node: &'m Node, scope: &mut Scope<'_, 'm>, why: &str) {
         self.partial = true;
         self.builder.remark(RemarkKind::NotCounted, why, &label(node));
         self.frontier.extend(node.uses().filter_map(|name| scope.get(name)));
@@ -315,15 +337,10 @@ impl<'m> Importer<'m> {
         if unknown.is_empty() { Ok(()) } else { Err(Reason::UnknownOperators(unknown).into()) }
     }
 
-    fn constants(
-        &mut self,
-        graph: &'m Graph,
-        scope: &mut Scope<'_>,
-        prefix: &str,
-    ) -> Result<(), ReadError> {
+    fn constants(&mut self, graph: &'m Graph, scope: &mut Scope<'_, 'm>) -> Result<(), ReadError> {
         for (index, tensor) in (0..).zip(&graph.constants) {
             self.spend(8 * tensor.data.as_ref().map_or(0, TensorData::len))?;
-            let name = self.name(prefix, &tensor.name)?;
+            let name = self.name(scope.prefix, &tensor.name)?;
             let data = tensor.data.clone();
             let id = self.builder.constant(&name, tensor.dtype, &tensor.shape, data);
             self.origins.stored.insert(id, Slot::Initialiser(self.origins.here(index)));
@@ -347,14 +364,8 @@ impl<'m> Importer<'m> {
         Ok(if prefix.is_empty() { name.into() } else { format!("{prefix}{name}").into() })
     }
 
-    /// Adds the nodes of `body`; their names get `prefix`.
-    fn body(
-        &mut self,
-        body: &'m Body,
-        scope: &mut Scope<'_>,
-        prefix: &str,
-        arguments: &Arguments<'m>,
-    ) -> Result<(), ReadError> {
+    /// Adds the nodes of `body`.
+    fn body(&mut self, body: &'m Body, scope: &mut Scope<'_, 'm>) -> Result<(), ReadError> {
         for node in &body.nodes {
             self.nodes += 1;
             if self.nodes > MAX_NODES || (!self.calls.is_empty() && self.nodes > MAX_INLINED) {
@@ -364,24 +375,24 @@ impl<'m> Importer<'m> {
             check_arity(node)?;
             let unresolved = |name| matches!(scope.binding(name), Some(Binding::Unresolved));
             if let Some(function) = self.function(node) {
-                self.call(function, node, scope, prefix, arguments)?;
+                self.call(function, node, scope)?;
             } else if self.partial && node.uses().any(unresolved) {
                 self.leave_out(node, scope, DEPENDS);
             } else if control::is_control(node) {
-                check_attributes(node, arguments)?;
-                self.control(node, scope, prefix, arguments)?;
+                check_attributes(node, scope)?;
+                self.control(node, scope)?;
             } else if sequences::is_sequence(node) {
-                check_attributes(node, arguments)?;
-                self.sequence(node, scope, prefix, arguments)?;
+                check_attributes(node, scope)?;
+                self.sequence(node, scope)?;
             } else if node.domain.is_empty() && node.op == "Constant" {
                 let bound = |word: &Word| scope.values.contains_key(&word.name);
                 if node.outputs.iter().any(bound) {
                     // A loop goes round again.
                     continue;
                 }
-                self.constant(node, scope, prefix, arguments)?;
+                self.constant(node, scope)?;
             } else {
-                self.node(node, body, scope, prefix, arguments)?;
+                self.node(node, body, scope)?;
             }
         }
         Ok(())
@@ -391,9 +402,7 @@ impl<'m> Importer<'m> {
         &mut self,
         node: &'m Node,
         body: &'m Body,
-        scope: &mut Scope<'_>,
-        prefix: &str,
-        arguments: &Arguments<'m>,
+        scope: &mut Scope<'_, 'm>,
     ) -> Result<(), ReadError> {
         let op = node.op_type();
         // What its subgraphs use counts as its inputs, so that it does not look unused.
@@ -403,7 +412,7 @@ impl<'m> Importer<'m> {
             .collect();
         let mut attributes = Attributes::new();
         for (name, argument) in &node.arguments {
-            match resolve(argument, arguments) {
+            match scope.resolve(argument) {
                 Some(AttributeValue::Plain(attribute)) => {
                     self.spend(size(attribute))?;
                     attributes.insert(name.clone(), attribute.clone());
@@ -418,11 +427,13 @@ impl<'m> Importer<'m> {
         let mut outputs: SmallVec<[Option<Cow<str>>; 1]> = SmallVec::new();
         for name in &node.outputs {
             let present = !name.is_empty();
-            outputs.push(if present { Some(self.name(prefix, name)?) } else { None });
+            outputs.push(if present { Some(self.name(scope.prefix, name)?) } else { None });
         }
         let declared: SmallVec<[Option<(DataType, Shape)>; 1]> =
             node.outputs.iter().map(|w| self.declared(body.declared.get(&w.name)?)).collect();
-        let Some(ids) = self.add(node, prefix, op, attributes, inputs, &outputs, &declared)? else {
+        let Some(ids) =
+            self.add(node, scope.prefix, op, attributes, inputs, &outputs, &declared)?
+        else {
             self.leave_out(node, scope, AT_RUN_TIME);
             return Ok(());
         };
@@ -486,16 +497,10 @@ impl<'m> Importer<'m> {
     /// A Constant node holds a weight where the file has no initialisers, and a literal elsewhere:
     /// exporters write shifts and factors that a layer lacks as Constant nodes of zeros and ones,
     /// which nothing but this tells from trained ones in a file without its weights' elements.
-    fn constant(
-        &mut self,
-        node: &'m Node,
-        scope: &mut Scope<'_>,
-        prefix: &str,
-        arguments: &Arguments<'m>,
-    ) -> Result<(), ReadError> {
+    fn constant(&mut self, node: &'m Node, scope: &mut Scope<'_, 'm>) -> Result<(), ReadError> {
         let mut value = None;
         for (name, argument) in &node.arguments {
-            if let Some(AttributeValue::Plain(attribute)) = resolve(argument, arguments) {
+            if let Some(AttributeValue::Plain(attribute)) = scope.resolve(argument) {
                 if let Some(fault) = OpType::Constant.attribute_fault(name, attribute.kind()) {
                     return Err(invalid(format!("{}: {fault}", node.label())));
                 }
@@ -526,7 +531,7 @@ impl<'m> Importer<'m> {
             Attribute::String(_) => (DataType::String, Shape::new(), None),
             Attribute::Strings(v) => (DataType::String, Shape::from_slice(&[v.len()]), None),
         };
-        let name = self.name(prefix, output)?;
+        let name = self.name(scope.prefix, output)?;
         let id = if self.initialisers {
             self.builder.literal(&name, dtype, &shape, data)
         } else {
@@ -542,9 +547,7 @@ impl<'m> Importer<'m> {
         &mut self,
         function: &'m Function,
         node: &'m Node,
-        scope: &mut Scope<'_>,
-        prefix: &str,
-        arguments: &Arguments<'m>,
+        scope: &mut Scope<'_, 'm>,
     ) -> Result<(), ReadError> {
         let key = function.key();
         if self.calls.contains(&key) {
@@ -563,41 +566,42 @@ impl<'m> Importer<'m> {
             )));
         }
         self.spend(size_of::<&str>() * function.inputs.len())?;
-        let mut inner = Scope::default();
+        let mut values = NameMap::default();
         for (index, name) in function.inputs.iter().enumerate() {
             let value = node.inputs.get(index).and_then(|n| scope.binding(n));
-            inner.values.insert(name.name, bound(value));
+            values.insert(name.name, bound(value));
         }
-        let own = node.arguments.iter().filter_map(|(n, a)| Some((&**n, resolve(a, arguments)?)));
+        let own = node.arguments.iter().filter_map(|(n, a)| Some((&**n, scope.resolve(a)?)));
         let defaults = function.defaults.iter().map(|(n, a)| (&**n, a));
         // The first of a name counts.
         let passed: Vec<_> = own.chain(defaults).collect();
         let own_name = if node.name.is_empty() { &function.name } else { &node.name };
-        let prefix = self.name(prefix, own_name)?.into_owned() + "/";
+        let prefix = self.name(scope.prefix, own_name)?.into_owned() + "/";
+        let mut inner = Scope { values, outer: None, prefix: &prefix, arguments: &passed };
         self.calls.push(key);
         let outer = self.origins.enter(node.index, Inlined::Function, None);
-        self.body(&function.body, &mut inner, &prefix, &passed)?;
+        self.body(&function.body, &mut inner)?;
         self.origins.current = outer;
         self.calls.pop();
         let results: Vec<Binding> =
             function.outputs.iter().map(|result| bound(inner.binding(result))).collect();
-        self.results(node, &results);
-        for (word, result) in node.outputs.iter().zip(results) {
-            if !word.is_empty() {
-                scope.values.insert(word.name, result);
-            }
-        }
+        self.results(node, results, scope);
         Ok(())
     }
 
-    /// Notes which tensors the outputs of a node stand for that becomes none itself.
-    fn results(&mut self, node: &Node, results: &[Binding]) {
+    /// Binds the outputs of a node that becomes none itself, and notes which tensors they stand for.
+    fn results(&mut self, node: &Node, results: Vec<Binding>, scope: &mut Scope<'_, 'm>) {
         let tensor = |binding: &Binding| match binding {
             Binding::Tensor(id) => Some(*id),
             _ => None,
         };
         let place = self.origins.here(node.index);
         self.origins.results.insert(place, results.iter().map(tensor).collect());
+        for (word, result) in node.outputs.iter().zip(results) {
+            if !word.is_empty() {
+                scope.values.insert(word.name, result);
+            }
+        }
     }
 }
 
@@ -623,10 +627,10 @@ fn check_arity(node: &Node) -> Result<(), ReadError> {
 
 /// Refuses attributes that a node must not have that becomes none in the network. Of others,
 /// inference does.
-fn check_attributes(node: &Node, arguments: &Arguments) -> Result<(), ReadError> {
+fn check_attributes<'m>(node: &'m Node, scope: &Scope<'_, 'm>) -> Result<(), ReadError> {
     let op = node.op_type();
     for (name, argument) in &node.arguments {
-        let kind = match resolve(argument, arguments) {
+        let kind = match scope.resolve(argument) {
             Some(AttributeValue::Plain(attribute)) => attribute.kind(),
             Some(AttributeValue::Graph(_)) => Kind::Graph,
             _ => continue,
@@ -647,21 +651,6 @@ fn label(node: &Node) -> String {
     let output = || node.outputs.iter().find(|o| !o.is_empty()).map_or("", |output| output);
     let name = if node.name.is_empty() { output() } else { &node.name };
     format!("{} '{name}'", node.op)
-}
-
-/// What an attribute stands for inside a function; `None` when the call left it out.
-fn resolve<'m>(
-    argument: &'m AttributeValue,
-    arguments: &Arguments<'m>,
-) -> Option<&'m AttributeValue> {
-    match argument {
-        AttributeValue::Reference(name) => {
-            let (_, passed) = arguments.iter().find(|(n, _)| n == name)?;
-            // A default that is itself a reference stands for nothing.
-            (!matches!(passed, AttributeValue::Reference(_))).then_some(*passed)
-        }
-        own => Some(own),
-    }
 }
 
 /// Bytes that a copy of the attribute takes, roughly.

@@ -1,7 +1,7 @@
 //! Branches and loops, which the network model does not have: a branch is inlined, the body of a
 //! loop as often as it runs.
 
-use super::{Arguments, Binding, Importer, Scope, bound, label, resolve};
+use super::{Binding, Importer, Scope, bound, label};
 use crate::model_graph::{
     Attribute, Attributes, DataType, OpType, RemarkKind, TensorData, ValueId,
 };
@@ -36,26 +36,18 @@ impl<'m> Importer<'m> {
     pub(super) fn control(
         &mut self,
         node: &'m Node,
-        scope: &mut Scope<'_>,
-        prefix: &str,
-        arguments: &Arguments<'m>,
+        scope: &mut Scope<'_, 'm>,
     ) -> Result<(), ReadError> {
         match node.op.as_str() {
-            "If" => self.branch(node, scope, prefix, arguments),
-            "Loop" => self.repeat(node, scope, prefix, arguments),
-            _ => self.scan(node, scope, prefix, arguments),
+            "If" => self.branch(node, scope),
+            "Loop" => self.repeat(node, scope),
+            _ => self.scan(node, scope),
         }
     }
 
     /// Inlines the branch that an If takes; the costlier one where that is not known.
-    fn branch(
-        &mut self,
-        node: &'m Node,
-        scope: &mut Scope<'_>,
-        prefix: &str,
-        arguments: &Arguments<'m>,
-    ) -> Result<(), ReadError> {
-        let either = |name: &str| subgraph(node, name, arguments);
+    fn branch(&mut self, node: &'m Node, scope: &mut Scope<'_, 'm>) -> Result<(), ReadError> {
+        let either = |name: &str| subgraph(node, name, scope);
         let decider = node.inputs.first().and_then(|name| scope.get(name));
         let taken = match self.number(node.inputs.first(), scope) {
             Some(0.0) => "else_branch",
@@ -81,29 +73,20 @@ impl<'m> Importer<'m> {
             )));
         }
         self.check_operators(&graph.body)?;
-        let mut inner = Scope { outer: Some(scope), ..Scope::default() };
+        let mut inner = scope.inside(scope.prefix);
         let outer = self.origins.enter(node.index, Inlined::Branch(taken), decider);
-        self.constants(graph, &mut inner, prefix)?;
-        self.body(&graph.body, &mut inner, prefix, arguments)?;
+        self.constants(graph, &mut inner)?;
+        self.body(&graph.body, &mut inner)?;
         self.origins.current = outer;
         let results: Vec<Binding> =
             graph.outputs.iter().map(|o| bound(inner.binding(&o.name))).collect();
-        self.results(node, &results);
-        for (name, result) in node.outputs.iter().zip(results) {
-            scope.values.insert(name.name, result);
-        }
+        self.results(node, results, scope);
         Ok(())
     }
 
     /// Inlines the body of a Loop: once a turn, each with what the one before carried on.
-    fn repeat(
-        &mut self,
-        node: &'m Node,
-        scope: &mut Scope<'_>,
-        prefix: &str,
-        arguments: &Arguments<'m>,
-    ) -> Result<(), ReadError> {
-        let graph = subgraph(node, "body", arguments)?;
+    fn repeat(&mut self, node: &'m Node, scope: &mut Scope<'_, 'm>) -> Result<(), ReadError> {
+        let graph = subgraph(node, "body", scope)?;
         let carried = node.inputs.len().saturating_sub(2);
         check(node, graph, 2 + carried, 1 + carried)?;
         let runs = match self.number(node.inputs.get(1), scope) {
@@ -126,8 +109,8 @@ impl<'m> Importer<'m> {
             let going =
                 self.builder.constant("", DataType::Bool, &[], Some(TensorData::Ints(vec![1])));
             let given = [Binding::Tensor(index), Binding::Tensor(going)].into_iter().chain(state);
-            let prefix = self.name(prefix, &format!("{}/{turn}/", node.name))?.into_owned();
-            let results = self.turn(graph, given, scope, &prefix, arguments, &mut shared)?;
+            let prefix = self.name(scope.prefix, &format!("{}/{turn}/", node.name))?.into_owned();
+            let results = self.turn(graph, given, scope.inside(&prefix), &mut shared)?;
             let mut results = results.into_iter();
             let goes_on = match results.next() {
                 Some(Binding::Tensor(id)) => {
@@ -149,7 +132,7 @@ impl<'m> Importer<'m> {
         }
         let stacked = stacks
             .into_iter()
-            .map(|parts| self.stack(node, parts, 0, &turns, prefix))
+            .map(|parts| self.stack(node, parts, 0, &turns, scope.prefix))
             .collect::<Result<Vec<_>, _>>()?;
         for (name, result) in node.outputs.iter().zip(state.into_iter().chain(stacked)) {
             self.bind(name, result, scope);
@@ -158,15 +141,9 @@ impl<'m> Importer<'m> {
     }
 
     /// Inlines the body of a Scan: once for each slice of its inputs.
-    fn scan(
-        &mut self,
-        node: &'m Node,
-        scope: &mut Scope<'_>,
-        prefix: &str,
-        arguments: &Arguments<'m>,
-    ) -> Result<(), ReadError> {
-        let graph = subgraph(node, "body", arguments)?;
-        let attribute = |name: &str| match node.argument(name).and_then(|a| resolve(a, arguments)) {
+    fn scan(&mut self, node: &'m Node, scope: &mut Scope<'_, 'm>) -> Result<(), ReadError> {
+        let graph = subgraph(node, "body", scope)?;
+        let attribute = |name: &str| match node.argument(name).and_then(|a| scope.resolve(a)) {
             Some(AttributeValue::Plain(attribute)) => Some(attribute),
             _ => None,
         };
@@ -204,7 +181,7 @@ impl<'m> Importer<'m> {
         let mut shared = Vec::new();
         self.check_operators(&graph.body)?;
         for turn in 0..turns.times {
-            let prefix = self.name(prefix, &format!("{}/{turn}/", node.name))?.into_owned();
+            let prefix = self.name(scope.prefix, &format!("{}/{turn}/", node.name))?.into_owned();
             let mut given = state;
             for (i, &(id, axis)) in inputs.iter().enumerate() {
                 let backwards = list("scan_input_directions", i) != 0;
@@ -219,7 +196,7 @@ impl<'m> Importer<'m> {
                 given.push(tensor(made.as_deref()));
             }
             let results =
-                self.turn(graph, given.into_iter(), scope, &prefix, arguments, &mut shared)?;
+                self.turn(graph, given.into_iter(), scope.inside(&prefix), &mut shared)?;
             let mut results = results.into_iter();
             state = results.by_ref().take(states).collect();
             for (stack, result) in stacks.iter_mut().zip(results) {
@@ -229,7 +206,9 @@ impl<'m> Importer<'m> {
         let stacked = stacks
             .into_iter()
             .enumerate()
-            .map(|(i, parts)| self.stack(node, parts, list("scan_output_axes", i), &turns, prefix))
+            .map(|(i, parts)| {
+                self.stack(node, parts, list("scan_output_axes", i), &turns, scope.prefix)
+            })
             .collect::<Result<Vec<_>, _>>()?;
         for (name, result) in node.outputs.iter().zip(state.into_iter().chain(stacked)) {
             self.bind(name, result, scope);
@@ -299,24 +278,21 @@ impl<'m> Importer<'m> {
         Turns { times, runs }
     }
 
-    /// Inlines a body once. `shared` are its constants, which are made the first time.
+    /// Inlines a body once, in a scope of its own. `shared` are its constants, which are made the first time.
     fn turn(
         &mut self,
         graph: &'m Graph,
         given: impl Iterator<Item = Binding>,
-        scope: &Scope<'_>,
-        prefix: &str,
-        arguments: &Arguments<'m>,
+        mut inner: Scope<'_, 'm>,
         shared: &mut Vec<(Name, Binding)>,
     ) -> Result<Vec<Binding>, ReadError> {
-        let mut inner = Scope { outer: Some(scope), ..Scope::default() };
         inner.values.extend(graph.inputs.iter().map(|i| i.name.name).zip(given));
         if shared.is_empty() {
-            self.constants(graph, &mut inner, prefix)?;
+            self.constants(graph, &mut inner)?;
         } else {
             inner.values.extend(shared.iter().cloned());
         }
-        self.body(&graph.body, &mut inner, prefix, arguments)?;
+        self.body(&graph.body, &mut inner)?;
         if shared.is_empty() {
             let stored = graph.constants.iter().map(|c| c.name.name);
             let nodes = graph.body.nodes.iter().filter(|n| n.op == "Constant");
@@ -391,7 +367,7 @@ impl<'m> Importer<'m> {
     }
 
     /// Binds an output of a loop.
-    fn bind(&mut self, word: &Word, result: Binding, scope: &mut Scope<'_>) {
+    fn bind(&mut self, word: &Word, result: Binding, scope: &mut Scope) {
         self.partial |= matches!(result, Binding::Unresolved);
         if !word.is_empty() {
             scope.values.insert(word.name, result);
@@ -407,12 +383,8 @@ fn tensor(made: Option<&[Option<ValueId>]>) -> Binding {
 }
 
 /// The graph that a node runs.
-fn subgraph<'m>(
-    node: &'m Node,
-    name: &str,
-    arguments: &Arguments<'m>,
-) -> Result<&'m Graph, ReadError> {
-    match node.argument(name).and_then(|a| resolve(a, arguments)) {
+fn subgraph<'m>(node: &'m Node, name: &str, scope: &Scope<'_, 'm>) -> Result<&'m Graph, ReadError> {
+    match node.argument(name).and_then(|a| scope.resolve(a)) {
         Some(AttributeValue::Graph(graph)) => Ok(graph),
         _ => Err(invalid(format!("{} has no {name}", node.label()))),
     }

@@ -1,7 +1,7 @@
 //! Sequences of tensors, which the network model does not have: PyTorch's exporter writes a split
 //! as a sequence and takes it apart again. Importing keeps track of the tensors in each.
 
-use super::{Arguments, Binding, Importer, Scope, resolve};
+use super::{Binding, Importer, Scope};
 use crate::model_graph::{Attribute, Attributes, OpType, ValueId, ints};
 use crate::onnx::decode::{AttributeValue, Node};
 use crate::onnx::error::{ReadError, Reason, invalid};
@@ -21,17 +21,13 @@ impl<'m> Importer<'m> {
     pub(super) fn sequence(
         &mut self,
         node: &'m Node,
-        scope: &mut Scope<'_>,
-        prefix: &str,
-        arguments: &Arguments<'m>,
+        scope: &mut Scope<'_, 'm>,
     ) -> Result<(), ReadError> {
-        let int = |name: &str, default: i64| match node
-            .argument(name)
-            .and_then(|a| resolve(a, arguments))
-        {
-            Some(AttributeValue::Plain(Attribute::Int(i))) => *i,
-            _ => default,
-        };
+        let int =
+            |name: &str, default: i64| match node.argument(name).and_then(|a| scope.resolve(a)) {
+                Some(AttributeValue::Plain(Attribute::Int(i))) => *i,
+                _ => default,
+            };
         let tensor = |i: usize| node.inputs.get(i).and_then(|name| scope.get(name));
         let sequence = || {
             let word = node.inputs.first();
@@ -77,9 +73,16 @@ impl<'m> Importer<'m> {
                 }
                 let parts = sequence()?.iter().copied().map(Some).collect();
                 let attributes = Attributes::new().with("axis", Attribute::Int(int("axis", 0)));
-                let name = self.name(prefix, output)?;
-                let made =
-                    self.add(node, prefix, OpType::Concat, attributes, parts, &[Some(name)], &[])?;
+                let name = self.name(scope.prefix, output)?;
+                let made = self.add(
+                    node,
+                    scope.prefix,
+                    OpType::Concat,
+                    attributes,
+                    parts,
+                    &[Some(name)],
+                    &[],
+                )?;
                 let Some([Some(joined)]) = made.as_deref() else {
                     return Err(unsupported("joins a sequence to nothing"));
                 };
@@ -88,13 +91,14 @@ impl<'m> Importer<'m> {
             _ => {
                 let x =
                     tensor(0).ok_or_else(|| invalid(format!("{} has no input", node.label())))?;
-                Binding::Sequence(self.split(node, x, tensor(1), int("axis", 0), prefix)?)
+                Binding::Sequence(self.split(node, x, tensor(1), int("axis", 0), scope.prefix)?)
             }
         };
         if node.op == "SequenceAt" {
-            self.results(node, std::slice::from_ref(&binding));
+            self.results(node, vec![binding], scope);
+        } else {
+            scope.values.insert(output.name, binding);
         }
-        scope.values.insert(output.name, binding);
         Ok(())
     }
 
