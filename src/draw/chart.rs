@@ -25,20 +25,39 @@ pub(crate) struct Axis {
 impl Axis {
     /// An axis that `values` fit on; those that are not finite don't count.
     pub fn new(label: &str, values: impl Iterator<Item = f64>) -> Self {
+        Self::with_steps(label, values, 0.0)
+    }
+
+    /// An axis of whole numbers.
+    pub fn counts(label: &str, ends: [usize; 2]) -> Self {
+        Self::with_steps(label, ends.into_iter().map(|n| n as f64), 1.0)
+    }
+
+    /// With ticks that are `least` or more apart.
+    fn with_steps(label: &str, values: impl Iterator<Item = f64>, least: f64) -> Self {
         let [mut low, mut high] = [f64::INFINITY, f64::NEG_INFINITY];
         for value in values.filter(|v| v.is_finite()) {
             (low, high) = (low.min(value), high.max(value));
         }
-        if low > high {
+        if low > high || (low == 0.0 && high == 0.0) {
             (low, high) = (0.0, 1.0);
         } else if low == high {
-            let around = (low.abs() * 0.1).max(0.5);
+            // Not beyond 0, where most measures end.
+            let around = low.abs() * 0.1;
             (low, high) = (low - around, high + around);
         }
-        let step = round((high - low) / STEPS);
-        let (first, last) = ((low / step).floor(), (high / step).ceil());
+        let step = round((high - low) / STEPS).max(least);
+        // What is a tick but for rounding ends the axis.
+        let (first, last) = ((low / step + 1e-9).floor(), (high / step - 1e-9).ceil());
         let ticks = (0..=(last - first) as usize).map(|i| (first + i as f64) * step).collect();
         Self { label: label.into(), ticks, step, reversed: false }
+    }
+
+    /// The same without ticks beyond `most`, which no value exceeds.
+    #[cfg(feature = "train")]
+    pub fn up_to(mut self, most: f64) -> Self {
+        self.ticks.retain(|tick| *tick < most + self.step / 2.0);
+        self
     }
 
     /// The same with the low end at the far end.
@@ -244,6 +263,18 @@ mod tests {
         assert_eq!(ticks(&[0.91, 0.9437]), ["0.91", "0.92", "0.93", "0.94", "0.95"]);
         assert_eq!(ticks(&[-0.2, 0.3]), ["-0.2", "-0.1", "0.0", "0.1", "0.2", "0.3"]);
         assert_eq!(ticks(&[1.2e9, 4.6e9]), ["1 G", "2 G", "3 G", "4 G", "5 G"]);
+        assert_eq!(ticks(&[0.1; 3]), ["0.090", "0.095", "0.100", "0.105", "0.110"]);
+    }
+
+    #[test]
+    fn counts_have_no_halves() {
+        let ticks = |last| {
+            let axis = Axis::counts("", [0, last]);
+            axis.ticks.iter().map(|&t| axis.text(t)).collect::<Vec<_>>()
+        };
+        assert_eq!(ticks(1), ["0", "1"]);
+        assert_eq!(ticks(3), ["0", "1", "2", "3"]);
+        assert_eq!(ticks(20), ["0", "5", "10", "15", "20"]);
     }
 
     #[test]

@@ -11,7 +11,8 @@ td.text,th.text{text-align:left}summary{overflow-wrap:anywhere}\
 tr:hover td{background:#f3f4f6}summary{cursor:pointer;margin:.3em 0}\
 svg{max-width:100%;height:auto}.charts svg{margin:0 1em 1em 0}\
 dl{display:grid;grid-template-columns:max-content 1fr;gap:.1em 1em;margin:0}dt{color:#555}dd{margin:0}\
-@page{margin:1cm}@media print{body{font-size:10px}tr{break-inside:avoid}}";
+@page{margin:1cm}@media print{body{font-size:10px}tr,svg{break-inside:avoid}h2,summary{break-after:avoid}\
+.charts svg{width:47%;margin:0 1% 1% 0}}";
 
 /// A click on a column sorts by it: by the value of `data` elements, else by text.
 const SCRIPT: &str = "<script>for(const h of document.querySelectorAll('thead th'))h.onclick=()=>{\

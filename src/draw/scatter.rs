@@ -68,7 +68,7 @@ pub fn evaluation(model: &str, report: &FamilyReport) -> String {
         ..Points::default()
     });
     let [truth, predicted] = [&report.truth, &report.predicted].map(|v| thin(&ranks(v)));
-    let axis = |label| Axis::new(label, [1.0, report.truth.len() as f64].into_iter()).reversed();
+    let axis = |label| Axis::counts(label, [1, report.truth.len()]).reversed();
     let mut chart = Chart::new(
         &["Ranks".to_string(), "the best at the top and the right".into()],
         axis("true rank"),

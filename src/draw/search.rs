@@ -179,7 +179,7 @@ fn history<C>(name: &str, direction: Direction, record: &Record<C>) -> Option<St
     let label = if objectives == 1 { name } else { "hypervolume" };
     let what = if objectives == 1 { "the best so far" } else { "of the front so far, scaled" };
     let y = Axis::new(&with_unit(label), curve.iter().map(|p| p[1]));
-    let x = Axis::new("networks", [0.0, count as f64].into_iter());
+    let x = Axis::counts("networks", [0, count]);
     let mut chart = Chart::new(&[label.to_string(), what.into()], x, y);
     chart.line(&curve, "stroke=\"#1f6fb4\" stroke-width=\"2\"");
     Some(chart.finish())
