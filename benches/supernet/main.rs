@@ -163,7 +163,7 @@ fn measure(images: &Path, seeds: u64, epochs: usize) -> Result<()> {
         }
     }
     let compared = |sub: &SubNetwork| -> Result<Compared> {
-        let Cost { parameters, macs } = Cost::of(&space.build(sub)?)?;
+        let Cost { parameters, macs } = Cost::count(&space.build(sub)?)?;
         Ok(Compared { name: sub.to_string(), parameters, macs })
     };
     let [training, held] = images.training.split(0.1, 0);
@@ -212,7 +212,8 @@ impl Bench {
         let mut rng = ChaCha8Rng::seed_from_u64(1);
         let mut macs = 0.0;
         for _ in 0..500 {
-            macs += Cost::of(&self.space.build(&self.space.sample(&mut rng))?)?.macs as f64 / 500.0;
+            macs +=
+                Cost::count(&self.space.build(&self.space.sample(&mut rng))?)?.macs as f64 / 500.0;
         }
         let Setting { networks, training_images, .. } = &self.report.setting;
         let ends = (networks[0].macs + networks[1].macs) as f64;

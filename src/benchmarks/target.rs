@@ -56,7 +56,7 @@ impl Target {
 
     /// The target that a network's input and output speak for, and which of these that is: by the
     /// size of its images and, of small ones, by the number of its classes.
-    pub fn of(graph: &ComputationGraph) -> (Self, String) {
+    pub fn for_network(graph: &ComputationGraph) -> (Self, String) {
         let Some([height, width]) = graph.image() else {
             return (Self::ImageNet1k, "it takes no images, and no target fits".into());
         };
@@ -108,10 +108,14 @@ mod tests {
             (square(16), 120, Target::Cifar10),
             (Extent::new(1, 28, 28), 10, Target::Cifar10),
         ] {
-            assert_eq!(Target::of(&network(input, classes)).0, target, "{input} {classes}");
+            assert_eq!(
+                Target::for_network(&network(input, classes)).0,
+                target,
+                "{input} {classes}"
+            );
         }
         // 128 tokens are no image.
-        assert!(Target::of(&network(Extent::new(1, 128, 1), 2)).1.contains("no images"));
+        assert!(Target::for_network(&network(Extent::new(1, 128, 1), 2)).1.contains("no images"));
     }
 
     #[test]

@@ -46,7 +46,7 @@ pub(crate) struct Report<'a> {
 
 impl<'a> Report<'a> {
     /// What is said of two networks that were asked about the same target.
-    pub fn of(paths: [&'a str; 2], graphs: &[ComputationGraph], answers: &[Answer]) -> Self {
+    pub fn new(paths: [&'a str; 2], graphs: &[ComputationGraph], answers: &[Answer]) -> Self {
         let one = |((path, graph), answer): ((_, &ComputationGraph), &Answer)| Compared {
             path,
             accuracy: answer.estimate.accuracy,
@@ -106,7 +106,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Error> {
         .hint(format!("--target {a} asks the same of both")));
     }
     let [first, second] = networks.paths.as_slice() else { return Ok(()) };
-    let report = Report::of([first, second], &networks.graphs, &answers);
+    let report = Report::new([first, second], &networks.graphs, &answers);
     match arguments.format {
         Format::Json => print_json(&report),
         Format::Table => print(&networks, &answers, report.probability, &report.differences),

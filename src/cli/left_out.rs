@@ -42,7 +42,7 @@ pub(super) fn run(target: Target, estimator: &Estimator, format: Format) -> Resu
         return Err(Error::user(format!("the model has no labels of real networks for {target}"))
             .hint(format!("gennape evaluate --left-out {}", target.name())));
     };
-    let report = Report::of(model, target);
+    let report = Report::new(model, target);
     match format {
         Format::Json => print_json(&report),
         Format::Svg => {
@@ -78,7 +78,7 @@ const HEADER: [&str; 11] = [
 ];
 
 impl<'a> Report<'a> {
-    fn of(model: &'a RealNetworks, target: Target) -> Self {
+    fn new(model: &'a RealNetworks, target: Target) -> Self {
         let manifest = model.manifest();
         let network = |(known, estimate, interval): (&'a crate::estimator::real::Known, _, _)| {
             Network { name: &known.name, measured: known.accuracy, estimate, interval }

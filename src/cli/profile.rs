@@ -80,7 +80,7 @@ pub(crate) struct Summary<'a> {
 impl<'a> Summary<'a> {
     /// Everything, of a network that stands alone.
     #[cfg(feature = "python")]
-    pub fn of(graph: &'a ComputationGraph, remarks: &[Remark]) -> Self {
+    pub fn full(graph: &'a ComputationGraph, remarks: &[Remark]) -> Self {
         Self {
             path: None,
             totals: Totals::of(graph),

@@ -53,28 +53,28 @@ enum Answer {
 
 pub(super) fn run(arguments: &Arguments) -> Result<(), Error> {
     let mut schema = match arguments.answer {
-        Answer::Predict => of::<predict::Report>(),
-        Answer::PredictLatency => of::<latency::Report>(),
-        Answer::Compare => of::<compare::Report>(),
-        Answer::Check => of::<check::Report>(),
-        Answer::Profile => of::<profile::Report>(),
-        Answer::Embed => of::<embed::Report<embed::Embedded>>(),
-        Answer::EmbedDescriptors => of::<embed::Report<embed::Described>>(),
-        Answer::Space => of::<space::Report>(),
-        Answer::Shrink => of::<shrink::Report>(),
-        Answer::Evaluate => of::<evaluate::Report>(),
-        Answer::EvaluateLeftOut => of::<left_out::Report>(),
-        Answer::Finetune => of::<finetune::Report>(),
-        Answer::FinetuneLatency => of::<finetune::LatencyReport>(),
-        Answer::Search => of::<search::Front>(),
-        Answer::Data => of::<data::Listing>(),
-        Answer::Ablate => of::<crate::evaluation::ablation::Report>(),
+        Answer::Predict => schema::<predict::Report>(),
+        Answer::PredictLatency => schema::<latency::Report>(),
+        Answer::Compare => schema::<compare::Report>(),
+        Answer::Check => schema::<check::Report>(),
+        Answer::Profile => schema::<profile::Report>(),
+        Answer::Embed => schema::<embed::Report<embed::Embedded>>(),
+        Answer::EmbedDescriptors => schema::<embed::Report<embed::Described>>(),
+        Answer::Space => schema::<space::Report>(),
+        Answer::Shrink => schema::<shrink::Report>(),
+        Answer::Evaluate => schema::<evaluate::Report>(),
+        Answer::EvaluateLeftOut => schema::<left_out::Report>(),
+        Answer::Finetune => schema::<finetune::Report>(),
+        Answer::FinetuneLatency => schema::<finetune::LatencyReport>(),
+        Answer::Search => schema::<search::Front>(),
+        Answer::Data => schema::<data::Listing>(),
+        Answer::Ablate => schema::<crate::evaluation::ablation::Report>(),
         #[cfg(feature = "train")]
-        Answer::Prune => of::<prune::Answer>(),
+        Answer::Prune => schema::<prune::Answer>(),
         #[cfg(feature = "train")]
-        Answer::SupernetTrain => of::<supernet::train::Answer>(),
+        Answer::SupernetTrain => schema::<supernet::train::Answer>(),
         #[cfg(feature = "train")]
-        Answer::SupernetSearch => of::<supernet::search::Answer>(),
+        Answer::SupernetSearch => schema::<supernet::search::Answer>(),
     };
     if let Some(answer) = arguments.answer.to_possible_value() {
         schema.insert("title".into(), format!("gennape {}", answer.get_name()).into());
@@ -83,6 +83,6 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Error> {
 }
 
 /// The schema of what is written, not of what could be read.
-fn of<T: JsonSchema>() -> Schema {
+fn schema<T: JsonSchema>() -> Schema {
     SchemaSettings::draft2020_12().for_serialize().into_generator().into_root_schema_for::<T>()
 }

@@ -81,7 +81,7 @@ mod tests {
     /// A run of so many epochs in which the accuracy stays what it is.
     fn run(epochs: usize, accuracy: f64) -> Pruned {
         let graph = Space::NasBenchMacro.build("00000000").unwrap();
-        let cost = Cost::of(&graph).unwrap();
+        let cost = Cost::count(&graph).unwrap();
         let epoch = |epoch| Epoch {
             epoch,
             phase: Phase::Training,

@@ -236,7 +236,7 @@ mod tests {
     use ndarray::Array2;
     use std::collections::HashMap;
 
-    fn of(space: Space, text: &str) -> Neighbourhoods {
+    fn neighbourhoods(space: Space, text: &str) -> Neighbourhoods {
         Neighbourhoods::new(&GraphFeatures::new(&lower(&space.build(text).unwrap()).unwrap()))
     }
 
@@ -350,13 +350,13 @@ mod tests {
     /// Same operations, same counts of everything, wired otherwise.
     #[test]
     fn what_counts_do_not_tell_apart_neighbourhoods_do() {
-        let cell = |text: &str| of(Space::NasBench201, text);
+        let cell = |text: &str| neighbourhoods(Space::NasBench201, text);
         let (three, one, none) = ("nor_conv_3x3", "nor_conv_1x1", "none");
         let chain = |a: &str, b: &str, c: &str| {
             cell(&format!("|{a}~0|+|{none}~0|{b}~1|+|{none}~0|{none}~1|{c}~2|"))
         };
         let [a, b] = [chain(three, three, one), chain(three, one, three)];
-        let foreign = of(Space::NasBenchMacro, "22222222");
+        let foreign = neighbourhoods(Space::NasBenchMacro, "22222222");
         assert!(product(&a, &b) < 0.99 && product(&a, &b) > product(&a, &foreign) + 0.1);
         assert!((product(&a, &chain(three, three, one)) - 1.0).abs() < 1e-9);
     }

@@ -14,7 +14,7 @@ use std::borrow::Borrow;
 /// What is asked of networks.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Question {
-    /// What to estimate; without it, the network's input and output [decide](Target::of).
+    /// What to estimate; without it, the network's input and output [decide](Target::for_network).
     pub target: Option<Target>,
     /// Whether the networks are variants of one small design, such as cells of one space: those that
     /// are foreign are then ranked by the training-free score instead of by real networks' labels.
@@ -223,7 +223,7 @@ impl Estimator {
         if self.real.is_empty() {
             return self.own_answer(&batch, question);
         }
-        let (target, reason) = match (question.target, Target::of(graph)) {
+        let (target, reason) = match (question.target, Target::for_network(graph)) {
             (Some(target), _) => (target, "as asked".to_string()),
             // Benchmarks' cells have CIFAR-10 labels, for whatever they are built.
             (None, (Target::Cifar100, reason)) if question.one_family => (Target::Cifar10, reason),

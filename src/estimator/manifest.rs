@@ -181,8 +181,8 @@ impl Metrics {
     /// How well `scores` rank networks with these true accuracies.
     pub fn ranking(truth: &[f64], scores: &[f64], seed: u64) -> Self {
         Self {
-            spearman: Measure::of(metrics::spearman, truth, scores, seed),
-            kendall: Measure::of(metrics::kendall_tau_b, truth, scores, seed),
+            spearman: Measure::with_interval(metrics::spearman, truth, scores, seed),
+            kendall: Measure::with_interval(metrics::kendall_tau_b, truth, scores, seed),
             mean_absolute_error: None,
             coverage: None,
         }
@@ -190,7 +190,7 @@ impl Metrics {
 
     /// How well `values` agree with what they are values of.
     pub fn values(truth: &[f64], values: &[f64], seed: u64) -> Self {
-        let error = Measure::of(metrics::mean_absolute_error, truth, values, seed);
+        let error = Measure::with_interval(metrics::mean_absolute_error, truth, values, seed);
         Self { mean_absolute_error: Some(error), ..Self::ranking(truth, values, seed) }
     }
 
@@ -205,7 +205,7 @@ impl Metrics {
 }
 
 impl Measure {
-    fn of(
+    fn with_interval(
         measure: fn(&[f64], &[f64]) -> Option<f64>,
         truth: &[f64],
         scores: &[f64],

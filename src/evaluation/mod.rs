@@ -237,7 +237,7 @@ struct Scores {
 }
 
 impl Scores {
-    fn of(
+    fn compute(
         networks: &dyn Networks,
         store: &GraphStore,
         estimator: &Estimator,
@@ -284,7 +284,7 @@ pub fn evaluate(
     let (store, unsaved) =
         GraphStore::cached(cache, &contents(networks), count, |i| networks.graph(i), &built)?;
     let scored = |done| observe("scoring", done, count);
-    let scores = Scores::of(networks, &store, estimator, &scored).map_err(|e| {
+    let scores = Scores::compute(networks, &store, estimator, &scored).map_err(|e| {
         let (family, network) = (family.name.clone(), networks.name(e.network));
         EvaluationError::NotFinite { family, network }
     })?;

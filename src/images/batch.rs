@@ -16,7 +16,7 @@ pub struct Normalisation {
 
 impl Normalisation {
     /// That of the images at `indices`.
-    pub fn of(images: &Images, indices: &[usize]) -> Self {
+    pub fn fit(images: &Images, indices: &[usize]) -> Self {
         let [channels, height, width] = images.size();
         let mut counts = vec![[0u64; 256]; channels];
         for &i in indices {

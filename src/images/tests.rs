@@ -41,7 +41,7 @@ fn fashion_mnist_is_read_as_it_is() {
     }
     // The whole set's are .2860 and .3530 (published with it).
     let all: Vec<usize> = (0..set.training.len()).collect();
-    let of = Normalisation::of(&set.training, &all);
+    let of = Normalisation::fit(&set.training, &all);
     assert!((of.mean[0] - 0.286).abs() < 0.01 && (of.deviation[0] - 0.353).abs() < 0.01, "{of:?}");
     let batch = set.training.batch(&all, 3, &of, Augmentation::None, &mut rng());
     assert_eq!(batch.shape, [1600, 3, 28, 28]);

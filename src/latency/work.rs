@@ -74,7 +74,7 @@ struct Attention {
 
 impl Attention {
     /// The attention whose softmax is at `softmax`, if it is one.
-    fn of(graph: &ComputationGraph, softmax: usize) -> Option<Self> {
+    fn around(graph: &ComputationGraph, softmax: usize) -> Option<Self> {
         let only = |i: usize| {
             let mut readers = graph.successors(i);
             readers.next().filter(|_| readers.next().is_none())
@@ -109,7 +109,9 @@ pub fn work(graph: &ComputationGraph, fused_attention: bool) -> Work {
 
     let mut fused = BTreeSet::new();
     let softmaxes = (0..graph.len()).filter(|&i| graph.node(i).operation == O::Softmax);
-    for attention in softmaxes.filter_map(|i| Attention::of(graph, i)).filter(|_| fused_attention) {
+    for attention in
+        softmaxes.filter_map(|i| Attention::around(graph, i)).filter(|_| fused_attention)
+    {
         let Attention { first, second, between, masked } = attention;
         let values = graph.predecessors(second).filter(|p| !between.contains(p));
         let elements = read(first) + values.map(written).sum::<f64>() + written(second);

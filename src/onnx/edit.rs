@@ -383,7 +383,7 @@ impl<'a> Editor<'a> {
         let mut outputs = Vec::new();
         for graph in self.original.messages(self.original.whole(), MODEL_GRAPH)? {
             for output in self.original.messages(graph, GRAPH_OUTPUT)? {
-                outputs.push(self.names.of(self.original.text(output, 1)?));
+                outputs.push(self.names.intern(self.original.text(output, 1)?));
             }
         }
         Ok(outputs)
@@ -415,10 +415,10 @@ impl<'a> Editor<'a> {
         // What describes the quantisation of a tensor.
         for graph in self.original.messages(self.original.whole(), MODEL_GRAPH)? {
             for annotation in self.original.messages(graph, GRAPH_ANNOTATION)? {
-                let name = self.names.of(self.original.text(annotation.clone(), 1)?);
+                let name = self.names.intern(self.original.text(annotation.clone(), 1)?);
                 if used.contains(name) {
                     for entry in self.original.messages(annotation, 2)? {
-                        used.insert(self.names.of(self.original.text(entry, 2)?), ());
+                        used.insert(self.names.intern(self.original.text(entry, 2)?), ());
                     }
                 }
             }
@@ -439,10 +439,10 @@ impl<'a> Editor<'a> {
 
     /// A name of its own that begins like this one.
     fn fresh(&mut self, stem: &str) -> Name {
-        let mut fresh = self.names.of(stem.to_string());
+        let mut fresh = self.names.intern(stem.to_string());
         while fresh.is_empty() || self.taken.insert(fresh, ()).is_some() {
             let stem = if stem.is_empty() { "value" } else { stem };
-            fresh = self.names.of(format!("{stem}_{}", self.number));
+            fresh = self.names.intern(format!("{stem}_{}", self.number));
             self.number += 1;
         }
         fresh

@@ -40,7 +40,7 @@ impl<T: Deref<Target = str>> Names<T> {
     pub fn new(empty: T) -> Self {
         let known = HashTable::new();
         let mut names = Self { texts: Vec::new(), known, hasher: <_>::default() };
-        names.of(empty);
+        names.intern(empty);
         names
     }
 
@@ -53,7 +53,7 @@ impl<T: Deref<Target = str>> Names<T> {
     }
 
     /// The name of this text.
-    pub fn of(&mut self, text: impl Deref<Target = str> + Into<T>) -> Name {
+    pub fn intern(&mut self, text: impl Deref<Target = str> + Into<T>) -> Name {
         let half = self.hash(&text);
         let Self { texts, known, .. } = self;
         let same = |(other, name): &(u32, Name)| {
@@ -91,7 +91,7 @@ fn whole(half: u32) -> u64 {
 impl Names<Rc<str>> {
     /// The name of this text, and the text.
     pub fn word(&mut self, text: String) -> Word {
-        let name = self.of(text);
+        let name = self.intern(text);
         let text = self.texts.get(name.index()).cloned().unwrap_or_default();
         Word { name, text }
     }

@@ -36,7 +36,7 @@ pub(super) fn find(graph: &ModelGraph, fixed: &HashSet<&str>) -> Weights {
     }
     // What comes first to an operator is data; that in turn tells what stands beside it.
     for _ in 0..2 {
-        let roles = Uses::of(graph, &data).roles;
+        let roles = Uses::new(graph, &data).roles;
         for ((data, role), value) in data.iter_mut().zip(&roles).zip(&inputs) {
             *data |= role.leads
                 || (role.normalised && !role.serves)
@@ -45,7 +45,7 @@ pub(super) fn find(graph: &ModelGraph, fixed: &HashSet<&str>) -> Weights {
                     && !is_path(&value.name));
         }
     }
-    let roles = Uses::of(graph, &data).roles;
+    let roles = Uses::new(graph, &data).roles;
     let stores_weights = stores_weights(graph);
     let named: Vec<bool> = inputs.iter().map(|v| names_weight(&v.name)).collect();
     let free = |i: usize| !data[i] && !roles[i].leads;
@@ -220,7 +220,7 @@ struct Uses<'g> {
 }
 
 impl<'g> Uses<'g> {
-    fn of(graph: &'g ModelGraph, data: &[bool]) -> Self {
+    fn new(graph: &'g ModelGraph, data: &[bool]) -> Self {
         let free = graph.inputs().iter().enumerate().zip(data).filter(|(_, data)| !**data);
         let sources = free
             .filter_map(|((i, id), _)| Some((*id, [u32::try_from(i).ok()?].into_iter().collect())))

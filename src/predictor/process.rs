@@ -140,7 +140,7 @@ struct Scaling {
 
 impl Scaling {
     #[cfg(feature = "clustering")]
-    fn of(descriptors: &Array2<f64>) -> Self {
+    fn fit(descriptors: &Array2<f64>) -> Self {
         let mean = descriptors.mean_axis(Axis(0)).unwrap_or_else(|| Array1::zeros(LENGTH));
         let deviation = descriptors.std_axis(Axis(0), 0.0);
         // One that never varies says nothing.
@@ -286,7 +286,7 @@ impl Process {
     /// # Errors
     /// When a hyperparameter is not positive, or the networks can't be clustered.
     pub fn fit(rows: &Rows, labels: &[f64], h: &Hyperparameters) -> Result<Self, ProcessError> {
-        let scaling = Scaling::of(&rows.descriptors);
+        let scaling = Scaling::fit(&rows.descriptors);
         let mut scaled = rows.descriptors.clone();
         scaled.rows_mut().into_iter().for_each(|mut row| {
             let values = scaling.apply(row.view());

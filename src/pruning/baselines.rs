@@ -151,6 +151,6 @@ impl Ways<'_> {
     fn measure(&self, network: &TorchNetwork) -> Result<Baseline, TrainingError> {
         let (data, indices, _) = self.parts.measured();
         let accuracy = data.accuracy(network, &indices)?;
-        Ok(Baseline { accuracy, cost: Cost::of(network.graph())? })
+        Ok(Baseline { accuracy, cost: Cost::count(network.graph())? })
     }
 }

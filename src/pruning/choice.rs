@@ -48,7 +48,7 @@ pub(super) fn choose(
         order.iter().take(count).for_each(|&i| kept[i] = false);
         kept
     };
-    let cost = |count: usize| Cost::of(&space.cut(&kept(count))?.graph);
+    let cost = |count: usize| Cost::count(&space.cut(&kept(count))?.graph);
     let whole = cost(0)?;
     // The fewest that meet the budget: each that goes makes the network cheaper.
     let (mut low, mut high) = (0, order.len());

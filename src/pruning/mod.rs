@@ -238,7 +238,7 @@ pub fn prune(
     )?;
     let closed = closed(&space, &network, &units, options.what, &probes.0)?;
     let open_units = closed.open(&space, options.what);
-    let whole = Cost::of(&prepared.graph)?;
+    let whole = Cost::count(&prepared.graph)?;
     let scores = vec![0.0; units.count as usize];
     let (left, least) = choice::choose(&space, &scores, &open_units, options.budget)?;
     if least == whole {
@@ -306,7 +306,7 @@ pub fn prune(
     let count = everything.len();
     out.write_all(&small_file)?;
 
-    let small_cost = Cost::of(&small_graph)?;
+    let small_cost = Cost::count(&small_graph)?;
     let removal = space.removal(&kept);
     let kept_units = removal.as_ref().map_or(&kept[..], Removal::units);
     let kept_segments = kept.iter().skip(space.units_in_all()).copied();

@@ -175,12 +175,12 @@ mod choices_keep_the_budget_and_the_network_connected {
         let scores: Vec<f64> = (0..count).map(|_| rng.r#gen()).collect();
         let exact = network.groups().iter().map(|g| vec![g.exact; g.units]);
         let open: Vec<bool> = exact.flatten().collect();
-        let whole = Cost::of(network.graph()).unwrap();
+        let whole = Cost::count(network.graph()).unwrap();
         for share in [0.02, 0.5, 0.9] {
             let budget = [Budget::Macs, Budget::Parameters][space as usize % 2](share);
             let (mut kept, cost) = choice::choose(&network, &scores, &open, budget).unwrap();
             let cut = network.cut(&kept).unwrap();
-            assert_eq!(Cost::of(&cut.graph).unwrap(), cost);
+            assert_eq!(Cost::count(&cut.graph).unwrap(), cost);
             assert!(crate::lower::lower(&cut.graph).unwrap().depends_on_input());
             for group in network.groups() {
                 assert!(kept[group.range()].iter().any(|kept| *kept));
@@ -191,7 +191,7 @@ mod choices_keep_the_budget_and_the_network_connected {
                 let goes = (0..count).filter(|&u| !kept[u]);
                 let last = goes.min_by(|&a, &b| scores[a].total_cmp(&scores[b])).unwrap();
                 kept[last] = true;
-                let more = Cost::of(&network.cut(&kept).unwrap().graph).unwrap();
+                let more = Cost::count(&network.cut(&kept).unwrap().graph).unwrap();
                 assert!(!budget.holds(more, whole), "{share}");
             } else if share < 0.9 && !open.is_empty() {
                 // All that may go has gone.
@@ -525,12 +525,12 @@ fn branches_go_where_the_rest_stays_connected() {
         assert!(closed.branches.iter().all(Option::is_none), "{case}: {:?}", closed.branches);
         let open = closed.open(&space, what);
         let scores: Vec<f64> = open.iter().map(|_| rng.r#gen()).collect();
-        let whole = Cost::of(space.graph()).unwrap();
+        let whole = Cost::count(space.graph()).unwrap();
         for share in [0.05, 0.5, 0.8] {
             let budget = if rng.r#gen() { Budget::Macs(share) } else { Budget::Parameters(share) };
             let (kept, cost) = choice::choose(&space, &scores, &open, budget).unwrap();
             let small = space.cut(&kept).unwrap().graph;
-            assert_eq!(Cost::of(&small).unwrap(), cost);
+            assert_eq!(Cost::count(&small).unwrap(), cost);
             assert!(crate::lower::lower(&small).unwrap().depends_on_input());
             if !budget.holds(cost, whole) {
                 // All the rest must stay.
@@ -564,7 +564,7 @@ fn branches_go_where_the_rest_stays_connected() {
             space.shrink_to(&kept, &mut prepared.original, &mut file, None).unwrap();
             let (read, _) =
                 onnx::Original::from_bytes(file, "small", &ReadOptions::default()).unwrap();
-            assert_eq!(Cost::of(&read).unwrap(), cost);
+            assert_eq!(Cost::count(&read).unwrap(), cost);
         }
     }
     assert!(gone > 40 && concatenated > 15 && added > 15, "{gone} {concatenated} {added}");

@@ -29,7 +29,7 @@ enum Kind {
 
 impl Failure {
     /// What an error of the library says, with its sources.
-    pub fn of(error: &(dyn Error + 'static)) -> Self {
+    pub fn from_error(error: &(dyn Error + 'static)) -> Self {
         let (mut message, mut kind) = (error.to_string(), Kind::Value);
         let hint = Hint::for_error(error).map(|hint| in_python(&hint));
         if error.is::<Fault>() {

@@ -72,7 +72,7 @@ impl Estimator {
                 let from = path.canonicalize().unwrap_or_else(|_| path.into());
                 Ok(Self { model, from: Some(from) })
             }
-            (Err(error), _) => Err(Failure::of(&error).about(&name)),
+            (Err(error), _) => Err(Failure::from_error(&error).about(&name)),
         }
     }
 }
@@ -128,7 +128,7 @@ impl Estimator {
     #[staticmethod]
     fn _from_bytes(py: Python<'_>, manifest: &[u8], weights: &[u8]) -> PyResult<Self> {
         let model = pool::pool(py)?.install(|| estimator::Estimator::from_bytes(manifest, weights));
-        model.map(Self::of_content).map_err(|e| Failure::of(&e).raise(py))
+        model.map(Self::of_content).map_err(|e| Failure::from_error(&e).raise(py))
     }
 
     fn __reduce__<'py>(
@@ -140,7 +140,7 @@ impl Estimator {
             return Ok((slf.get_type().into_any(), PyTuple::new(py, [text])?));
         }
         let manifest = serde_json::to_vec(this.model.manifest());
-        let manifest = manifest.map_err(|e| Failure::of(&e).raise(py))?;
+        let manifest = manifest.map_err(|e| Failure::from_error(&e).raise(py))?;
         let content = [&manifest[..], this.model.weights()];
         let content = content.map(|bytes| PyBytes::new(py, bytes));
         Ok((slf.get_type().getattr("_from_bytes")?, PyTuple::new(py, content)?))
@@ -188,7 +188,7 @@ impl Estimator {
 
     /// Writes a model folder.
     fn save(&self, py: Python<'_>, folder: PathBuf) -> PyResult<()> {
-        self.model.save(&folder).map_err(|e| Failure::of(&e).raise(py))
+        self.model.save(&folder).map_err(|e| Failure::from_error(&e).raise(py))
     }
 
     /// Embeddings, a row each.
@@ -250,7 +250,10 @@ impl Estimator {
         let one = |i| {
             let (graph, remarks) = sources.read(i, &reading)?;
             Ok(Known {
-                answer: self.model.answer_one(&graph, &question).map_err(|e| Failure::of(&e))?,
+                answer: self
+                    .model
+                    .answer_one(&graph, &question)
+                    .map_err(|e| Failure::from_error(&e))?,
                 parameters: graph.parameters(),
                 macs: graph.macs(),
                 remarks: remarks.iter().map(ToString::to_string).collect(),
@@ -370,6 +373,6 @@ pub(super) fn json<'py, T: Serialize + ?Sized>(
     py: Python<'py>,
     record: &T,
 ) -> PyResult<Bound<'py, PyAny>> {
-    let value = serde_json::to_value(record).map_err(|e| Failure::of(&e).raise(py))?;
+    let value = serde_json::to_value(record).map_err(|e| Failure::from_error(&e).raise(py))?;
     to_python(py, &value)
 }

@@ -32,7 +32,7 @@ impl LatencyModel {
         }
         if model.is_dir() {
             let loaded = latency::LatencyModel::load(&model);
-            return loaded.map(Self).map_err(|e| Failure::of(&e).about(&name).raise(py));
+            return loaded.map(Self).map_err(|e| Failure::from_error(&e).about(&name).raise(py));
         }
         let names = latency::LatencyModel::NAMES.map(|name| name.trim_start_matches("latency-"));
         Err(Failure::new(&format!("there is no model of latencies '{name}'"))
@@ -43,7 +43,7 @@ impl LatencyModel {
     #[staticmethod]
     fn _from_bytes(py: Python<'_>, manifest: &[u8]) -> PyResult<Self> {
         let model = latency::LatencyModel::from_bytes(manifest);
-        model.map(Self).map_err(|e| Failure::of(&e).raise(py))
+        model.map(Self).map_err(|e| Failure::from_error(&e).raise(py))
     }
 
     fn __reduce__<'py>(
@@ -54,7 +54,7 @@ impl LatencyModel {
         if latency::LatencyModel::named(&model.name).as_ref() == Some(model) {
             return Ok((slf.get_type().into_any(), (model.name.as_str().into_bound_py_any(py)?,)));
         }
-        let manifest = serde_json::to_vec(model).map_err(|e| Failure::of(&e).raise(py))?;
+        let manifest = serde_json::to_vec(model).map_err(|e| Failure::from_error(&e).raise(py))?;
         let bytes = pyo3::types::PyBytes::new(py, &manifest).into_any();
         Ok((slf.get_type().getattr("_from_bytes")?, (bytes,)))
     }
@@ -104,19 +104,19 @@ impl LatencyModel {
         let pool = pool::pool(py)?;
         let fitted =
             py.detach(|| pool.install(|| latency::fit(&measured, &options, &|_, _, _| ())));
-        fitted.map(Self).map_err(|e| Failure::of(&e).raise(py))
+        fitted.map(Self).map_err(|e| Failure::from_error(&e).raise(py))
     }
 
     /// What the model says of itself.
     #[getter]
     fn manifest<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
-        let value = serde_json::to_value(&self.0).map_err(|e| Failure::of(&e).raise(py))?;
+        let value = serde_json::to_value(&self.0).map_err(|e| Failure::from_error(&e).raise(py))?;
         to_python(py, &value)
     }
 
     /// Writes a model folder.
     fn save(&self, py: Python<'_>, folder: PathBuf) -> PyResult<()> {
-        self.0.save(&folder).map_err(|e| Failure::of(&e).raise(py))
+        self.0.save(&folder).map_err(|e| Failure::from_error(&e).raise(py))
     }
 
     /// Estimated milliseconds for one input.

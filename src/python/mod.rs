@@ -73,8 +73,8 @@ fn profile<'py>(
     let reading = Reading::new(input_shapes, allow_unknown);
     let one = |i| {
         let (graph, remarks) = sources.read(i, &reading)?;
-        let summary = cli::profile::Summary::of(&graph, &remarks);
-        serde_json::to_value(summary).map_err(|e| Failure::of(&e))
+        let summary = cli::profile::Summary::full(&graph, &remarks);
+        serde_json::to_value(summary).map_err(|e| Failure::from_error(&e))
     };
     let found = pool::each(py, sources.len(), one);
     let mut values = Vec::with_capacity(found.len());
@@ -117,7 +117,9 @@ fn compare<'py>(
         let (mut graphs, mut answers) = (Vec::new(), Vec::<Answer>::new());
         for sources in &both {
             let (graph, _) = sources.read(0, &reading)?;
-            answers.push(estimator.answer_one(&graph, &question).map_err(|e| Failure::of(&e))?);
+            answers.push(
+                estimator.answer_one(&graph, &question).map_err(|e| Failure::from_error(&e))?,
+            );
             graphs.push(graph);
         }
         let [first, second] = answers.as_slice() else { return Err(Failure::new("no answer")) };
@@ -129,8 +131,8 @@ fn compare<'py>(
             ))
             .hint(format!("target=\"{a}\" asks the same of both")));
         }
-        let report = cli::compare::Report::of(["a", "b"], &graphs, &answers);
-        serde_json::to_value(report).map_err(|e| Failure::of(&e))
+        let report = cli::compare::Report::new(["a", "b"], &graphs, &answers);
+        serde_json::to_value(report).map_err(|e| Failure::from_error(&e))
     });
     let report = convert::to_python(py, &report.map_err(|f| f.raise(py))?)?;
     Ok(report)
@@ -170,6 +172,6 @@ fn finetune(
     let tuned = py.detach(|| {
         pool.install(|| crate::fine_tuning::fine_tune(&base, &labelled, &options, &|_, _, _| ()))
     });
-    let tuned = tuned.map_err(|e| Failure::of(&e).raise(py))?;
+    let tuned = tuned.map_err(|e| Failure::from_error(&e).raise(py))?;
     Ok(estimator::Estimator::of_content(tuned.estimator))
 }

@@ -45,7 +45,7 @@ pub(super) fn each<T: Send>(
     count: usize,
     one: impl Fn(usize) -> Result<T, Failure> + Sync,
 ) -> Vec<Result<T, Failure>> {
-    let one = |i| contain(|| one(i)).unwrap_or_else(|fault| Err(Failure::of(&fault)));
+    let one = |i| contain(|| one(i)).unwrap_or_else(|fault| Err(Failure::from_error(&fault)));
     let several = if count < FEW { None } else { pool(py).ok() };
     py.detach(|| match several.filter(|pool| pool.current_num_threads() > 1) {
         Some(pool) => pool.install(|| (0..count).into_par_iter().map(one).collect()),

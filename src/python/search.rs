@@ -238,14 +238,14 @@ pub(super) fn search(
     };
     if let Ok(network) = space.cast::<SuperNetwork>() {
         let network = network.get();
-        let parse = |text: &String| network.space.parse(text).map_err(|e| Failure::of(&e));
+        let parse = |text: &String| network.space.parse(text).map_err(|e| Failure::from_error(&e));
         let start: Result<Vec<_>, _> = start.iter().map(parse).collect();
         return job.run(py, &network.space, start.map_err(|f| f.raise(py))?);
     }
     let Some(known) = Space::named(space)? else {
         return Err(wrong(format!("{} is no search space", space.repr()?)));
     };
-    let parse = |text: &String| known.text(text).map_err(|e| Failure::of(&e));
+    let parse = |text: &String| known.text(text).map_err(|e| Failure::from_error(&e));
     let start: Result<Vec<_>, _> = start.iter().map(parse).collect();
     job.run(py, &known, start.map_err(|f| f.raise(py))?)
 }
@@ -312,7 +312,7 @@ impl Job {
         let record = match record {
             Ok(Ok(record)) => record,
             Ok(Err(Ended::Failure(failure))) => return Err(failure.raise(py)),
-            Ok(Err(Ended::Search(error))) => return Err(Failure::of(&error).raise(py)),
+            Ok(Err(Ended::Search(error))) => return Err(Failure::from_error(&error).raise(py)),
             Err(_) => return Err(Failure::new("the search has failed").raise(py)),
         };
         result(py, &record, &names)

@@ -71,11 +71,13 @@ impl Source {
 
     fn model(&self, reading: &Reading) -> Result<ModelGraph, Failure> {
         match self {
-            Self::Path(path) => onnx::read(path, &reading.0).map_err(|e| Failure::of(&e)),
+            Self::Path(path) => onnx::read(path, &reading.0).map_err(|e| Failure::from_error(&e)),
             Self::Bytes(bytes) => {
-                onnx::read_bytes(bytes, "network", &reading.0).map_err(|e| Failure::of(&e))
+                onnx::read_bytes(bytes, "network", &reading.0).map_err(|e| Failure::from_error(&e))
             }
-            Self::Architecture(space, text) => space.build(text).map_err(|e| Failure::of(&e)),
+            Self::Architecture(space, text) => {
+                space.build(text).map_err(|e| Failure::from_error(&e))
+            }
         }
     }
 }
@@ -130,7 +132,7 @@ impl Sources {
             source => failure.about(&source.name(i)),
         };
         let model = source.model(reading).map_err(about)?;
-        let graph = lower(&model).map_err(|e| about(Failure::of(&e)))?;
+        let graph = lower(&model).map_err(|e| about(Failure::from_error(&e)))?;
         Ok((graph, model.remarks().to_vec()))
     }
 }
@@ -159,7 +161,9 @@ impl<'a> Labelled<'a> {
             return Err(Failure::new(&format!("a label is {label}")).raise(py));
         }
         let class = |i| match &sources.list[i] {
-            Source::Architecture(space, text) => space.canonical(text).map_err(|e| Failure::of(&e)),
+            Source::Architecture(space, text) => {
+                space.canonical(text).map_err(|e| Failure::from_error(&e))
+            }
             _ => Ok(sources.read(i, reading)?.0.fingerprint().to_string()),
         };
         let classes = super::pool::each(py, sources.len(), class).into_iter();

@@ -42,14 +42,14 @@ impl Space {
 }
 
 fn raise(py: Python<'_>) -> impl Fn(ParseError) -> PyErr + '_ {
-    move |error| Failure::of(&error).raise(py)
+    move |error| Failure::from_error(&error).raise(py)
 }
 
 #[pymethods]
 impl Space {
     #[new]
     fn new(py: Python<'_>, name: &str) -> PyResult<Self> {
-        name.parse().map(Self).map_err(|e: spaces::UnknownSpace| Failure::of(&e).raise(py))
+        name.parse().map(Self).map_err(|e: spaces::UnknownSpace| Failure::from_error(&e).raise(py))
     }
 
     /// Names of all spaces.
@@ -146,9 +146,9 @@ impl Space {
     ) -> PyResult<Bound<'py, PyBytes>> {
         let weights = if stripped { Weights::Stripped } else { Weights::Random { seed } };
         let written = py.detach(|| {
-            let graph = self.0.build(architecture).map_err(|e| Failure::of(&e))?;
+            let graph = self.0.build(architecture).map_err(|e| Failure::from_error(&e))?;
             let mut bytes = Vec::new();
-            onnx::write(&graph, &mut bytes, weights).map_err(|e| Failure::of(&e))?;
+            onnx::write(&graph, &mut bytes, weights).map_err(|e| Failure::from_error(&e))?;
             Ok::<_, Failure>(bytes)
         });
         Ok(PyBytes::new(py, &written.map_err(|f| f.raise(py))?))
@@ -162,6 +162,6 @@ impl Space {
     /// Multiply-accumulates for one input.
     fn macs(&self, py: Python<'_>, architecture: &str) -> PyResult<u64> {
         let graph = self.0.build(architecture).map_err(raise(py))?;
-        Ok(lower(&graph).map_err(|e| Failure::of(&e).raise(py))?.macs())
+        Ok(lower(&graph).map_err(|e| Failure::from_error(&e).raise(py))?.macs())
     }
 }

@@ -34,12 +34,13 @@ fn with_original<T>(
     match file {
         Source::Path(path) => {
             let opened = Original::open(path, options);
-            let (graph, mut original) = opened.map_err(|e| Failure::of(&e).about(&name(path)))?;
+            let (graph, mut original) =
+                opened.map_err(|e| Failure::from_error(&e).about(&name(path)))?;
             then(graph, &mut original)
         }
         Source::Bytes(bytes) => {
             let opened = Original::from_bytes(&bytes[..], "network", options);
-            let (graph, mut original) = opened.map_err(|e| Failure::of(&e))?;
+            let (graph, mut original) = opened.map_err(|e| Failure::from_error(&e))?;
             then(graph, &mut original)
         }
         Source::Architecture(..) => Err(Failure::new("a super-network is cut from an ONNX file")),
@@ -49,7 +50,7 @@ fn with_original<T>(
 impl SuperNetwork {
     fn sub(&self, text: &str) -> Result<SubNetwork, Failure> {
         let hint = "SuperNetwork.space() lists what there is".to_string();
-        self.space.parse(text).map_err(|e| Failure::of(&e).hint(hint))
+        self.space.parse(text).map_err(|e| Failure::from_error(&e).hint(hint))
     }
 }
 
@@ -161,7 +162,7 @@ impl SuperNetwork {
             with_original(&self.file, self.reading.options(), |_, original| {
                 let mut out = Vec::new();
                 let shrunk = self.space.shrink(&sub, original, &mut out, None);
-                shrunk.map_err(|e| Failure::of(&e))?;
+                shrunk.map_err(|e| Failure::from_error(&e))?;
                 Ok(out)
             })
         });
@@ -171,7 +172,7 @@ impl SuperNetwork {
 
 impl SuperNetwork {
     fn graph(&self, keep: &str) -> Result<crate::graph::ComputationGraph, Failure> {
-        let model = self.space.build(&self.sub(keep)?).map_err(|e| Failure::of(&e))?;
-        lower(&model).map_err(|e| Failure::of(&e))
+        let model = self.space.build(&self.sub(keep)?).map_err(|e| Failure::from_error(&e))?;
+        lower(&model).map_err(|e| Failure::from_error(&e))
     }
 }

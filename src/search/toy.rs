@@ -21,10 +21,10 @@ impl fmt::Display for Candidate {
 
 impl Candidate {
     pub fn all() -> impl Iterator<Item = Self> {
-        (0..OPTIONS.pow(DECISIONS as u32)).map(Self::of)
+        (0..OPTIONS.pow(DECISIONS as u32)).map(Self::numbered)
     }
 
-    fn of(number: usize) -> Self {
+    fn numbered(number: usize) -> Self {
         Self(std::array::from_fn(|i| number / OPTIONS.pow(i as u32) % OPTIONS))
     }
 
@@ -34,7 +34,7 @@ impl Candidate {
 
     /// What `graph` was built from: its MACs say so.
     pub fn from_graph(graph: &ComputationGraph) -> Self {
-        Self::of(graph.macs() as usize - 1)
+        Self::numbered(graph.macs() as usize - 1)
     }
 
     /// More for higher options.

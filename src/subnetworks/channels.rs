@@ -113,7 +113,7 @@ impl Channels {
             .collect();
         let cut = |&axis: &AxisId| if axes[axis as usize].is_empty() { WHOLE } else { axis };
         let of = (0..graph.values().len())
-            .map(|i| labels.of(ValueId(i as u32)).iter().map(cut).collect())
+            .map(|i| labels.axes(ValueId(i as u32)).iter().map(cut).collect())
             .collect();
         let vectors =
             vectors.into_iter().map(|(key, axes)| (key, axes.iter().map(cut).collect())).collect();
@@ -156,7 +156,7 @@ impl Blocks {
         let mut on_activation = vec![false; count];
         let mut times = vec![0u32; count];
         for (i, of) in tensors.iter().map(Ok).chain(vectors.values().map(Err)).enumerate() {
-            let list = of.map_or_else(Axes::clone, |&id| labels.of(id).clone());
+            let list = of.map_or_else(Axes::clone, |&id| labels.axes(id).clone());
             for axis in list {
                 if axis == WHOLE || std::mem::replace(&mut seen[axis as usize], true) {
                     continue;
@@ -192,7 +192,7 @@ impl Blocks {
         let mut numbered = vec![false; count];
         let mut seen = vec![false; axes];
         for &id in activations {
-            for (position, axis) in labels.of(id).clone().into_iter().enumerate() {
+            for (position, axis) in labels.axes(id).clone().into_iter().enumerate() {
                 if axis == WHOLE || std::mem::replace(&mut seen[axis as usize], true) {
                     continue;
                 }

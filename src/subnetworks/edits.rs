@@ -31,7 +31,7 @@ pub(super) fn edits(space: &SuperNetwork, plan: &Plan, units: &[bool], built: &B
         if needed.values[id.index()] && plan.instead.contains_key(&id) {
             edits.instead.push((id, plan.resolve(id)));
         }
-        let cut = keeping.of(id);
+        let cut = keeping.cut(id);
         if value.producer.is_some() && cut.iter().any(Option::is_some) {
             edits.cuts.insert(id, cut);
         }
@@ -119,7 +119,7 @@ impl Comparison<'_> {
                 continue;
             };
             let value = graph.value(id);
-            let cut = keeping.of_vector(index, id).unwrap_or_else(|| keeping.of(id));
+            let cut = keeping.of_vector(index, id).unwrap_or_else(|| keeping.cut(id));
             let whole = cut.iter().all(Option::is_none);
             by_shape |= !value.is_constant() || self.computed.by_shape.contains(&id);
             if is_stored(value) {

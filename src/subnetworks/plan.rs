@@ -145,7 +145,7 @@ impl<'a> Keeping<'a> {
     }
 
     /// What stays of a tensor.
-    pub fn of(&mut self, id: ValueId) -> Cut {
+    pub fn cut(&mut self, id: ValueId) -> Cut {
         let channels = self.channels;
         channels.of[id.index()].iter().map(|&axis| self.along(axis)).collect()
     }
@@ -229,7 +229,7 @@ impl Rebuild<'_> {
         if let Some(new) = self.new[id.index()] {
             return new;
         }
-        let cut = self.keeping.of(id);
+        let cut = self.keeping.cut(id);
         let new = self.constant(id, cut);
         self.new[id.index()] = Some(new);
         new
@@ -286,7 +286,7 @@ impl Rebuild<'_> {
         let names: SmallVec<[Option<&str>; 1]> =
             node.outputs.iter().map(|o| o.map(|id| &*graph.value(id).name)).collect();
         let cuts: SmallVec<[Option<Cut>; 1]> =
-            node.outputs.iter().map(|o| o.map(|id| self.keeping.of(id))).collect();
+            node.outputs.iter().map(|o| o.map(|id| self.keeping.cut(id))).collect();
         let expected: SmallVec<[Option<(DataType, Shape)>; 1]> = node
             .outputs
             .iter()
@@ -355,14 +355,14 @@ impl Rebuild<'_> {
             }
         };
         self.new[output.index()] = new.into_iter().flatten().next();
-        let cut = self.keeping.of(output);
+        let cut = self.keeping.cut(output);
         self.note(output, Some(cut));
         Ok(())
     }
 
     /// A convolution's weight without the border of its kernel.
     fn cropped(&mut self, weight: ValueId, kernel: usize) -> ValueId {
-        let mut cut = self.keeping.of(weight);
+        let mut cut = self.keeping.cut(weight);
         for (extent, kept) in self.space.graph.value(weight).shape.iter().zip(&mut cut).skip(2) {
             if *extent > kernel {
                 let border = (extent - kernel) / 2;
@@ -387,8 +387,8 @@ impl Rebuild<'_> {
         else {
             return Ok(());
         };
-        let before = self.keeping.of_vector(index, x).unwrap_or_else(|| self.keeping.of(x));
-        let after = self.keeping.of(output);
+        let before = self.keeping.of_vector(index, x).unwrap_or_else(|| self.keeping.cut(x));
+        let after = self.keeping.cut(output);
         if before.iter().chain(&after).all(Option::is_none) {
             return Ok(());
         }

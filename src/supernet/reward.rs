@@ -21,7 +21,7 @@ const KNOWN: &str = "accuracy, parameters, macs, latency=DEVICE, latency='FILE',
 /// # use gennape::supernet::Reward;
 /// let reward: Reward = "accuracy * max(1, latency=rtx4090/2) ^ -0.07 - 0.1*parameters".parse()?;
 /// assert_eq!(reward.measures(), ["latency=rtx4090", "parameters"]);
-/// assert_eq!(reward.of(0.9, &[1.0, 2e6]), 0.7);
+/// assert_eq!(reward.value(0.9, &[1.0, 2e6]), 0.7);
 /// let error = "accuracy - * 2".parse::<Reward>().unwrap_err();
 /// assert!(error.to_string().starts_with("character 12: expected a number, a measure"));
 /// # Ok::<(), gennape::supernet::RewardError>(())
@@ -63,7 +63,7 @@ impl Reward {
 
     /// The reward of a network with this accuracy and these measures, in the order of
     /// [`measures`](Self::measures) and in units of one.
-    pub fn of(&self, accuracy: f64, measures: &[f64]) -> f64 {
+    pub fn value(&self, accuracy: f64, measures: &[f64]) -> f64 {
         self.expression.value(accuracy, measures)
     }
 }
@@ -323,7 +323,7 @@ mod tests {
                 other => panic!("{other}"),
             };
             let values: Vec<f64> = reward.measures().iter().map(value).collect();
-            assert!((reward.of(0.5, &values) - expected).abs() < 1e-12, "{text}");
+            assert!((reward.value(0.5, &values) - expected).abs() < 1e-12, "{text}");
             assert_eq!(reward.to_string(), text);
         }
     }

@@ -30,23 +30,23 @@ impl<I: Borrow<ImageSet>> Parts<I> {
     pub fn new(images: I, channels: usize, seed: u64) -> Self {
         let all = &images.borrow().training;
         let [training, held] = all.split(HELD_OUT, seed);
-        let normalisation = Normalisation::of(all, &training);
+        let normalisation = Normalisation::fit(all, &training);
         Self { images, channels, training, held, normalisation }
     }
 
-    fn of<'a>(&'a self, images: &'a Images) -> Data<'a> {
+    fn normalised<'a>(&'a self, images: &'a Images) -> Data<'a> {
         Data { images, channels: self.channels, normalisation: &self.normalisation }
     }
 
     /// The training images, and those that are held out.
     pub fn data(&self) -> Data<'_> {
-        self.of(&self.images.borrow().training)
+        self.normalised(&self.images.borrow().training)
     }
 
     /// The images for the test.
     pub fn test(&self) -> Option<(Data<'_>, Vec<usize>)> {
         let test = self.images.borrow().test.as_ref()?;
-        Some((self.of(test), (0..test.len()).collect()))
+        Some((self.normalised(test), (0..test.len()).collect()))
     }
 
     /// What the last accuracies are measured on, and its name: the test, or the images held out.

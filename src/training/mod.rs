@@ -138,7 +138,7 @@ impl Cost {
     ///
     /// # Errors
     /// When the network can't be lowered.
-    pub fn of(graph: &ModelGraph) -> Result<Self, TrainingError> {
+    pub fn count(graph: &ModelGraph) -> Result<Self, TrainingError> {
         let graph = lower(graph)?;
         Ok(Self { parameters: graph.parameters(), macs: graph.macs() })
     }

@@ -124,7 +124,7 @@ struct Speaker {
 
 impl Estimates {
     /// Of networks of the same space.
-    pub fn of(estimator: &Estimator, graphs: &[ComputationGraph]) -> Option<Self> {
+    pub fn ask(estimator: &Estimator, graphs: &[ComputationGraph]) -> Option<Self> {
         let answers = estimator.answer(graphs, &Question::of_one_family()).ok()?;
         let tuned = estimator.manifest().fine_tuning.as_ref().map(|tuned| tuned.target.clone());
         let first = answers.first()?;

@@ -465,7 +465,7 @@ where
             settings,
             evaluated: record.history.iter().filter(|e| e.fitness.violation == 0.0).count(),
             stop: record.stop,
-            estimates: if estimated { Estimates::of(estimator, &drawn) } else { None },
+            estimates: if estimated { Estimates::ask(estimator, &drawn) } else { None },
             measured: self.measured.map(Measured::on),
             front: members,
         };

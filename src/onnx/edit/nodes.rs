@@ -185,7 +185,7 @@ impl<'a> Editor<'a> {
     }
 
     fn define_input(&mut self, id: ValueId) {
-        let name = self.names.of(&*self.graph.value(id).name);
+        let name = self.names.intern(&*self.graph.value(id).name);
         self.define(name, id);
     }
 
@@ -236,7 +236,7 @@ impl<'a> Editor<'a> {
                 }
             }
         }
-        Ok(texts.into_iter().map(|text| self.names.of(text)).collect())
+        Ok(texts.into_iter().map(|text| self.names.intern(text)).collect())
     }
 
     /// Names that a graph defines.
@@ -280,7 +280,7 @@ impl<'a> Editor<'a> {
                 true => self.original.messages(tensor.clone(), 1)?.pop().unwrap_or(0..0),
                 false => tensor.clone(),
             };
-            let name = scope.renamed(self.names.of(self.original.text(named, TENSOR_NAME)?));
+            let name = scope.renamed(self.names.intern(self.original.text(named, TENSOR_NAME)?));
             if let Some(id) = id {
                 self.define(name, id);
             }
@@ -317,7 +317,8 @@ impl<'a> Editor<'a> {
         };
         for message in &contents.messages {
             for content in self.original.messages(message.clone(), number)? {
-                let name = scope.renamed(self.names.of(self.original.text(content.clone(), 1)?));
+                let name =
+                    scope.renamed(self.names.intern(self.original.text(content.clone(), 1)?));
                 self.infos.push(Info { name, content, renamed });
             }
         }
@@ -408,7 +409,7 @@ impl<'a> Editor<'a> {
             let Some(content) = field.content() else { continue };
             match field.number {
                 NODE_INPUT | NODE_OUTPUT => {
-                    let name = self.names.of(self.original.as_text(content));
+                    let name = self.names.intern(self.original.as_text(content));
                     let names = if field.number == NODE_INPUT { &mut inputs } else { &mut outputs };
                     names.push(scope.renamed(name));
                 }
@@ -420,7 +421,7 @@ impl<'a> Editor<'a> {
                 _ => {}
             }
         }
-        let captures = captures.into_iter().map(|n| scope.renamed(self.names.of(n))).collect();
+        let captures = captures.into_iter().map(|n| scope.renamed(self.names.intern(n))).collect();
         let fields = match scope.main {
             true => None,
             false => {
@@ -620,7 +621,7 @@ impl<'a> Editor<'a> {
             results
         } else {
             for (name, given) in texts(4)?.into_iter().zip(&item.inputs) {
-                names.insert(self.names.of(name), *given);
+                names.insert(self.names.intern(name), *given);
             }
             let function = contents.messages.first().cloned().unwrap_or(0..0);
             for default in self.original.messages(function, 11)? {
@@ -637,7 +638,7 @@ impl<'a> Editor<'a> {
             };
             texts(5)?
         };
-        let results: Vec<Name> = results.into_iter().map(|text| self.names.of(text)).collect();
+        let results: Vec<Name> = results.into_iter().map(|text| self.names.intern(text)).collect();
         let results: Vec<(Name, Name)> =
             results.into_iter().zip(item.outputs.iter().copied()).collect();
         // The first output of a name gives it; what the body does not compute passes through.
@@ -663,7 +664,7 @@ impl<'a> Editor<'a> {
         let mut own: Vec<Cow<str>> = own.into_iter().filter(|name| !name.is_empty()).collect();
         own.sort_unstable();
         for text in own {
-            let name = self.names.of(text.clone());
+            let name = self.names.intern(text.clone());
             let new = match given.get(&name) {
                 Some(output) => *output,
                 None => self.fresh(&format!("{prefix}{text}")),

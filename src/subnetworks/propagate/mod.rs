@@ -298,7 +298,7 @@ impl<'g> Labels<'g> {
     }
 
     /// Axes of a value.
-    pub(super) fn of(&self, id: ValueId) -> &Axes {
+    pub(super) fn axes(&self, id: ValueId) -> &Axes {
         &self.of[id.index()]
     }
 

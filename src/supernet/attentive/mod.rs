@@ -186,7 +186,7 @@ pub fn train(
     let smallest = calibrated(&network, &space, &order, &run.smallest, &parts)?;
     let of = |network: &TorchNetwork| -> Result<Trained, TrainingError> {
         let accuracy = measured.accuracy(network, &everything)?;
-        Ok(Trained { cost: Cost::of(network.graph())?, accuracy })
+        Ok(Trained { cost: Cost::count(network.graph())?, accuracy })
     };
     let outcome = Outcome {
         log10_size: space.log10_size(),

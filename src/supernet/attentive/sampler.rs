@@ -87,5 +87,5 @@ impl<'a> Prior<'a> {
 }
 
 fn macs(space: &SuperNetwork, sub: &SubNetwork) -> Result<u64, TrainingError> {
-    Ok(Cost::of(&space.build(sub)?)?.macs)
+    Ok(Cost::count(&space.build(sub)?)?.macs)
 }

@@ -258,7 +258,7 @@ fn run(
     let others = images.training.subset(&rest);
     let parts = others.split(REWARDING, options.training.seed);
     let [training, rewarding] = parts.map(|part| part.iter().map(|&i| rest[i]).collect());
-    let normalisation = Normalisation::of(&images.training, &rest);
+    let normalisation = Normalisation::fit(&images.training, &rest);
     let data = Data { images: &images.training, channels, normalisation: &normalisation };
     let mut run = Run {
         given,
@@ -322,8 +322,8 @@ fn run(
     let measures = run.measure(&network)?;
     Ok(Found {
         architecture: network.to_string(),
-        cost: Cost::of(&file.graph)?,
-        reward: target.reward.of(accuracy, &measures),
+        cost: Cost::count(&file.graph)?,
+        reward: target.reward.value(accuracy, &measures),
         measures: target.reward.measures().iter().cloned().zip(measures).collect(),
         measured_on: on,
         images: indices.len(),
@@ -508,7 +508,7 @@ impl Run<'_> {
             let network = self.network(&architecture, step)?;
             let accuracy = self.accuracy_of_batches(&network, indices, rng)?;
             let measures = self.measure(&architecture)?;
-            let reward = self.target.reward.of(accuracy, &measures);
+            let reward = self.target.reward.value(accuracy, &measures);
             if !reward.is_finite() {
                 let architecture = architecture.to_string();
                 return Err(CellsError::Reward { reward, accuracy, architecture });

@@ -110,7 +110,7 @@ fn searches_find_what_they_tell_and_can_be_repeated() {
 
     let network: darts::DartsNetwork = found.architecture.parse().unwrap();
     assert_eq!((network.genotype().layers(), network.genotype().channels()), (4, 4));
-    let built = Cost::of(&network.build_for([1, 28, 28], 10)).unwrap();
+    let built = Cost::count(&network.build_for([1, 28, 28], 10)).unwrap();
     assert_eq!(found.cost, built);
     let parameters = built.parameters as f64;
     assert_eq!(found.measures["parameters"], parameters);

@@ -67,7 +67,7 @@ struct Targets {
 }
 
 impl Targets {
-    fn of(accuracies: &[f64], proxies: &[Proxies]) -> Self {
+    fn fit(accuracies: &[f64], proxies: &[Proxies]) -> Self {
         let networks = accuracies.iter().zip(proxies).map(|(a, c)| (*a, c.macs));
         let transform = FlopsTransform::fit(networks);
         Self { accuracy: Standardisation::fit(accuracies), transform }
@@ -231,7 +231,7 @@ impl Predictors {
         let validation = encoders.embed(&set.store, set.validation.clone());
         let accuracies = &set.accuracies[set.training.clone()];
         let truth = &set.accuracies[set.validation.clone()];
-        let targets = Targets::of(accuracies, &training.proxies);
+        let targets = Targets::fit(accuracies, &training.proxies);
         let fitting = Fitting { training, validation, accuracies, truth, targets, seed };
         let choice = match choice {
             Some(choice) => choice,
