@@ -103,3 +103,129 @@ impl ComputationGraph {
         Fingerprint(digest(&[ENCODING, colours.as_flattened()].concat()))
     }
 }
+
+/// With petgraph's VF2 (Cordella et al. 2004) as the oracle, which tries all ways to match nodes.
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::graph::{Extent, Operation, Window};
+    use crate::lower::lower;
+    use crate::spaces::Space;
+    use petgraph::algo::is_isomorphic_matching;
+    use petgraph::graph::DiGraph;
+    use rand::{Rng, SeedableRng};
+    use rand_chacha::ChaCha8Rng;
+
+    type Kind = (Operation, Extent, Extent, Window, bool);
+
+    fn kind(node: &Node) -> Kind {
+        (node.operation, node.input, node.output, node.window, node.bias)
+    }
+
+    /// What fingerprints tell apart of a graph. VF2 knows no parallel edges, so they are counted.
+    fn known(graph: &ComputationGraph) -> DiGraph<Kind, usize> {
+        let mut known = DiGraph::new();
+        let nodes: Vec<_> = graph.nodes().map(|node| known.add_node(kind(node))).collect();
+        for (from, to) in graph.edges().map(|(from, to)| (nodes[from], nodes[to])) {
+            let count = known.find_edge(from, to).map_or(0, |edge| known[edge]);
+            known.update_edge(from, to, count + 1);
+        }
+        known
+    }
+
+    fn isomorphic(a: &ComputationGraph, b: &ComputationGraph) -> bool {
+        is_isomorphic_matching(&known(a), &known(b), |a, b| a == b, |a, b| a == b)
+    }
+
+    /// The same graph with its nodes in another order.
+    fn permuted(graph: &ComputationGraph, rng: &mut ChaCha8Rng) -> ComputationGraph {
+        let mut waiting: Vec<usize> =
+            (0..graph.len()).map(|i| graph.predecessors(i).count()).collect();
+        let mut ready: Vec<usize> = (0..graph.len()).filter(|&i| waiting[i] == 0).collect();
+        let (mut nodes, mut place) = (Vec::new(), vec![0; graph.len()]);
+        while !ready.is_empty() {
+            let next = ready.swap_remove(rng.gen_range(0..ready.len()));
+            place[next] = nodes.len();
+            nodes.push(graph.node(next).clone());
+            for reader in graph.successors(next) {
+                waiting[reader] -= 1;
+                if waiting[reader] == 0 {
+                    ready.push(reader);
+                }
+            }
+        }
+        let edges: Vec<_> = graph.edges().map(|(from, to)| (place[from], place[to])).collect();
+        ComputationGraph::new(nodes, &edges).unwrap()
+    }
+
+    /// The graph with one edge that comes from another node, if that makes one.
+    fn rewired(graph: &ComputationGraph, rng: &mut ChaCha8Rng) -> Option<ComputationGraph> {
+        let mut edges: Vec<_> = graph.edges().collect();
+        let edge = rng.gen_range(0..edges.len());
+        edges[edge].0 = rng.gen_range(0..edges[edge].1);
+        ComputationGraph::new(graph.nodes().cloned().collect(), &edges).ok()
+    }
+
+    /// How many pairs are equal.
+    fn check_pairs(graphs: &[ComputationGraph], what: &str) -> usize {
+        let mut equal = 0;
+        for (i, a) in graphs.iter().enumerate() {
+            for b in &graphs[..i] {
+                let same = a.fingerprint() == b.fingerprint();
+                assert_eq!(same, isomorphic(a, b), "{what}: {a:?} {b:?}");
+                equal += usize::from(same);
+            }
+        }
+        equal
+    }
+
+    #[test]
+    fn networks_of_spaces_have_one_fingerprint_if_and_only_if_they_are_isomorphic() {
+        for name in ["nasbench201", "nasbench_macro", "two_path", "hiaml", "plain"] {
+            let (space, mut rng) = (name.parse::<Space>().unwrap(), ChaCha8Rng::seed_from_u64(0));
+            let mut graphs = Vec::new();
+            while graphs.len() < 32 {
+                let architecture = space.sample(&mut rng);
+                let mutant = space.mutate(&architecture, &mut rng).unwrap();
+                for text in [architecture, mutant] {
+                    let graph = lower(&space.build(&text).unwrap()).unwrap();
+                    graphs.extend([permuted(&graph, &mut rng)]);
+                    graphs.extend(rewired(&graph, &mut rng));
+                    graphs.push(graph);
+                }
+            }
+            assert!(check_pairs(&graphs, name) >= 10, "{name}");
+        }
+    }
+
+    /// Of few kinds of nodes, connected at random, some twice: many pairs are almost equal.
+    #[test]
+    fn small_graphs_have_one_fingerprint_if_and_only_if_they_are_isomorphic() {
+        let mut rng = ChaCha8Rng::seed_from_u64(1);
+        let node = |operation| Node {
+            operation,
+            input: Extent::new(1, 1, 1),
+            output: Extent::new(1, 1, 1),
+            window: Window::default(),
+            bias: false,
+            parameters: 0,
+            macs: 0,
+            name: "".into(),
+        };
+        let operations = [Operation::Relu, Operation::Add];
+        for count in 2..=5 {
+            let mut draw = || {
+                let operation = |_| node(operations[rng.gen_range(0..2)]);
+                let nodes: Vec<Node> = (0..count).map(operation).collect();
+                let edges: Vec<(usize, usize)> = (1..count)
+                    .flat_map(|to| [rng.gen_range(0..to), rng.gen_range(0..to)].map(|f| (f, to)))
+                    .filter(|&(from, to)| (from + to) % 3 > 0 || from + 1 == to)
+                    .collect();
+                ComputationGraph::new(nodes, &edges).unwrap()
+            };
+            let graphs: Vec<ComputationGraph> = (0..150).map(|_| draw()).collect();
+            let equal = check_pairs(&graphs, "small");
+            assert!(equal > 0, "{count} nodes");
+        }
+    }
+}
