@@ -2,7 +2,8 @@
 //!
 //! Layers come from longest paths. A tensor that is read far below runs down a lane of its own,
 //! one lane however many nodes read it. Layers are ordered by barycentres, and nodes are aligned
-//! into straight columns, longest paths first, in the manner of Brandes and Köpf (2001).
+//! into straight columns, longest paths first, in the manner of Brandes and Köpf (2001). The crate
+//! rust-sugiyama takes longer and says nothing of where lanes run.
 
 use super::page::escape;
 use crate::graph::{self, ComputationGraph, Node, Operation};

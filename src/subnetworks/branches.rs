@@ -91,7 +91,8 @@ fn has_weights(graph: &ModelGraph, node: &Node) -> bool {
 /// Those are the nodes from which every way to an output leads through the operand: in the tree
 /// of post-dominators, with the operands of sums and products as points of their own, all that
 /// hangs below it. In a graph without cycles the tree grows from the outputs back, each node under
-/// the point where the ways of its readers meet.
+/// the point where the ways of its readers meet. petgraph's dominators, which are for any graph, take
+/// time quadratic in its nodes.
 struct Needs {
     points: Vec<Point>,
     /// The point of each sum's or product's first operand; the other's is the next. [`ROOT`] for

@@ -71,7 +71,8 @@ struct Tridiagonal {
 
 /// A matrix with the eigenvalues of the symmetric one with these rows up to the diagonal, by
 /// Householder reflections from the last row to the first (Golub and Van Loan 2013, algorithm
-/// 8.3.1). Takes a quarter of the time of linfa-linalg's, which there are many graphs for.
+/// 8.3.1). Bisection finds the few that are wanted in three fifths of the time that linfa-linalg takes
+/// for all, of networks of cells; faer saves a seventh, for 2.6 MB of program.
 fn tridiagonal(mut lower: Vec<Vec<f64>>) -> Tridiagonal {
     let dot = |a: &[f64], b: &[f64]| -> f64 { a.iter().zip(b).map(|(a, b)| a * b).sum() };
     let mut result = Tridiagonal { diagonal: Vec::new(), squares: Vec::new() };
