@@ -14,6 +14,7 @@ Prints a line for each algorithm: processes killed, those of them that had no se
 searches brought to their end.
 """
 import argparse
+import json
 import pathlib
 import random
 import resource
@@ -24,7 +25,6 @@ import sys
 import tempfile
 import time
 
-ALGORITHMS = ["random", "local-search", "evolution", "nsga2", "attentive", "policy-gradient", "guided"]
 MADE = ["front", "front.json", "history.csv", "report.html", "search.json"]
 
 
@@ -70,7 +70,9 @@ def main():
     chance = random.Random(arguments.seed)
     base = pathlib.Path(tempfile.mkdtemp(prefix="kill-searches-"))
     lost = 0
-    for i, algorithm in enumerate(ALGORITHMS):
+    schema = json.loads(subprocess.check_output([arguments.gennape, "schema", "search"]))
+    algorithms = [name["const"] for name in schema["$defs"]["AlgorithmName"]["oneOf"]]
+    for i, algorithm in enumerate(algorithms):
         search = Search(arguments, algorithm)
         whole, part = base / f"{algorithm}-whole", base / f"{algorithm}-part"
         began = time.monotonic()
@@ -80,7 +82,7 @@ def main():
         longest = time.monotonic() - began
         expected = content(whole)
         largest = max(map(len, expected.values()))
-        wanted = arguments.kills * (i + 1) // len(ALGORITHMS) - arguments.kills * i // len(ALGORITHMS)
+        wanted = arguments.kills * (i + 1) // len(algorithms) - arguments.kills * i // len(algorithms)
         kills, early, full, ends = 0, 0, 0, 0
         # The last one may end by itself.
         while kills < wanted or part.exists():

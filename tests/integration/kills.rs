@@ -1,6 +1,7 @@
 //! Searches that are killed and gone on with; `scripts/kill_searches.py` does so for longer.
 
 use super::cli::{command, folder, gennape};
+use super::search::algorithms;
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -27,9 +28,7 @@ fn a_killed_search_goes_on_to_the_same_result() {
     let (whole, part) = (folder.join("whole"), folder.join("part"));
     let text = |path: &Path| path.to_str().unwrap().to_string();
     let (mut share, mut killed) = (0, 0);
-    for algorithm in
-        ["random", "local-search", "evolution", "nsga2", "attentive", "policy-gradient", "guided"]
-    {
+    for algorithm in &algorithms() {
         let search = |output: &Path| {
             let space = ["search", "--space", "nasbench_macro", "--algorithm", algorithm];
             let problem =

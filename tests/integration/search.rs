@@ -8,6 +8,13 @@ use std::collections::HashMap;
 use std::fs;
 use std::path::Path;
 
+/// The names of all algorithms, as the program's own schema has them.
+pub fn algorithms() -> Vec<String> {
+    let schema = gennape(&["schema", "search"]).succeeds().json();
+    let names = schema["$defs"]["AlgorithmName"]["oneOf"].as_array().unwrap();
+    names.iter().map(|name| name["const"].as_str().unwrap().to_string()).collect()
+}
+
 /// A search of NAS-Bench-Macro that finds networks deep and cheap.
 fn search(output: &str, more: &[&str]) -> Value {
     let common = ["search", "--space", "nasbench_macro", "-o", output, "--format", "json"];
@@ -54,9 +61,7 @@ fn every_network_of_the_front_exists_as_a_file() {
 fn an_interrupted_search_goes_on_to_the_same_result() {
     let folder = folder("resume");
     let (whole, part) = (folder.join("whole"), folder.join("part"));
-    for algorithm in
-        ["random", "local-search", "evolution", "nsga2", "attentive", "policy-gradient", "guided"]
-    {
+    for algorithm in &algorithms() {
         let common = ["--algorithm", algorithm, "--start", "22222222"];
         let problem =
             ["--objective", "accuracy", "--objective", "parameters", "--constraint", "macs<=100M"];

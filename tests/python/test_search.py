@@ -66,7 +66,11 @@ def test_a_function_is_an_objective():
 
 def test_every_algorithm_takes_functions():
     value = lambda architectures: [a.count("2") for a in architectures]
-    for name in ["random", "local-search", "evolution", "nsga2", "attentive", "policy-gradient", "guided"]:
+    with pytest.raises(gennape.GennapeError) as error:
+        gennape.search(SPACE, algorithm="?")
+    names = error.value.hint.removeprefix("give one of ").split(", ")
+    assert "guided" in names
+    for name in names:
         result = gennape.search(SPACE, [value], algorithm=name, budget=30)
         assert len(result) == 30, name
 
