@@ -4,8 +4,11 @@ use super::AlgorithmName;
 use super::history::{History, Known};
 use super::measures::{Constraint, Objective};
 use crate::cli::error::Error;
+use crate::cli::input;
 use crate::cli::output::distinct;
 use crate::files::{self, Lock, OutputFolder};
+use crate::model_graph::ModelGraph;
+use crate::onnx::{Original, ReadOptions};
 use crate::subnetworks::ShrinkError;
 use crate::text::quoted;
 use schemars::JsonSchema;
@@ -65,6 +68,14 @@ pub(super) struct Source {
     pub fingerprint: String,
 }
 
+impl Source {
+    /// The network, and the file.
+    pub fn open(&self) -> Result<(ModelGraph, Original<'static>), Error> {
+        let (input_shapes, allow_unknown) = (self.input_shapes.clone(), self.allow_unknown);
+        input::open(&self.path, &ReadOptions { input_shapes, allow_unknown })
+    }
+}
+
 /// Images that sub-networks are measured on.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub(super) struct Images {
@@ -91,7 +102,7 @@ impl Settings {
         let images = self.images.iter().map(|images| images.path.clone());
         let mut inputs: Vec<PathBuf> = measures.chain(images).chain(self.model.clone()).collect();
         if let Some(source) = &self.from {
-            let (_, original) = super::open(source)?;
+            let (_, original) = source.open()?;
             inputs.extend(original.files().map_err(ShrinkError::from)?);
             inputs.push(source.path.clone());
         }
