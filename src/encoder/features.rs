@@ -110,9 +110,10 @@ impl Logs {
 }
 
 impl GraphFeatures {
-    /// What kind of node each node is: its operation, kernel and stride, and its channels and
-    /// positions to the nearest power of two, in 24 bits, which a file's floats hold exactly.
-    pub fn kinds(&self) -> impl Iterator<Item = u32> {
+    /// The signature of each node, which says of what kind it is: its operation, kernel and stride, and
+    /// its channels and positions to the nearest power of two, in 24 bits, which a file's floats hold
+    /// exactly.
+    pub fn signatures(&self) -> impl Iterator<Item = u32> {
         const KINDS: [usize; 7] = [0, 1, 2, 9, 10, 11, 12];
         self.operations.iter().zip(self.numeric.rows()).map(|(&operation, numeric)| {
             // Features are logarithms divided by 8.
@@ -124,15 +125,16 @@ impl GraphFeatures {
     }
 
     /// Share of nodes that a network repeats without anything to learn: sums, concatenations and
-    /// poolings of which there is another of the same [kind](Self::kinds), in a network without two
-    /// weighted nodes of the same kind. Only its stem, reductions and head learn then, as with cells
-    /// of nothing but skip connections and poolings.
+    /// poolings of which there is another of the same [signature](Self::signatures), in a network
+    /// without two weighted nodes of the same one. Only its stem, reductions and head learn then, as
+    /// with cells of nothing but skip connections and poolings.
     pub fn unlearned(&self) -> f64 {
         use Operation::*;
         let of = |operations: &[Operation], &(_, node): &(u32, u8)| {
             operations.iter().any(|&operation| code(operation) == node)
         };
-        let mut nodes: Vec<(u32, u8)> = self.kinds().zip(self.operations.iter().copied()).collect();
+        let mut nodes: Vec<(u32, u8)> =
+            self.signatures().zip(self.operations.iter().copied()).collect();
         nodes.sort_unstable();
         let repeated = || nodes.chunk_by(|a, b| a.0 == b.0).filter(|same| same.len() > 1).flatten();
         if repeated().any(|node| of(&[Conv, DepthwiseConv, ConvTranspose, Linear], node)) {
@@ -213,7 +215,7 @@ mod tests {
     #[test]
     fn cells_of_one_space_have_few_kinds_of_nodes_and_foreign_ones_others() {
         let kinds = |space: Space, cell: &str| -> BTreeSet<u32> {
-            GraphFeatures::new(&lower(&space.build(cell).unwrap()).unwrap()).kinds().collect()
+            GraphFeatures::new(&lower(&space.build(cell).unwrap()).unwrap()).signatures().collect()
         };
         let cell = |a: &str, b: &str| {
             kinds(Space::NasBench201, &format!("|{a}~0|+|none~0|{b}~1|+|{b}~0|none~1|{a}~2|"))

@@ -5,6 +5,10 @@ use pulp::{Arch, Simd, WithSimd};
 /// Columns of a matrix are padded with zeros to a multiple of this: two of the longest vectors.
 pub(super) const COLUMNS: usize = 32;
 
+/// Elements of a row between two looks at whether it has more: with one for each of a tile's rows and
+/// elements, a processor has as much to do with these as with the sums.
+const STEPS: usize = 4;
+
 /// Rows of numbers, made of parts that lie apart in memory.
 pub(super) struct Rows<'a> {
     /// Where the parts of each row, `parts` of them, lie: in `first`, or as far beyond its end in
@@ -109,25 +113,41 @@ fn tile<S: Simd, const N: usize>(
     let columns = out.len() / N;
     let mut sums = [[simd.splat_f32s(0.0); 2]; N];
     for (part, weight) in weight.chunks_exact(rows.length * columns).enumerate() {
-        let mut own: [&[f32]; N] = [&[]; N];
-        for (own, places) in own.iter_mut().zip(places.chunks_exact(rows.parts)) {
-            *own = rows.part(places[part]);
+        let own: [&[f32]; N] = std::array::from_fn(|i| rows.part(places[i * rows.parts + part]));
+        let own = own.map(<[f32]>::as_chunks::<STEPS>);
+        let (steps, rest) = weight.split_at(rows.length / STEPS * STEPS * columns);
+        for (k, weight) in steps.chunks_exact(STEPS * columns).enumerate() {
+            add(simd, own.map(|(steps, _)| &steps[k]), weight, pair, &mut sums);
         }
-        for (k, weight) in weight.chunks_exact(columns).enumerate() {
-            let (vectors, _) = S::as_simd_f32s(weight);
-            let pair = [vectors[2 * pair], vectors[2 * pair + 1]];
-            for (sums, own) in sums.iter_mut().zip(own) {
-                let x = simd.splat_f32s(own[k]);
-                for (sum, w) in sums.iter_mut().zip(pair) {
-                    *sum = simd.mul_add_e_f32s(x, w, *sum);
-                }
-            }
+        for (k, weight) in rest.chunks_exact(columns).enumerate() {
+            add(simd, own.map(|(_, rest)| std::array::from_ref(&rest[k])), weight, pair, &mut sums);
         }
     }
     for (sums, out) in sums.into_iter().zip(out.chunks_exact_mut(columns)) {
         let (out, _) = S::as_mut_simd_f32s(out);
         out[2 * pair] = sums[0];
         out[2 * pair + 1] = sums[1];
+    }
+}
+
+/// Adds what `K` elements of each row contribute.
+#[inline(always)]
+fn add<S: Simd, const N: usize, const K: usize>(
+    simd: S,
+    own: [&[f32; K]; N],
+    weight: &[f32],
+    pair: usize,
+    sums: &mut [[S::f32s; 2]; N],
+) {
+    for (k, weight) in weight.chunks_exact(weight.len() / K).enumerate().take(K) {
+        let (vectors, _) = S::as_simd_f32s(weight);
+        let pair = [vectors[2 * pair], vectors[2 * pair + 1]];
+        for (sums, own) in sums.iter_mut().zip(own) {
+            let x = simd.splat_f32s(own[k]);
+            for (sum, w) in sums.iter_mut().zip(pair) {
+                *sum = simd.mul_add_e_f32s(x, w, *sum);
+            }
+        }
     }
 }
 

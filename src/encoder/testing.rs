@@ -77,8 +77,10 @@ pub fn tensors(config: &Config, seed: u64) -> BTreeMap<String, (Vec<usize>, Vec<
     put("territory.scale", &[config.embedding()]);
     put("territory.centroids", &[5, config.embedding()]);
     // Those of the graphs that tests estimate as known.
-    let kinds: Vec<f32> =
-        super::GraphFeatures::new(&graph(9)).kinds().map(|kind| kind as f32).collect();
+    let kinds: Vec<f32> = super::GraphFeatures::new(&graph(9))
+        .signatures()
+        .map(|signature| signature as f32)
+        .collect();
     tensors.insert("territory.kinds".into(), (vec![kinds.len(), 1], kinds));
     let table = vec![-1.0, 90.0, 1.0, 0.0, 91.0, 0.5, 1.0, 92.0, 0.5];
     for name in ["calibration", "prior"] {

@@ -73,7 +73,7 @@ pub struct Estimate {
     pub interval: [f64; 2],
     /// Distance from the training distribution: 1 is where the nearest 99 % of the networks held
     /// out in training end. It is at least 2 plus the share of nodes whose
-    /// [kind](GraphFeatures::kinds) was not met in training or that are repeated and
+    /// [signature](GraphFeatures::signatures) was not met in training or that are repeated and
     /// [learn nothing](GraphFeatures::unlearned), if there are any. Of a fine-tuned model, training
     /// means its labelled networks, each held out in turn, and what learns nothing is not set apart.
     pub distance: f64,

@@ -128,9 +128,11 @@ impl<'a> Labelled<'a> {
     pub fn weights(&self, fitted: Fitted, rows: &[usize]) -> Result<Vec<u8>, WeightError> {
         let mut file = fitted.file;
         fitted.regressor.store(&mut file);
-        let kinds: BTreeSet<u32> =
-            rows.iter().flat_map(|&i| self.store.features(i).kinds().collect::<Vec<_>>()).collect();
-        let domain = self.base.domain().around(fitted.embeddings.view(), kinds);
+        let signatures: BTreeSet<u32> = rows
+            .iter()
+            .flat_map(|&i| self.store.features(i).signatures().collect::<Vec<_>>())
+            .collect();
+        let domain = self.base.domain().around(fitted.embeddings.view(), signatures);
         domain.store("adaptation.territory", &mut file);
         file.to_bytes()
     }

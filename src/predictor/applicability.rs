@@ -16,19 +16,20 @@ pub struct ApplicabilityDomain {
     scale: Array1<f32>,
     /// In scaled space, `[centroids, length of an embedding]`; columns lie together in memory.
     centroids: Array2<f32>,
-    /// [Kinds](GraphFeatures::kinds) of nodes, ascending.
-    kinds: Vec<u32>,
+    /// [Signatures](GraphFeatures::signatures) of nodes, ascending.
+    signatures: Vec<u32>,
 }
 
-/// Distance at least of a network with nodes of unknown kinds.
+/// Distance at least of a network with nodes of unknown signatures.
 const UNKNOWN: f64 = 2.0;
 
 impl ApplicabilityDomain {
     /// The domain with these centroids, `[centroids, length of an embedding]`, in embeddings
-    /// multiplied by `scale`, of networks whose nodes are of these [kinds](GraphFeatures::kinds).
-    pub fn new(scale: Array1<f32>, centroids: Array2<f32>, kinds: BTreeSet<u32>) -> Self {
+    /// multiplied by `scale`, of networks whose nodes have these
+    /// [signatures](GraphFeatures::signatures).
+    pub fn new(scale: Array1<f32>, centroids: Array2<f32>, signatures: BTreeSet<u32>) -> Self {
         let centroids = centroids.t().as_standard_layout().into_owned().reversed_axes();
-        Self { scale, centroids, kinds: kinds.into_iter().collect() }
+        Self { scale, centroids, signatures: signatures.into_iter().collect() }
     }
 
     /// The domain that a file holds under `path`, of embeddings with `length` dimensions.
@@ -43,14 +44,14 @@ impl ApplicabilityDomain {
             return Err(WeightError::Missing(name));
         }
         let codes = weights.matrix::<f32>(&format!("{path}.kinds"), None, 1)?;
-        let kinds = codes.iter().map(|&code| code as u32).collect();
-        Ok(Self::new(scale, centroids, kinds))
+        let signatures = codes.iter().map(|&code| code as u32).collect();
+        Ok(Self::new(scale, centroids, signatures))
     }
 
     /// The neighbourhood of other networks in the same space: distance 1 is the 99 % quantile of
     /// their distances from the nearest other of them that is not the same.
-    /// Nodes may be of these kinds too.
-    pub fn around(&self, embeddings: ArrayView2<f32>, kinds: BTreeSet<u32>) -> Self {
+    /// Nodes may have these signatures too.
+    pub fn around(&self, embeddings: ArrayView2<f32>, signatures: BTreeSet<u32>) -> Self {
         let mut centroids = &embeddings * &self.scale;
         let squared = |a: ArrayView1<f32>, b: ArrayView1<f32>| -> f64 {
             a.iter().zip(b).map(|(a, b)| f64::from(a - b).powi(2)).sum()
@@ -66,7 +67,11 @@ impl ApplicabilityDomain {
         let border = Self::border(distances);
         let reach = border.map_or(1.0, |d| d.sqrt() as f32).max(f32::MIN_POSITIVE);
         centroids /= reach;
-        Self::new(&self.scale / reach, centroids, self.kinds.iter().copied().chain(kinds).collect())
+        Self::new(
+            &self.scale / reach,
+            centroids,
+            self.signatures.iter().copied().chain(signatures).collect(),
+        )
     }
 
     /// The distance at which the nearest 99 % of networks end, of which these are the distances.
@@ -81,21 +86,22 @@ impl ApplicabilityDomain {
         file.put(format!("{name}.scale"), &[self.scale.len()], &self.scale);
         let (rows, columns) = self.centroids.dim();
         file.put(format!("{name}.centroids"), &[rows, columns], &self.centroids);
-        let kinds: Vec<f32> = self.kinds.iter().map(|&kind| kind as f32).collect();
-        file.put(format!("{name}.kinds"), &[kinds.len(), 1], &kinds);
+        let signatures: Vec<f32> =
+            self.signatures.iter().map(|&signature| signature as f32).collect();
+        file.put(format!("{name}.kinds"), &[signatures.len(), 1], &signatures);
     }
 
     /// Membership of a network at this [distance](Self::distance) in what training covered; the
     /// rest is its membership in everything else. That is noise clustering (Davé 1991) with the
     /// noise at distance 1 and fuzzifier 5/4, sharp enough to leave networks well inside alone,
-    /// and cut off at distance 2, where all networks with nodes of unknown kinds lie.
+    /// and cut off at distance 2, where all networks with nodes of unknown signatures lie.
     pub fn membership(distance: f64) -> f64 {
         if distance >= UNKNOWN { 0.0 } else { 1.0 / (1.0 + distance.powi(8)) }
     }
 
     /// Whether training met every kind of node that the network has.
     pub fn knows_signatures(&self, graph: &GraphFeatures) -> bool {
-        graph.kinds().all(|kind| self.kinds.binary_search(&kind).is_ok())
+        graph.signatures().all(|signature| self.signatures.binary_search(&signature).is_ok())
     }
 
     /// Distance at least of a network of whose nodes nothing is known of this share.
@@ -104,10 +110,13 @@ impl ApplicabilityDomain {
     }
 
     /// Distance of a network to the nearest centroid; 1 is the 99 % quantile among validation
-    /// networks. With nodes of unknown kinds it is at least 2 plus their share: what is learned of
-    /// nodes of other kinds says nothing of them, wherever the embedding lies.
+    /// networks. With nodes of unknown signatures it is at least 2 plus their share: what is learned of
+    /// others says nothing of them, wherever the embedding lies.
     pub fn distance(&self, embedding: ArrayView1<f32>, graph: &GraphFeatures) -> f64 {
-        let unknown = graph.kinds().filter(|kind| self.kinds.binary_search(kind).is_err()).count();
+        let unknown = graph
+            .signatures()
+            .filter(|signature| self.signatures.binary_search(signature).is_err())
+            .count();
         let distance = self.to_centroid(embedding);
         match unknown as f64 / graph.nodes() as f64 {
             0.0 => distance,

@@ -54,13 +54,14 @@ pub fn weights(
     let sample: Vec<usize> = set.training.clone().step_by(step).collect();
     let (scale, centroids) =
         domain(&embed(&set.store, &sample, &encoder), &embeddings, manifest.seed)?;
-    let kinds = |g: usize| set.store.features(g).kinds().collect::<Vec<u32>>();
-    let kinds: BTreeSet<u32> = set.training.clone().into_par_iter().flat_map_iter(kinds).collect();
+    let signatures = |g: usize| set.store.features(g).signatures().collect::<Vec<u32>>();
+    let signatures: BTreeSet<u32> =
+        set.training.clone().into_par_iter().flat_map_iter(signatures).collect();
 
     let mut file = file(&tensors);
     calibration.store("calibration", &mut file);
     prior.store("prior", &mut file);
-    ApplicabilityDomain::new(scale, centroids, kinds).store("territory", &mut file);
+    ApplicabilityDomain::new(scale, centroids, signatures).store("territory", &mut file);
     Ok(file.to_bytes().map_err(LoadError::from)?)
 }
 
