@@ -314,11 +314,11 @@ const NOT_FOLLOWED: &[(&str, &str)] = &[
     ("search/measured.rs", "training is not built by default"),
     ("supernet/train/run.rs", "training is not built by default"),
     ("mod.rs", "it sets up libtorch"),
-    ("search/mod.rs", "clap asks for -o before"),
+    ("search/job.rs", "clap asks for -o before"),
     ("supernet/search/run.rs", "training is not built by default"),
     ("supernet/search/run.rs", "training is not built by default"),
     ("supernet/search/run.rs", "training is not built by default"),
-    ("search/mod.rs", "what of it is wanted is the user's to say"),
+    ("search/job.rs", "what of it is wanted is the user's to say"),
 ];
 
 /// How many hints each source file makes, but for what other files are told apart.
@@ -699,7 +699,7 @@ fn every_hint_works_as_typed() {
             command_of(),
         ),
         situation(
-            "search/mod.rs",
+            "search/arguments.rs",
             &["search", "--space", "darts", "--allow-unknown", "--budget", "1", "-o", &path("n5")],
             "--from FILE",
             instead(&[
