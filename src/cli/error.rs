@@ -174,7 +174,7 @@ from_library!(
     crate::search::algorithms::NoDecisions,
     crate::search::evaluators::LatencyError,
     crate::spaces::ParseError,
-    crate::subnetworks::ParseError,
+    crate::subnetworks::ChangeError,
     crate::subnetworks::ShrinkError,
 );
 #[cfg(feature = "train")]

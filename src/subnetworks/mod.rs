@@ -23,11 +23,15 @@
 //! any combination that leaves input and output connected; see [`SuperNetwork::cut`].
 //!
 //! ```
-//! use gennape::{spaces::Space, subnetworks::SuperNetwork};
+//! use gennape::{spaces::Space, subnetworks::{Activation, Change, Share, SuperNetwork}};
 //!
 //! let space = SuperNetwork::new(Space::NasBenchMacro.build("12012012")?);
-//! let half = space.parse("c0=1/2,a0=silu")?;
+//! let half = space.choose([
+//!     Change::Width { group: 0, share: Share::Half },
+//!     Change::Activation { site: 0, function: Activation::Silu },
+//! ])?;
 //! assert_eq!(half.to_string(), "c0=1/2,a0=silu");
+//! assert_eq!(space.parse("c0=1/2,a0=silu")?, half);
 //! let network = space.build(&half)?;
 //! assert!(network.values().len() > 100);
 //! # Ok::<(), Box<dyn std::error::Error>>(())
@@ -35,6 +39,7 @@
 
 mod adapt;
 mod branches;
+mod change;
 mod channels;
 mod edits;
 mod layers;
@@ -49,6 +54,7 @@ mod shrink;
 mod tests;
 
 pub use branches::Branch;
+pub use change::{Change, ChangeError, Share};
 pub use channels::Group;
 pub use layers::Layer;
 pub use operations::{Activation, ActivationSite, Kernel};
@@ -82,50 +88,10 @@ pub struct SuperNetwork {
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
 pub struct SubNetwork(Vec<Change>);
 
-/// One difference from the whole network; numbers are positions in the lists of the
-/// [`SuperNetwork`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-enum Change {
-    Width { group: usize, share: Share },
-    Without { branch: usize },
-    Skip { layer: usize },
-    Kernel { site: usize, extent: usize },
-    Activation { site: usize, function: Activation },
-}
-
-/// Share of a group's units that is kept, in quarters.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub(crate) struct Share(usize);
-
-impl Share {
-    const ALL: [Self; 4] = [Self(4), Self(3), Self(2), Self(1)];
-
-    /// How many of `units` this is, rounded, and at least one.
-    fn of(self, units: usize) -> usize {
-        ((units.saturating_mul(self.0) + 2) / 4).max(1)
-    }
-}
-
-impl fmt::Display for Share {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self.0 {
-            4 => "1",
-            3 => "3/4",
-            2 => "1/2",
-            _ => "1/4",
-        })
-    }
-}
-
-impl fmt::Display for Change {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Width { group, share } => write!(f, "c{group}={share}"),
-            Self::Without { branch } => write!(f, "-b{branch}"),
-            Self::Skip { layer } => write!(f, "-l{layer}"),
-            Self::Kernel { site, extent } => write!(f, "k{site}={extent}"),
-            Self::Activation { site, function } => write!(f, "a{site}={function}"),
-        }
+impl SubNetwork {
+    /// What differs, in the order of the text.
+    pub fn changes(&self) -> &[Change] {
+        &self.0
     }
 }
 
@@ -142,16 +108,6 @@ impl fmt::Display for SubNetwork {
         }
         Ok(())
     }
-}
-
-/// Why a text is not a sub-network.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("'{part}' is nothing that can be chosen in this network: {reason}")]
-pub struct ParseError {
-    /// The part of the text that is wrong.
-    pub part: String,
-    /// What is wrong with it.
-    pub reason: String,
 }
 
 impl SuperNetwork {
@@ -394,12 +350,12 @@ impl SuperNetwork {
     ///
     /// # Errors
     /// For changes that this network does not offer.
-    fn options(&self, sub: &SubNetwork) -> Result<Vec<usize>, ParseError> {
+    fn options(&self, sub: &SubNetwork) -> Result<Vec<usize>, ChangeError> {
         let [widths, junctions, layers, kernels, activations] = self.layout();
         let mut options = vec![0; activations.end];
         let first = self.first_branches();
         for change in &sub.0 {
-            let fail = |reason: String| ParseError { part: change.to_string(), reason };
+            let fail = |reason: String| ChangeError { part: change.to_string(), reason };
             let most = |what: &str, count: usize| match count {
                 0 => fail(format!("there are no {what}")),
                 n => fail(format!("there are {what} 0 to {}", n - 1)),
@@ -449,20 +405,30 @@ impl SuperNetwork {
             };
             match options[at] {
                 0 => options[at] = option,
-                _ => return Err(fail("this has been decided before in the text".into())),
+                _ => return Err(fail("this has been decided before".into())),
             }
         }
         Ok(options)
     }
 
-    /// The sub-network that a text describes.
+    /// The sub-network that differs from the whole by these changes, but for those that do not count.
     ///
     /// # Errors
-    /// When the text is malformed, or names what this network doesn't have.
-    pub fn parse(&self, text: &str) -> Result<SubNetwork, ParseError> {
+    /// When a change is of what this network doesn't have, or of what another one is of.
+    pub fn choose(
+        &self,
+        changes: impl IntoIterator<Item = Change>,
+    ) -> Result<SubNetwork, ChangeError> {
+        Ok(self.decide(&self.options(&SubNetwork(changes.into_iter().collect()))?))
+    }
+
+    /// [`choose`](Self::choose) by text.
+    ///
+    /// # Errors
+    /// When the text is malformed, and as above.
+    pub fn parse(&self, text: &str) -> Result<SubNetwork, ChangeError> {
         let parts = text.split(',').map(str::trim).filter(|p| !p.is_empty() && *p != "whole");
-        let changes: Vec<Change> = parts.map(parse_change).collect::<Result<_, _>>()?;
-        Ok(self.decide(&self.options(&SubNetwork(changes))?))
+        self.choose(parts.map(str::parse).collect::<Result<Vec<_>, _>>()?)
     }
 
     /// Options of a sub-network of this network; those of another may be all the first.
@@ -627,31 +593,4 @@ fn roots(count: usize, pairs: impl Iterator<Item = (usize, usize)>) -> Vec<usize
         parent[a.max(b)] = a.min(b);
     }
     (0..count).map(|at| root(&mut parent, at)).collect()
-}
-
-fn parse_change(part: &str) -> Result<Change, ParseError> {
-    let fail = |reason: &str| ParseError { part: part.to_string(), reason: reason.to_string() };
-    let general = "expected a list such as c3=1/2,-b2,-l7,k4=3,a1=silu";
-    let number = |text: &str| text.parse::<usize>().map_err(|_| fail(general));
-    if let Some(branch) = part.strip_prefix("-b") {
-        return Ok(Change::Without { branch: number(branch)? });
-    }
-    if let Some(layer) = part.strip_prefix("-l") {
-        return Ok(Change::Skip { layer: number(layer)? });
-    }
-    let (site, choice) = part.split_once('=').ok_or_else(|| fail(general))?;
-    if let Some(group) = site.strip_prefix('c') {
-        let share = Share::ALL.into_iter().find(|s| s.to_string() == choice);
-        let share = share.ok_or_else(|| fail("a group keeps 1, 3/4, 1/2 or 1/4"))?;
-        return Ok(Change::Width { group: number(group)?, share });
-    }
-    if let Some(site) = site.strip_prefix('k') {
-        return Ok(Change::Kernel { site: number(site)?, extent: number(choice)? });
-    }
-    if let Some(site) = site.strip_prefix('a') {
-        let function = Activation::ALL.into_iter().find(|f| f.to_string() == choice);
-        let function = function.ok_or_else(|| fail("there are relu, silu and hardswish"))?;
-        return Ok(Change::Activation { site: number(site)?, function });
-    }
-    Err(fail(general))
 }

@@ -397,6 +397,7 @@ fn a_mutation_changes_one_thing_and_the_whole_is_the_network() {
         assert_ne!(next, sub);
         assert_eq!(space.crossover(&next, &next, &mut rng), next);
         assert_eq!(space.parse(&next.to_string()).as_ref(), Ok(&next));
+        assert_eq!(space.choose(next.changes().iter().copied()).as_ref(), Ok(&next));
         lower(&space.build(&next).unwrap()).unwrap();
         sub = next;
     }

@@ -1,7 +1,7 @@
 //! A sub-network of a network, as an ONNX file with its weights.
 
 use gennape::onnx::{Original, ReadOptions};
-use gennape::subnetworks::SuperNetwork;
+use gennape::subnetworks::{Change, Share, SuperNetwork};
 use std::error::Error;
 use std::fs::File;
 
@@ -10,8 +10,12 @@ pub fn main() -> Result<(), Box<dyn Error>> {
     let (model, mut original) = Original::open(path, &ReadOptions::default())?;
     let space = SuperNetwork::new(model);
     println!("10^{:.0} sub-networks", space.log10_size());
-    let sub = space.parse("c0=1/2,-b4,k0=5")?;
-    println!("{}", space.describe(&sub).join("\n"));
+    let sub = space.choose([
+        Change::Width { group: 0, share: Share::Half },
+        Change::Without { branch: 4 },
+        Change::Kernel { site: 0, extent: 5 },
+    ])?;
+    println!("{sub}\n{}", space.describe(&sub).join("\n"));
     let out = std::env::temp_dir().join("small.onnx");
     space.shrink(&sub, &mut original, File::create(&out)?, None)?;
     println!("wrote {}", out.display());
