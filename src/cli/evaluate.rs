@@ -2,7 +2,7 @@
 
 use super::error::{Error, note};
 use super::input::ReadArguments;
-use super::labels::Labels;
+use super::labels::{self, Labels};
 use super::left_out;
 use super::model;
 use super::progress::Stages;
@@ -32,7 +32,7 @@ use std::path::{Path, PathBuf};
 #[derive(Debug, clap::Args)]
 #[command(
     group(clap::ArgGroup::new("what").required(true).args(["set", "all", "space", "onnx_dir", "left_out", "report"])),
-    after_help = "Examples:\n  \
+    after_help = ["Examples:\n  \
     gennape evaluate nasbench201 --data data/ --fine-tune 50\n  \
     gennape evaluate --space darts --labels my.csv --target test_accuracy\n  \
     gennape evaluate --onnx-dir networks/ --labels my.csv\n  \
@@ -57,9 +57,8 @@ use std::path::{Path, PathBuf};
     target, lower is better\n\n\
     With several families: a row for each with its networks and Spearman by every ranking.\n\
     Below the table: the share in per cent of networks whose target lies in the model's 90 % interval\n\
-    (90 is right), and Spearman's correlation of the intervals' widths with the errors (higher is better).\n\n\
-    Labels are CSV, TSV, JSON lines (each also with .gz) or Parquet, with a column 'architecture' or \
-    'onnx' and one or more columns of numbers."
+    (90 is right), and Spearman's correlation of the intervals' widths with the errors (higher is better).\n\n",
+    labels::HELP].concat()
 )]
 pub(crate) struct Arguments {
     /// A labelled set.

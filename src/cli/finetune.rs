@@ -3,7 +3,7 @@
 use super::Format;
 use super::error::{Error, note};
 use super::input::ReadArguments;
-use super::labels::Labels;
+use super::labels::{self, Labels};
 use super::latency::print_agreement;
 use super::model;
 use super::output::model_folder;
@@ -36,13 +36,12 @@ use std::path::{Path, PathBuf};
 #[command(
     group(clap::ArgGroup::new("what").required(true).args(["space", "onnx_dir"])),
     group(clap::ArgGroup::new("table").required(true).args(["labels", "latency"])),
-    after_help = "Examples:\n  \
+    after_help = ["Examples:\n  \
     gennape finetune --labels my.csv --space nasbench201 -o my-model\n  \
     gennape finetune --labels my.csv --onnx-dir networks/ --target top1 -o my-model\n  \
     gennape predict --model my-model networks/\n  \
-    gennape finetune --latency my-ms.csv --onnx-dir networks/ -o my-device\n\n\
-    Labels are CSV, TSV, JSON lines (each also with .gz) or Parquet, with a column 'architecture' or \
-    'onnx' and one or more columns of numbers."
+    gennape finetune --latency my-ms.csv --onnx-dir networks/ -o my-device\n\n",
+    labels::HELP].concat()
 )]
 pub(crate) struct Arguments {
     /// File with the labels.

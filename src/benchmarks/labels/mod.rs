@@ -28,6 +28,7 @@ use crate::spaces::{Architecture, Space, with_architecture};
 use flate2::read::MultiGzDecoder;
 use rayon::prelude::*;
 use std::collections::HashSet;
+use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
@@ -48,6 +49,43 @@ const MAX_CELLS: usize = 1 << 23;
 /// Cells that a row takes besides its own, and one with an error.
 const ROW: usize = 4;
 const ERROR: usize = 64;
+
+/// How a table is read.
+#[derive(Clone, Copy)]
+enum Reader {
+    /// From one end to the other, also out of gzip.
+    Stream(fn(&mut dyn Read, &Path) -> Result<LabelTable, BenchmarkError>),
+    /// Here and there.
+    File(fn(File, &Path) -> Result<LabelTable, BenchmarkError>),
+}
+
+/// Formats by the endings of files' names; those that are streams come first.
+const FORMATS: [(&[&str], Reader); 4] = [
+    (&["csv"], Reader::Stream(|stream, path| LabelTable::read_csv(stream, path, b','))),
+    (&["tsv"], Reader::Stream(|stream, path| LabelTable::read_csv(stream, path, b'\t'))),
+    (
+        &["jsonl", "ndjson"],
+        Reader::Stream(|stream, path| LabelTable::read_json_lines(stream, path)),
+    ),
+    #[cfg(feature = "parquet")]
+    (&["parquet"], Reader::File(LabelTable::read_parquet)),
+    #[cfg(not(feature = "parquet"))]
+    (
+        &["parquet"],
+        Reader::File(|_, path| Err(malformed(path, "this build does not read Parquet files"))),
+    ),
+];
+
+/// All endings.
+fn endings() -> String {
+    let (streams, files): (Vec<_>, Vec<_>) =
+        FORMATS.iter().partition(|(_, read)| matches!(read, Reader::Stream(_)));
+    let list = |formats: Vec<&(&[&str], Reader)>| {
+        let endings = formats.into_iter().flat_map(|(endings, _)| *endings);
+        endings.map(|ending| format!(".{ending}")).collect::<Vec<_>>().join(", ")
+    };
+    format!("{} (these also with .gz) or {}", list(streams), list(files))
+}
 
 /// What some programs write before UTF-8.
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
@@ -130,31 +168,17 @@ impl LabelTable {
         let name = path.file_name().map(|n| n.to_string_lossy().to_lowercase()).unwrap_or_default();
         let (stem, zipped) = name.strip_suffix(".gz").map_or((&*name, false), |stem| (stem, true));
         let unreadable = |source| BenchmarkError::Unreadable { path: path.to_path_buf(), source };
-        let open = || -> Result<Box<dyn Read>, BenchmarkError> {
-            let file = files::open(path).map_err(unreadable)?;
-            let limit = MAX_BYTES as u64;
-            Ok(match zipped {
-                true => Box::new(Bounded::new(MultiGzDecoder::new(file), limit)),
-                false => Box::new(Bounded::new(file, limit)),
-            })
-        };
-        let table = match stem.rsplit('.').next() {
-            Some("csv") => Self::read_csv(open()?, path, b','),
-            Some("tsv") => Self::read_csv(open()?, path, b'\t'),
-            Some("jsonl" | "ndjson") => Self::read_json_lines(open()?, path),
-            #[cfg(feature = "parquet")]
-            Some("parquet") if !zipped => {
-                Self::read_parquet(files::open(path).map_err(unreadable)?, path)
+        let ending = stem.rsplit('.').next().unwrap_or_default();
+        let format = FORMATS.iter().find(|(endings, _)| endings.contains(&ending));
+        let open = || files::open(path).map_err(unreadable);
+        let limit = MAX_BYTES as u64;
+        let table = match format.map(|(_, read)| read) {
+            Some(Reader::Stream(read)) if zipped => {
+                read(&mut Bounded::new(MultiGzDecoder::new(open()?), limit), path)
             }
-            #[cfg(not(feature = "parquet"))]
-            Some("parquet") if !zipped => {
-                Err(malformed(path, "this build does not read Parquet files"))
-            }
-            _ => Err(malformed(
-                path,
-                "its name does not end with .csv, .tsv, .jsonl, .ndjson (these also with .gz) or \
-                 .parquet",
-            )),
+            Some(Reader::Stream(read)) => read(&mut Bounded::new(open()?, limit), path),
+            Some(Reader::File(read)) if !zipped => read(open()?, path),
+            _ => Err(malformed(path, format!("its name does not end with {}", endings()))),
         }?;
         let mut names = HashSet::new();
         match table.columns.iter().find(|column| !names.insert(column.as_str())) {
