@@ -7,9 +7,7 @@ use super::stdout::{Text, print_json};
 use super::table::si;
 use super::{ListFormat, latency, model};
 use crate::benchmarks::Target;
-use crate::estimator::{
-    Answer as Answered, Estimator, Expert, Neighbour, Question, Voice, significant,
-};
+use crate::estimator::{Answer as Answered, Estimator, Neighbour, Question, Voice, significant};
 use crate::graph::ComputationGraph;
 use crate::latency::LatencyModel;
 use clap::builder::PossibleValuesParser;
@@ -429,12 +427,8 @@ fn print_details(
         if explain {
             lines.push(format!("target {}: {}", answer.target, known.reason));
             for voice in &known.voices {
-                let Voice { expert, model, membership, accuracy, like } = voice;
-                let about = match (expert, like.as_slice()) {
-                    (Expert::Process, []) => "what all clusters have in common".to_string(),
-                    (_, []) => expert.about().to_string(),
-                    (_, like) => format!("cluster of {}", like.join(", ")),
-                };
+                let Voice { model, membership, accuracy, .. } = voice;
+                let about = voice.about();
                 lines.push(format!("{accuracy:.2} with weight {membership:.2}: {about} ({model})"));
             }
         }

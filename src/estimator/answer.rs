@@ -75,6 +75,17 @@ pub struct Voice {
     pub like: Vec<String>,
 }
 
+impl Voice {
+    /// What speaks, in a few words.
+    pub fn about(&self) -> String {
+        match (self.expert, self.like.as_slice()) {
+            (Expert::Process, []) => "what all clusters have in common".to_string(),
+            (expert, []) => expert.about().to_string(),
+            (_, like) => format!("cluster of {}", like.join(", ")),
+        }
+    }
+}
+
 /// A labelled network near the one that is asked about.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
@@ -231,12 +242,23 @@ impl Estimator {
         };
         let cells = target == Target::Cifar10;
         // What is made of nothing but what labelled cells are made of is one.
-        let features = &batch.features()[0];
-        let knows = || self.domain.knows_signatures(features);
+        let knows = || self.domain.knows_signatures(&batch.features()[0]);
         if cells && (question.one_family || question.recipe.is_none() && knows()) {
             let answer = self.own_answer(&batch, &Question { target: None, ..question.clone() })?;
             return Ok(Answer { target: Some(target), reason, ..answer });
         }
+        let answer = self.real_answer(graph, &batch, target, question)?;
+        Ok(Answer { reason, ..answer })
+    }
+
+    /// The answer of the model of real networks that has the target.
+    fn real_answer(
+        &self,
+        graph: &ComputationGraph,
+        batch: &GraphBatch,
+        target: Target,
+        question: &Question,
+    ) -> Result<Answer, QuestionError> {
         let model = self.real.iter().find(|model| model.facts(target).is_some());
         let absent = || QuestionError::Target { model: self.manifest.name.clone(), target };
         let model = model.ok_or_else(absent)?;
@@ -255,13 +277,10 @@ impl Estimator {
         };
         let mut answer = Answer {
             target: Some(target),
-            reason,
+            reason: "the target's".into(),
             estimate: Estimate {
-                accuracy: known.accuracy,
-                interval: known.interval,
-                distance: known.distance,
-                in_distribution: known.distance <= 1.0,
                 depends_on_input: graph.depends_on_input(),
+                ..Estimate::new(known.accuracy, known.interval, known.distance)
             },
             voices: known.heads.iter().map(speak).collect(),
             neighbours: neighbours(model, &known, facts.reach),
@@ -277,7 +296,7 @@ impl Estimator {
             (answer.estimate.accuracy, answer.estimate.interval) = (chance, [chance; 2]);
             answer.merit = -facts.value(chance);
         } else {
-            answer.estimate = answer.estimate.doubted(features.unlearned());
+            answer.estimate = answer.estimate.doubted(batch.features()[0].unlearned());
         }
         answer.checked(&model.manifest().name)
     }

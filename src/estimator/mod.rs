@@ -86,6 +86,12 @@ pub struct Estimate {
 }
 
 impl Estimate {
+    /// Of a network whose output depends on its input.
+    fn new(accuracy: f64, interval: [f64; 2], distance: f64) -> Self {
+        let in_distribution = distance <= 1.0;
+        Self { accuracy, interval, distance, in_distribution, depends_on_input: true }
+    }
+
     fn is_finite(&self) -> bool {
         let [low, high] = self.interval;
         [self.accuracy, low, high, self.distance].iter().all(|x| x.is_finite())
@@ -381,13 +387,7 @@ impl Estimator {
     fn of_large_images(&self, descriptors: &Descriptors) -> Option<Estimate> {
         let target = Target::ImageNet1k;
         let known = self.real.iter().find_map(|model| model.estimate(descriptors, target, None))?;
-        Some(Estimate {
-            accuracy: known.accuracy,
-            interval: known.interval,
-            distance: known.distance,
-            in_distribution: known.distance <= 1.0,
-            depends_on_input: true,
-        })
+        Some(Estimate::new(known.accuracy, known.interval, known.distance))
     }
 
     /// What the head and the domain say of graphs with these embeddings.
@@ -418,13 +418,6 @@ impl Estimator {
         embeddings: &Array2<f32>,
         placed: &[Placed],
     ) -> Vec<Estimate> {
-        let estimate = |accuracy, interval, distance| Estimate {
-            accuracy,
-            interval,
-            distance,
-            in_distribution: distance <= 1.0,
-            depends_on_input: true,
-        };
         let general = |(&Placed { score, distance }, proxies): (&Placed, &Proxies)| {
             let (score, prior) = (f64::from(score), proxies.score());
             let known = ApplicabilityDomain::membership(distance);
@@ -432,7 +425,7 @@ impl Estimator {
             let accuracy = mix(self.calibration.accuracy(score), self.prior.accuracy(prior));
             let [low, high] = self.calibration.interval(score, distance);
             let [prior_low, prior_high] = self.prior.interval(prior, distance);
-            estimate(accuracy, [mix(low, prior_low), mix(high, prior_high)], distance)
+            Estimate::new(accuracy, [mix(low, prior_low), mix(high, prior_high)], distance)
         };
         let mut estimates: Vec<Estimate> =
             placed.iter().zip(graphs.proxies()).map(general).collect();
@@ -467,7 +460,8 @@ impl Estimator {
             let rank = regressor.rank(&groups, i, || Neighbourhoods::new(graph));
             let interval = regressor.interval(rank, distance);
             let depends_on_input = estimates[i].depends_on_input;
-            Estimate { depends_on_input, ..estimate(regressor.value(rank), interval, distance) }
+            let estimate = Estimate::new(regressor.value(rank), interval, distance);
+            Estimate { depends_on_input, ..estimate }
         };
         graphs.features().iter().zip(embeddings.rows()).enumerate().map(adapt).collect()
     }
