@@ -11,6 +11,7 @@ and all parameters and statistics before (in the network) and after a step at ra
 """
 
 import json
+import re
 import subprocess
 import tempfile
 import time
@@ -30,10 +31,7 @@ import torch_onnx
 ROOT = Path(__file__).resolve().parent.parent
 OUTPUT = ROOT / "tests/fixtures/execute"
 GENNAPE = ROOT / "target/debug/gennape"
-SPACES = (
-    "nasbench101", "nasbench201", "darts", "nasnet", "hiaml", "two_path", "inception",
-    "nasbench_macro", "mnasnet", "ofa_mobilenetv3", "ofa_proxyless", "ofa_resnet50", "plain",
-)  # fmt: skip
+SPACES = re.findall(r'^    \w+, "(\w+)", \w+::', (ROOT / "src/spaces/mod.rs").read_text(), re.MULTILINE)
 EXPORTS = (
     "dynamo_20.onnx.gz", "torchscript_17.onnx.gz", "torchscript_17_batch4.onnx.gz",
     "torchscript_17_unfolded.onnx.gz",

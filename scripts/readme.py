@@ -785,6 +785,14 @@ def fill(path: Path, sections: dict, check: bool) -> None:
         path.write_text(text)
 
 
+def spaces() -> None:
+    """That the table of search spaces, which is written by hand, has all of them."""
+    source, table = [(ROOT / name).read_text() for name in ("src/spaces/mod.rs", "data/README.md")]
+    for name in re.findall(r'^    \w+, "(\w+)", \w+::', source, re.MULTILINE):
+        if f"`{name}`" not in table:
+            sys.exit(f"error: data/README.md does not have the search space {name}")
+
+
 def main() -> None:
     global PROGRAM
     parser = argparse.ArgumentParser(description=__doc__)
@@ -801,6 +809,7 @@ def main() -> None:
             subprocess.run(["cargo", "build", "--release", "--quiet"], cwd=ROOT, check=True)
         for name, arguments in PICTURES.items():
             picture(ROOT / name, arguments, options.check)
+    spaces()
     for files in kinds:
         for name, sections in files.items():
             fill(ROOT / name, sections, options.check)
