@@ -1,6 +1,5 @@
 use super::projection::{Slice, Units};
 use super::*;
-use crate::images::Augmentation;
 use crate::model_graph::OpType;
 use crate::onnx::{self, Weights};
 use crate::spaces::{Space, test_each_space};
@@ -210,16 +209,7 @@ fn options(folder: &Path, budget: Budget) -> Options {
         what: What::Channels,
         budget,
         insert_batch_norm: false,
-        training: Schedule {
-            epochs: 6,
-            batch: 16,
-            rate: None,
-            seed: 1,
-            augmentation: Augmentation::None,
-            device: Device::Cpu,
-            checkpoint: folder.join("checkpoint"),
-            resume: false,
-        },
+        training: Schedule { batch: 16, ..fixtures::schedule(folder) },
     }
 }
 

@@ -1,9 +1,25 @@
 //! What tests of training share.
 
-use crate::images::{ImageSet, Images};
+use super::Schedule;
+use crate::images::{Augmentation, ImageSet, Images};
 use std::path::{Path, PathBuf};
+use tch::Device;
 
 const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/images");
+
+/// Six epochs that leave a checkpoint in `folder`.
+pub fn schedule(folder: &Path) -> Schedule {
+    Schedule {
+        epochs: 6,
+        batch: 20,
+        rate: None,
+        seed: 1,
+        augmentation: Augmentation::None,
+        device: Device::Cpu,
+        checkpoint: folder.join("checkpoint"),
+        resume: false,
+    }
+}
 
 /// A residual network without weights.
 pub fn network() -> PathBuf {

@@ -185,16 +185,7 @@ fn options(folder: &Path) -> Options<'static> {
         sampler: Some(Sampler::BestUp(2)),
         estimator: None,
         insert_batch_norm: false,
-        training: Schedule {
-            epochs: 6,
-            batch: 32,
-            rate: None,
-            seed: 1,
-            augmentation: Augmentation::None,
-            device: Device::Cpu,
-            checkpoint: folder.join("checkpoint"),
-            resume: false,
-        },
+        training: Schedule { batch: 32, ..fixtures::schedule(folder) },
     }
 }
 

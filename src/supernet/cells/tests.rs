@@ -19,13 +19,8 @@ fn options(folder: &Path) -> Options {
         channels: 4,
         training: Schedule {
             epochs: 5,
-            batch: 20,
-            rate: None,
-            seed: 1,
             augmentation: Augmentation::CropFlip,
-            device: Device::Cpu,
-            checkpoint: folder.join("found.onnx.checkpoint"),
-            resume: false,
+            ..crate::training::fixtures::schedule(folder)
         },
     }
 }
