@@ -58,7 +58,7 @@ use std::path::{Path, PathBuf};
     With several families: a row for each with its networks and Spearman by every ranking.\n\
     Below the table: the share in per cent of networks whose target lies in the model's 90 % interval\n\
     (90 is right), and Spearman's correlation of the intervals' widths with the errors (higher is better).\n\n",
-    labels::HELP].concat()
+    &labels::help()].concat()
 )]
 pub(crate) struct Arguments {
     /// A labelled set.

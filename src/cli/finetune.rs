@@ -41,7 +41,7 @@ use std::path::{Path, PathBuf};
     gennape finetune --labels my.csv --onnx-dir networks/ --target top1 -o my-model\n  \
     gennape predict --model my-model networks/\n  \
     gennape finetune --latency my-ms.csv --onnx-dir networks/ -o my-device\n\n",
-    labels::HELP].concat()
+    &labels::help()].concat()
 )]
 pub(crate) struct Arguments {
     /// File with the labels.

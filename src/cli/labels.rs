@@ -2,14 +2,18 @@
 
 use super::error::{Error, Failure, note};
 use crate::benchmarks::Networks;
-use crate::benchmarks::labels::{LabelTable, repeated};
+use crate::benchmarks::labels::{self, LabelTable, repeated};
 use crate::onnx::ReadOptions;
 use crate::spaces::Space;
 use std::path::Path;
 
 /// What files of labels are, for the help of commands that read them.
-pub(crate) const HELP: &str = "Labels are CSV, TSV, JSON lines (each also with .gz) or Parquet, with a \
-    column 'architecture' or 'onnx' and one or more columns of numbers.";
+pub(crate) fn help() -> String {
+    let formats = labels::formats();
+    format!(
+        "Labels are {formats}, with a column 'architecture' or 'onnx' and one or more columns of numbers."
+    )
+}
 
 /// Rows with errors that are told one by one.
 const TOLD_ERRORS: usize = 20;

@@ -51,7 +51,6 @@ const ROW: usize = 4;
 const ERROR: usize = 64;
 
 /// How a table is read.
-#[derive(Clone, Copy)]
 enum Reader {
     /// From one end to the other, also out of gzip.
     Stream(fn(&mut dyn Read, &Path) -> Result<LabelTable, BenchmarkError>),
@@ -59,32 +58,55 @@ enum Reader {
     File(fn(File, &Path) -> Result<LabelTable, BenchmarkError>),
 }
 
-/// Formats by the endings of files' names; those that are streams come first.
-const FORMATS: [(&[&str], Reader); 4] = [
-    (&["csv"], Reader::Stream(|stream, path| LabelTable::read_csv(stream, path, b','))),
-    (&["tsv"], Reader::Stream(|stream, path| LabelTable::read_csv(stream, path, b'\t'))),
-    (
-        &["jsonl", "ndjson"],
-        Reader::Stream(|stream, path| LabelTable::read_json_lines(stream, path)),
-    ),
-    #[cfg(feature = "parquet")]
-    (&["parquet"], Reader::File(LabelTable::read_parquet)),
-    #[cfg(not(feature = "parquet"))]
-    (
-        &["parquet"],
-        Reader::File(|_, path| Err(malformed(path, "this build does not read Parquet files"))),
-    ),
+/// A way to write a table.
+struct Format {
+    name: &'static str,
+    /// Of files' names.
+    endings: &'static [&'static str],
+    reader: Reader,
+}
+
+/// The formats that there are; those that are streams come first.
+const FORMATS: [Format; 4] = [
+    Format {
+        name: "CSV",
+        endings: &["csv"],
+        reader: Reader::Stream(|stream, path| LabelTable::read_csv(stream, path, b',')),
+    },
+    Format {
+        name: "TSV",
+        endings: &["tsv"],
+        reader: Reader::Stream(|stream, path| LabelTable::read_csv(stream, path, b'\t')),
+    },
+    Format {
+        name: "JSON lines",
+        endings: &["jsonl", "ndjson"],
+        reader: Reader::Stream(|stream, path| LabelTable::read_json_lines(stream, path)),
+    },
+    Format {
+        name: "Parquet",
+        endings: &["parquet"],
+        #[cfg(feature = "parquet")]
+        reader: Reader::File(LabelTable::read_parquet),
+        #[cfg(not(feature = "parquet"))]
+        reader: Reader::File(|_, path| {
+            Err(malformed(path, "this build does not read Parquet files"))
+        }),
+    },
 ];
 
-/// All endings.
-fn endings() -> String {
-    let (streams, files): (Vec<_>, Vec<_>) =
-        FORMATS.iter().partition(|(_, read)| matches!(read, Reader::Stream(_)));
-    let list = |formats: Vec<&(&[&str], Reader)>| {
-        let endings = formats.into_iter().flat_map(|(endings, _)| *endings);
-        endings.map(|ending| format!(".{ending}")).collect::<Vec<_>>().join(", ")
-    };
-    format!("{} (these also with .gz) or {}", list(streams), list(files))
+/// All of the formats; `zipped` stands for those that can be compressed, which come first.
+fn listed(of: impl Fn(&Format) -> Vec<String>, zipped: &str) -> String {
+    let stream = |format: &&Format| matches!(format.reader, Reader::Stream(_));
+    let (streams, files): (Vec<_>, Vec<_>) = FORMATS.iter().partition(stream);
+    let list =
+        |formats: Vec<&Format>| formats.into_iter().flat_map(&of).collect::<Vec<_>>().join(", ");
+    format!("{} ({zipped} also with .gz) or {}", list(streams), list(files))
+}
+
+/// The formats by their names.
+pub fn formats() -> String {
+    listed(|format| vec![format.name.to_string()], "each")
 }
 
 /// What some programs write before UTF-8.
@@ -169,16 +191,20 @@ impl LabelTable {
         let (stem, zipped) = name.strip_suffix(".gz").map_or((&*name, false), |stem| (stem, true));
         let unreadable = |source| BenchmarkError::Unreadable { path: path.to_path_buf(), source };
         let ending = stem.rsplit('.').next().unwrap_or_default();
-        let format = FORMATS.iter().find(|(endings, _)| endings.contains(&ending));
+        let format = FORMATS.iter().find(|format| format.endings.contains(&ending));
         let open = || files::open(path).map_err(unreadable);
         let limit = MAX_BYTES as u64;
-        let table = match format.map(|(_, read)| read) {
+        let table = match format.map(|format| &format.reader) {
             Some(Reader::Stream(read)) if zipped => {
                 read(&mut Bounded::new(MultiGzDecoder::new(open()?), limit), path)
             }
             Some(Reader::Stream(read)) => read(&mut Bounded::new(open()?, limit), path),
             Some(Reader::File(read)) if !zipped => read(open()?, path),
-            _ => Err(malformed(path, format!("its name does not end with {}", endings()))),
+            _ => {
+                let dotted = |ending: &&str| format!(".{ending}");
+                let endings = listed(|format| format.endings.iter().map(dotted).collect(), "these");
+                Err(malformed(path, format!("its name does not end with {endings}")))
+            }
         }?;
         let mut names = HashSet::new();
         match table.columns.iter().find(|column| !names.insert(column.as_str())) {

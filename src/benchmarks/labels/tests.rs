@@ -44,7 +44,7 @@ fn every_format_holds_the_same_labels() {
         "gzip.parquet",
     ];
     let tried: Vec<&str> = files.iter().filter_map(|name| name.split('.').nth(1)).collect();
-    for (endings, _) in FORMATS {
+    for Format { endings, .. } in FORMATS {
         assert!(endings.iter().any(|ending| tried.contains(ending)), "{endings:?}");
     }
     for name in files {
