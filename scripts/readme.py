@@ -165,8 +165,8 @@ def real_each() -> str:
 def latency() -> str:
     """Latencies of networks that were left out, and how well they were estimated."""
     rows = [
-        "| networks left out | estimated by | within ±10 % | the same, of families | mean error | the same, of families | Spearman | covered |",
-        "| --- | --- | --- | --- | --- | --- | --- | --- |",
+        "| networks left out | estimated by | within ±10 % | the same, of families | mean error | the same, of families | Spearman | at equal MACs | rank of fastest | fastest tenth | covered |",
+        "| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |",
     ]
     for path in sorted(ROOT.glob("models/latency-*/manifest.json")):
         manifest = json.loads(path.read_text())
@@ -182,6 +182,9 @@ def latency() -> str:
                 f"{bracket([100 * share, [100 * low, 100 * high]], 1)} %",
                 f"{100 * ranking['relative_error_of_groups']:.1f} %",
                 bracket(ranking["spearman"], 3),
+                f"{ranking['at_equal_macs']:.3f}",
+                f"{ranking['rank_of_fastest']:.0f}",
+                f"{ranking['fastest_tenth']:.2f}",
                 f"{part['coverage']:.3f}" if i == 0 else "",
             ]
             rows.append(f"| {' | '.join(row)} |")
@@ -484,10 +487,10 @@ def python() -> str:
             return f"{value:,.0f}" if rate else f"{value:.2f}"
 
         low, high = (number(q) for q in row["quartiles"])
-        bound = "at least" if rate else "at most"
+        bound = f"{'at least' if rate else 'at most'} {row['aim']:,g} {row['unit']}" if row["aim"] else ""
         lines.append(
             f"| {row['what']} | {number(row['median'])} ({low} – {high}) {row['unit']} "
-            f"| {bound} {row['aim']:,g} {row['unit']} "
+            f"| {bound} "
             f"| {'' if row['floor'] is None else number(row['floor']) + ' ' + row['unit']} |"
         )
     return "\n".join(lines)

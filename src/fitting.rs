@@ -13,7 +13,9 @@ use crate::estimator::real::{
 use crate::evaluation::Observer;
 use crate::graph::ComputationGraph;
 use crate::lower::lower;
-use crate::metrics::{kendall_tau_b, mean_absolute_error, spearman};
+use crate::metrics::{
+    kendall_tau_b, mean_absolute_error, rank_of_best, regret, spearman, top_k_overlap,
+};
 use crate::onnx::{self, ReadOptions};
 use crate::predictor::{Hyperparameters, Process, ProcessError, Rows};
 use crate::proxies::{DESCRIPTORS, Proxies, descriptors};
@@ -463,21 +465,7 @@ impl Data {
             let value = measure(&truth, scores).unwrap_or(0.0);
             (value, bootstrap(&truth, scores, &own, measure))
         };
-        let parts = |keys: &[usize], least: usize| {
-            let distinct: BTreeSet<usize> = keys.iter().copied().collect();
-            let part = |key: usize| -> Option<f64> {
-                let members: Vec<usize> = (0..keys.len()).filter(|&i| keys[i] == key).collect();
-                let pick = |of: &[f64]| members.iter().map(|&i| of[i]).collect::<Vec<f64>>();
-                if members.len() < least { None } else { spearman(&pick(&truth), &pick(scores)) }
-            };
-            let values: Vec<f64> = distinct.into_iter().filter_map(part).collect();
-            (!values.is_empty()).then(|| values.iter().sum::<f64>() / values.len() as f64)
-        };
-        let mut order: Vec<usize> = (0..rows.len()).collect();
-        order.sort_by(|&a, &b| self.costs[rows[a]][1].total_cmp(&self.costs[rows[b]][1]));
-        let mut eighths = vec![0; rows.len()];
-        order.iter().enumerate().for_each(|(place, &i)| eighths[i] = 8 * place / rows.len());
-
+        let macs: Vec<f64> = rows.iter().map(|&i| self.costs[i][1]).collect();
         let (mut right, mut all) = (0.0, 0.0);
         for a in 0..rows.len() {
             for b in (0..a).filter(|&b| families[a] != families[b] && truth[a] != truth[b]) {
@@ -489,15 +477,6 @@ impl Data {
                 };
             }
         }
-        let by = |of: &[f64]| {
-            let mut order: Vec<usize> = (0..of.len()).collect();
-            order.sort_by(|&a, &b| of[b].total_cmp(&of[a]));
-            order
-        };
-        let (by_truth, by_score) = (by(&truth), by(scores));
-        let first = by_score[0];
-        let tenth = rows.len().div_ceil(10);
-        let top: HashSet<usize> = by_truth[..tenth].iter().copied().collect();
         let covered = intervals.map(|intervals| {
             let inside = |i: usize| (intervals[i][0]..=intervals[i][1]).contains(&truth[i]);
             let mut of: HashMap<usize, (f64, f64)> = HashMap::new();
@@ -518,17 +497,42 @@ impl Data {
             spearman: of(spearman),
             kendall: of(kendall_tau_b),
             mean_absolute_error: of(mean_absolute_error),
-            within_family: parts(&families, 5),
-            at_equal_macs: parts(&eighths, 5),
+            within_family: mean_spearman(&truth, scores, &families),
+            at_equal_macs: mean_spearman(&truth, scores, &eighths(&macs)),
             pairs: right / f64::max(all, 1.0),
             coverage: covered,
             width,
-            rank_of_best: 1 + by_truth.iter().position(|&i| i == first).unwrap_or(0),
-            precision_at_tenth: by_score[..tenth].iter().filter(|i| top.contains(i)).count() as f64
-                / tenth as f64,
-            regret: truth[by_truth[0]] - truth[first],
+            rank_of_best: rank_of_best(&truth, scores, 1).map_or(0, |rank| rank as usize),
+            precision_at_tenth: top_tenth(&truth, scores).unwrap_or(0.0),
+            regret: regret(&truth, scores).unwrap_or(0.0),
         }
     }
+}
+
+/// Share of the true best tenth among those with the highest scores, as many.
+pub(crate) fn top_tenth(truth: &[f64], scores: &[f64]) -> Option<f64> {
+    top_k_overlap(truth, scores, truth.len().div_ceil(10))
+}
+
+/// Which eighth each is in by ascending cost.
+pub(crate) fn eighths(costs: &[f64]) -> Vec<usize> {
+    let mut order: Vec<usize> = (0..costs.len()).collect();
+    order.sort_by(|&a, &b| costs[a].total_cmp(&costs[b]));
+    let mut eighths = vec![0; costs.len()];
+    order.iter().enumerate().for_each(|(place, &i)| eighths[i] = 8 * place / costs.len());
+    eighths
+}
+
+/// Mean of Spearman's rank correlations within groups of at least five.
+pub(crate) fn mean_spearman(truth: &[f64], scores: &[f64], groups: &[usize]) -> Option<f64> {
+    let distinct: BTreeSet<usize> = groups.iter().copied().collect();
+    let part = |group: usize| -> Option<f64> {
+        let members: Vec<usize> = (0..groups.len()).filter(|&i| groups[i] == group).collect();
+        let pick = |of: &[f64]| members.iter().map(|&i| of[i]).collect::<Vec<f64>>();
+        if members.len() < 5 { None } else { spearman(&pick(truth), &pick(scores)) }
+    };
+    let values: Vec<f64> = distinct.into_iter().filter_map(part).collect();
+    (!values.is_empty()).then(|| values.iter().sum::<f64>() / values.len() as f64)
 }
 
 /// 95 % percentile bootstrap interval over groups.

@@ -10,9 +10,11 @@ use super::{
     Agreement, Device, Kind, LatencyModel, Ranking, SCHEMA, Unit, operations, work, work_hash,
 };
 use crate::evaluation::Observer;
-use crate::fitting::{bootstrap, family_quantile, least_squares, numbered};
+use crate::fitting::{
+    bootstrap, eighths, family_quantile, least_squares, mean_spearman, numbered, top_tenth,
+};
 use crate::graph::ComputationGraph;
-use crate::metrics::spearman;
+use crate::metrics::{rank_of_best, spearman};
 use crate::predictor::nonnegative_least_squares;
 use ndarray::{Array1, Array2, ArrayView1, Axis};
 use rayon::prelude::*;
@@ -337,6 +339,10 @@ impl Data {
         };
         let pairs = || truth.iter().zip(predicted);
         let errors: Vec<f64> = pairs().map(|(t, p)| (p / t - 1.0).abs()).collect();
+        // Measures of rankings take the highest for the best.
+        let [fast, fast_predicted] =
+            [truth.as_slice(), predicted].map(|of| of.iter().map(|x| -x).collect::<Vec<f64>>());
+        let macs: Vec<f64> = self.costs.iter().map(|costs| costs[1]).collect();
         let within: Vec<f64> = errors.iter().map(|&e| f64::from(u8::from(e <= 0.1))).collect();
         Ranking {
             estimated_by: estimated_by.into(),
@@ -345,6 +351,9 @@ impl Data {
             relative_error: of(relative_error),
             relative_error_of_groups: self.mean_of_groups(&errors),
             spearman: of(spearman),
+            at_equal_macs: mean_spearman(truth, predicted, &eighths(&macs)),
+            rank_of_fastest: rank_of_best(&fast, &fast_predicted, 1),
+            fastest_tenth: top_tenth(&fast, &fast_predicted),
         }
     }
 }

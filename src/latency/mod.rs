@@ -140,6 +140,16 @@ pub struct Ranking {
     pub relative_error_of_groups: f64,
     /// Spearman's rank correlation.
     pub spearman: (f64, [f64; 2]),
+    /// The same among networks of about the same MACs, the mean over eighths; none of models that were
+    /// fitted before it was measured, as the next two.
+    #[serde(default)]
+    pub at_equal_macs: Option<f64>,
+    /// True rank of the network that is said to be the fastest.
+    #[serde(default)]
+    pub rank_of_fastest: Option<f64>,
+    /// Share of the fastest tenth among those that are said to be it.
+    #[serde(default)]
+    pub fastest_tenth: Option<f64>,
 }
 
 /// What is estimated of a network.

@@ -143,6 +143,13 @@ fn a_device_of_ones_own_is_fitted_asked_and_searched_by() {
     let within = |ranking: &Value| ranking["within_tenth"][0].as_f64().unwrap();
     assert_eq!(macs["estimated_by"], "MACs");
     assert!(within(own) > 0.95 && within(own) > within(macs), "{report}");
+    let number = |ranking: &Value, name: &str| ranking[name].as_f64().unwrap();
+    assert_eq!(number(own, "rank_of_fastest"), 1.0);
+    assert!(number(own, "fastest_tenth") > 0.9, "{own}");
+    // Larger is slower, but of networks of about the same MACs they tell less.
+    let of_macs = number(macs, "at_equal_macs");
+    assert!(of_macs < macs["spearman"][0].as_f64().unwrap(), "{macs}");
+    assert!(number(own, "at_equal_macs") > of_macs.max(0.9), "{own} {macs}");
     assert!(with(&table, &[]).fails().stderr.contains("hint: --overwrite"));
 
     let network = text(&folder.join("network.onnx"));
