@@ -76,12 +76,12 @@ def main() -> None:
     many = cells.sample(2000, rng=0)
     rows = []
 
-    def row(what: str, unit: str, aim: float, values: list[float], floor: float | None = None) -> None:
+    def row(what: str, unit: str, aim: float | None, values: list[float], floor: float | None = None) -> None:
         quartiles = statistics.quantiles(values, n=4)
         rows.append(
             {"what": what, "unit": unit, "aim": aim, "floor": floor, "median": quartiles[1], "quartiles": quartiles[::2], "runs": len(values)}
         )
-        print(f"{what}: {quartiles[1]:.3g} {unit} (aim {aim:g})")
+        print(f"{what}: {quartiles[1]:.3g} {unit} (aim {aim})")
 
     def milliseconds(work, runs: int = 51) -> list[float]:
         return [1e3 * t for t in seconds(work, runs)]
@@ -89,10 +89,24 @@ def main() -> None:
     size = f"{len(whole) / 1e6:.0f} MB"
     row("ResNet-50 without weights, from bytes", "ms", 1.0, milliseconds(lambda: estimator.predict(stripped)))
     row(f"ResNet-50 with {size} of weights, from bytes", "ms", 3.0, milliseconds(lambda: estimator.predict(whole)))
-    row("one NAS-Bench-201 cell, from its text", "ms", 0.25, milliseconds(lambda: estimator.predict((cells, [cell])), 201), 1e3 * products(estimator, gennape.profile((cells, cell))["nodes"]))
+    nodes = [known["nodes"] for known in gennape.profile((cells, many))]
+    one_by_one = iter(many)
+    row(
+        "one NAS-Bench-201 cell drawn at random, from its text",
+        "ms",
+        0.25,
+        milliseconds(lambda: estimator.predict((cells, [next(one_by_one)])), len(many) - 1),
+        1e3 * products(estimator, round(statistics.mean(nodes))),
+    )
+    row(
+        "one with none of its six edges empty, from its text",
+        "ms",
+        None,
+        milliseconds(lambda: estimator.predict((cells, [cell])), 201),
+        1e3 * products(estimator, gennape.profile((cells, cell))["nodes"]),
+    )
     rates = [len(many) / t for t in seconds(lambda: estimator.predict((cells, many)), 7)]
-    nodes = statistics.mean(known["nodes"] for known in gennape.profile((cells, many)))
-    row("2,000 NAS-Bench-201 cells", "a second and core", 4000, rates, 1 / products(estimator, round(nodes)))
+    row("2,000 NAS-Bench-201 cells", "a second and core", 4000, rates, 1 / products(estimator, round(statistics.mean(nodes))))
     row("import gennape and Estimator(), beside numpy", "ms", 5.0, [1e3 * start() for _ in range(15)])
     report = {"schema": 1, "version": gennape.__version__, "python": sys.version.split()[0], "rows": rows}
     (ROOT / "benches/python.json").write_text(json.dumps(report, indent=2) + "\n")
