@@ -127,16 +127,40 @@ fn cloud<C>(
 ) -> String {
     let point = |e: &Evaluated<C>| Some([e.values[x]?, e.values[y]?]);
     let points: Vec<[f64; 2]> = record.history.iter().filter_map(point).collect();
-    let axis = |name: &str, i: usize| Axis::new(&with_unit(name), points.iter().map(|p| p[i]));
-    let title =
-        [format!("{y_name} by {x_name}"), "red: the front; grey: all that was tried".into()];
+    let members: Vec<[f64; 2]> = front.iter().map(|e| point(e).unwrap_or([f64::NAN; 2])).collect();
+    let of = |points: &[[f64; 2]], i: usize| points.iter().map(|p| p[i]).collect::<Vec<f64>>();
+    let ends = [0, 1].map(|i| near(of(&points, i), of(&members, i)));
+    let all = points.len();
+    let inside = |p: &[f64; 2]| (0..2).all(|i| (ends[i][0]..=ends[i][1]).contains(&p[i]));
+    let points: Vec<[f64; 2]> = points.into_iter().filter(inside).collect();
+    let axis = |name: &str, i: usize| {
+        let values = points.iter().chain(&members).map(|p| p[i]);
+        Axis::new(&with_unit(name), values)
+    };
+    let left = match all - points.len() {
+        0 => String::new(),
+        left => format!(", but {left} far off"),
+    };
+    let about = format!("red: the front; grey: all that was tried{left}");
+    let title = [format!("{y_name} by {x_name}"), about];
     let mut chart = Chart::new(&title, axis(x_name, 0), axis(y_name, 1));
     let step = points.len().div_ceil(MAX_POINTS).max(1);
     let thinned: Vec<[f64; 2]> = points.iter().copied().step_by(step).collect();
     chart.dots(&thinned, &[], "fill=\"#6b7280\" fill-opacity=\"0.35\"", 2.0);
-    let members: Vec<[f64; 2]> = front.iter().map(|e| point(e).unwrap_or([f64::NAN; 2])).collect();
     chart.dots(&members, labels, "fill=\"#c0392b\"", 4.0);
     chart.finish()
+}
+
+/// Between which values a chart is of use: those of the front and of the middle 90 % of all, and as much
+/// again on either side. A few networks of which nothing is known would leave the rest no room.
+fn near(mut values: Vec<f64>, front: Vec<f64>) -> [f64; 2] {
+    values.retain(|v| v.is_finite());
+    values.sort_by(f64::total_cmp);
+    let cut = values.len() / 20;
+    let middle = values.get(cut..values.len() - cut).unwrap_or_default();
+    let [low, high] =
+        range(middle.iter().copied().chain(front.into_iter().filter(|v| v.is_finite())));
+    [2.0 * low - high, 2.0 * high - low]
 }
 
 /// How the search went: the best value of one objective, or the hypervolume of several, after each
@@ -200,4 +224,35 @@ fn range(values: impl Iterator<Item = f64> + Clone) -> [f64; 2] {
     let low = values.clone().fold(f64::INFINITY, f64::min);
     let high = values.fold(f64::NEG_INFINITY, f64::max);
     if high > low { [low, high] } else { [low - 0.5, low + 0.5] }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::search::Search;
+    use crate::search::algorithms::RandomSearch;
+    use crate::spaces::Space;
+
+    /// What nobody believes stands at 0 % when a search is careful.
+    #[test]
+    fn a_few_networks_far_off_leave_the_others_room() {
+        let page = |worst: f64| {
+            let accuracy = move |graph: &ComputationGraph| match graph.macs() {
+                macs if macs % 53 == 0 => worst,
+                macs => 80.0 + 1e-7 * macs as f64,
+            };
+            let problem = Problem::new()
+                .maximise("accuracy", accuracy)
+                .minimise("macs", |graph: &ComputationGraph| graph.macs() as f64);
+            let search = Search::new(&Space::NasBenchMacro, &problem).algorithm(RandomSearch);
+            let record = search.budget(200).seed(0).run().unwrap();
+            let off = record.history.iter().filter(|e| e.values[0] == Some(worst)).count();
+            let chart = cloud([(1, "macs"), (0, "accuracy")], &record, &record.front(), &[]);
+            (off, chart)
+        };
+        let (off, chart) = page(0.0);
+        assert!((1..20).contains(&off), "{off}");
+        assert!(chart.contains(&format!("all that was tried, but {off} far off")), "{chart}");
+        assert!(!page(79.0).1.contains("far off"));
+    }
 }
