@@ -4,7 +4,7 @@
 //! that networks of one architecture have one embedding, however they were exported.
 
 use crate::graph::{ComputationGraph, Node, Operation};
-use ndarray::Array2;
+use ndarray::{Array2, ArrayView1};
 use serde::{Deserialize, Serialize};
 
 /// A set of numeric features that is switched on or off as a whole.
@@ -77,6 +77,8 @@ pub struct GraphFeatures {
     pub(crate) numeric: Array2<f32>,
     /// Edges between positions of nodes, each from an earlier to a later node.
     pub(crate) edges: Vec<(u32, u32)>,
+    /// Signature and operation of each node, ascending: an answer asks for them three times.
+    signed: Vec<(u32, u8)>,
 }
 
 /// Logarithm on the scale of the features; that of 0 is taken as that of 1.
@@ -89,6 +91,15 @@ fn log(x: u64) -> f32 {
 fn rounded(x: f32) -> u64 {
     let whole = x as u64;
     whole + u64::from(x - whole as f32 >= 0.5)
+}
+
+/// What kind of node it is; see [`GraphFeatures::signatures`].
+fn signature(operation: u8, numeric: ArrayView1<f32>) -> u32 {
+    const KINDS: [usize; 7] = [0, 1, 2, 9, 10, 11, 12];
+    // Features are logarithms divided by 8.
+    let powers = KINDS.iter().map(|&k| rounded(8.0 * numeric[k]));
+    let mix = |hash: u64, x: u64| (hash ^ x).wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(29);
+    (powers.fold(mix(0, operation.into()), mix) >> 40) as u32
 }
 
 /// Logarithms that several features of a node share.
@@ -110,18 +121,24 @@ impl Logs {
 }
 
 impl GraphFeatures {
-    /// The signature of each node, which says of what kind it is: its operation, kernel and stride, and
-    /// its channels and positions to the nearest power of two, in 24 bits, which a file's floats hold
-    /// exactly.
-    pub fn signatures(&self) -> impl Iterator<Item = u32> {
-        const KINDS: [usize; 7] = [0, 1, 2, 9, 10, 11, 12];
-        self.operations.iter().zip(self.numeric.rows()).map(|(&operation, numeric)| {
-            // Features are logarithms divided by 8.
-            let powers = KINDS.iter().map(|&k| rounded(8.0 * numeric[k]));
-            let mix =
-                |hash: u64, x: u64| (hash ^ x).wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(29);
-            (powers.fold(mix(0, operation.into()), mix) >> 40) as u32
-        })
+    /// Of nodes with these operations and numeric features, and edges between them.
+    pub(crate) fn of_nodes(
+        operations: Vec<u8>,
+        numeric: Array2<f32>,
+        edges: Vec<(u32, u32)>,
+    ) -> Self {
+        let nodes = operations.iter().zip(numeric.rows());
+        let mut signed: Vec<(u32, u8)> =
+            nodes.map(|(&operation, numeric)| (signature(operation, numeric), operation)).collect();
+        signed.sort_unstable();
+        Self { operations, numeric, edges, signed }
+    }
+
+    /// The signatures of nodes, ascending, and how many nodes have each. A signature says of what kind a
+    /// node is: its operation, kernel and stride, and its channels and positions to the nearest power of
+    /// two, in 24 bits, which a file's floats hold exactly.
+    pub fn signatures(&self) -> impl Iterator<Item = (u32, usize)> {
+        self.signed.chunk_by(|a, b| a.0 == b.0).map(|same| (same[0].0, same.len()))
     }
 
     /// Share of nodes that a network repeats without anything to learn: sums, concatenations and
@@ -133,15 +150,13 @@ impl GraphFeatures {
         let of = |operations: &[Operation], &(_, node): &(u32, u8)| {
             operations.iter().any(|&operation| code(operation) == node)
         };
-        let mut nodes: Vec<(u32, u8)> =
-            self.signatures().zip(self.operations.iter().copied()).collect();
-        nodes.sort_unstable();
-        let repeated = || nodes.chunk_by(|a, b| a.0 == b.0).filter(|same| same.len() > 1).flatten();
+        let repeated =
+            || self.signed.chunk_by(|a, b| a.0 == b.0).filter(|same| same.len() > 1).flatten();
         if repeated().any(|node| of(&[Conv, DepthwiseConv, ConvTranspose, Linear], node)) {
             return 0.0;
         }
         let unlearned = repeated().filter(|node| of(&[Add, Concat, AveragePool, MaxPool], node));
-        unlearned.count() as f64 / nodes.len() as f64
+        unlearned.count() as f64 / self.nodes() as f64
     }
 
     /// The features of `graph`.
@@ -191,7 +206,7 @@ impl GraphFeatures {
         // The rows have as many entries as there are features, or this would not compile.
         let numeric = Array2::from_shape_vec((operations.len(), FEATURES.len()), numeric)
             .unwrap_or_else(|e| unreachable!("{e}"));
-        Self { operations, numeric, edges }
+        Self::of_nodes(operations, numeric, edges)
     }
 
     /// Number of nodes.
@@ -215,7 +230,10 @@ mod tests {
     #[test]
     fn cells_of_one_space_have_few_kinds_of_nodes_and_foreign_ones_others() {
         let kinds = |space: Space, cell: &str| -> BTreeSet<u32> {
-            GraphFeatures::new(&lower(&space.build(cell).unwrap()).unwrap()).signatures().collect()
+            GraphFeatures::new(&lower(&space.build(cell).unwrap()).unwrap())
+                .signatures()
+                .map(|(signature, _)| signature)
+                .collect()
         };
         let cell = |a: &str, b: &str| {
             kinds(Space::NasBench201, &format!("|{a}~0|+|none~0|{b}~1|+|{b}~0|none~1|{a}~2|"))

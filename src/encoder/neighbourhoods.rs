@@ -308,7 +308,7 @@ mod tests {
             Array2::from_shape_fn((nodes as usize, FEATURES.len()), |(i, _)| i as f32 / 64.0);
         let edges = (0..nodes).flat_map(|to| (0..to).map(move |from| (from, to))).collect();
         let operations = vec![super::super::features::code(Operation::Conv); nodes as usize];
-        let met = Neighbourhoods::new(&GraphFeatures { operations, numeric, edges });
+        let met = Neighbourhoods::new(&GraphFeatures::of_nodes(operations, numeric, edges));
         assert!(met.weights.len() <= nodes as usize * (LAYERS * REMEMBERED + ROUNDS));
         assert!(product(&met, &met) <= 1.0 + 1e-9);
     }

@@ -184,13 +184,11 @@ impl GraphStore {
     /// A graph as the encoder takes it.
     pub fn features(&self, graph: usize) -> GraphFeatures {
         let nodes = self.nodes(graph);
-        GraphFeatures {
-            operations: nodes.iter().map(|&row| self.rows[row as usize].0).collect(),
-            numeric: Array2::from_shape_fn((nodes.len(), FEATURES.len()), |(node, column)| {
-                f32::from_bits(self.rows[nodes[node] as usize].1[column])
-            }),
-            edges: self.edges(graph).to_vec(),
-        }
+        let operations = nodes.iter().map(|&row| self.rows[row as usize].0).collect();
+        let numeric = Array2::from_shape_fn((nodes.len(), FEATURES.len()), |(node, column)| {
+            f32::from_bits(self.rows[nodes[node] as usize].1[column])
+        });
+        GraphFeatures::of_nodes(operations, numeric, self.edges(graph).to_vec())
     }
 
     /// Writes the store, to be read again under `key`.

@@ -79,7 +79,7 @@ pub fn tensors(config: &Config, seed: u64) -> BTreeMap<String, (Vec<usize>, Vec<
     // Those of the graphs that tests estimate as known.
     let kinds: Vec<f32> = super::GraphFeatures::new(&graph(9))
         .signatures()
-        .map(|signature| signature as f32)
+        .map(|(signature, _)| signature as f32)
         .collect();
     tensors.insert("territory.kinds".into(), (vec![kinds.len(), 1], kinds));
     let table = vec![-1.0, 90.0, 1.0, 0.0, 91.0, 0.5, 1.0, 92.0, 0.5];

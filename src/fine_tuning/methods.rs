@@ -130,7 +130,7 @@ impl<'a> Labelled<'a> {
         fitted.regressor.store(&mut file);
         let signatures: BTreeSet<u32> = rows
             .iter()
-            .flat_map(|&i| self.store.features(i).signatures().collect::<Vec<_>>())
+            .flat_map(|&i| self.store.features(i).signatures().map(|(s, _)| s).collect::<Vec<_>>())
             .collect();
         let domain = self.base.domain().around(fitted.embeddings.view(), signatures);
         domain.store("adaptation.territory", &mut file);

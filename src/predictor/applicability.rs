@@ -101,7 +101,11 @@ impl ApplicabilityDomain {
 
     /// Whether training met every kind of node that the network has.
     pub fn knows_signatures(&self, graph: &GraphFeatures) -> bool {
-        graph.signatures().all(|signature| self.signatures.binary_search(&signature).is_ok())
+        graph.signatures().all(|(signature, _)| self.knows(signature))
+    }
+
+    fn knows(&self, signature: u32) -> bool {
+        self.signatures.binary_search(&signature).is_ok()
     }
 
     /// Distance at least of a network of whose nodes nothing is known of this share.
@@ -113,10 +117,8 @@ impl ApplicabilityDomain {
     /// networks. With nodes of unknown signatures it is at least 2 plus their share: what is learned of
     /// others says nothing of them, wherever the embedding lies.
     pub fn distance(&self, embedding: ArrayView1<f32>, graph: &GraphFeatures) -> f64 {
-        let unknown = graph
-            .signatures()
-            .filter(|signature| self.signatures.binary_search(signature).is_err())
-            .count();
+        let unknown = graph.signatures().filter(|(signature, _)| !self.knows(*signature));
+        let unknown: usize = unknown.map(|(_, nodes)| nodes).sum();
         let distance = self.to_centroid(embedding);
         match unknown as f64 / graph.nodes() as f64 {
             0.0 => distance,

@@ -30,10 +30,25 @@ impl Aspect {
 
     /// Positions of its descriptors, which stand together.
     pub fn descriptors(self) -> Range<usize> {
-        let first = DESCRIPTORS.iter().position(|(_, aspect, _)| *aspect == self).unwrap_or(0);
-        first..first + DESCRIPTORS.iter().filter(|(_, aspect, _)| *aspect == self).count()
+        let [first, end] = ENDS[self as usize];
+        first..end
     }
 }
+
+/// Of each aspect, where its descriptors begin and end: asked for once for each pair of networks.
+const ENDS: [[usize; 2]; Aspect::ALL.len()] = {
+    let mut ends = [[DESCRIPTORS.len(), 0]; Aspect::ALL.len()];
+    let mut i = 0;
+    while i < DESCRIPTORS.len() {
+        let aspect = DESCRIPTORS[i].1 as usize;
+        if ends[aspect][1] == 0 {
+            ends[aspect][0] = i;
+        }
+        ends[aspect][1] = i + 1;
+        i += 1;
+    }
+    ends
+};
 
 /// A number that is computed from a graph: its name, which never changes, what it is about, and how
 /// it is computed.

@@ -54,7 +54,8 @@ pub fn weights(
     let sample: Vec<usize> = set.training.clone().step_by(step).collect();
     let (scale, centroids) =
         domain(&embed(&set.store, &sample, &encoder), &embeddings, manifest.seed)?;
-    let signatures = |g: usize| set.store.features(g).signatures().collect::<Vec<u32>>();
+    let signatures =
+        |g: usize| set.store.features(g).signatures().map(|(s, _)| s).collect::<Vec<u32>>();
     let signatures: BTreeSet<u32> =
         set.training.clone().into_par_iter().flat_map_iter(signatures).collect();
 
