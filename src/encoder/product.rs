@@ -113,15 +113,17 @@ fn tile<S: Simd, const N: usize>(
     let columns = out.len() / N;
     let mut sums = [[simd.splat_f32s(0.0); 2]; N];
     for (part, weight) in weight.chunks_exact(rows.length * columns).enumerate() {
-        let own: [&[f32]; N] = std::array::from_fn(|i| rows.part(places[i * rows.parts + part]));
-        let own = own.map(<[f32]>::as_chunks::<STEPS>);
         let (steps, rest) = weight.split_at(rows.length / STEPS * STEPS * columns);
-        for (k, weight) in steps.chunks_exact(STEPS * columns).enumerate() {
-            add(simd, own.map(|(steps, _)| &steps[k]), weight, pair, &mut sums);
+        let mut many: [&[[f32; STEPS]]; N] = [&[]; N];
+        let mut few: [&[[f32; 1]]; N] = [&[]; N];
+        for ((many, few), places) in
+            many.iter_mut().zip(&mut few).zip(places.chunks_exact(rows.parts))
+        {
+            let (steps, rest) = rows.part(places[part]).as_chunks();
+            (*many, *few) = (steps, rest.as_chunks().0);
         }
-        for (k, weight) in rest.chunks_exact(columns).enumerate() {
-            add(simd, own.map(|(_, rest)| std::array::from_ref(&rest[k])), weight, pair, &mut sums);
-        }
+        add(simd, &many, steps, columns, pair, &mut sums);
+        add(simd, &few, rest, columns, pair, &mut sums);
     }
     for (sums, out) in sums.into_iter().zip(out.chunks_exact_mut(columns)) {
         let (out, _) = S::as_mut_simd_f32s(out);
@@ -130,22 +132,29 @@ fn tile<S: Simd, const N: usize>(
     }
 }
 
-/// Adds what `K` elements of each row contribute.
+/// Adds what elements of each row contribute, `K` at a time.
 #[inline(always)]
 fn add<S: Simd, const N: usize, const K: usize>(
     simd: S,
-    own: [&[f32; K]; N],
+    own: &[&[[f32; K]]; N],
     weight: &[f32],
+    columns: usize,
     pair: usize,
     sums: &mut [[S::f32s; 2]; N],
 ) {
-    for (k, weight) in weight.chunks_exact(weight.len() / K).enumerate().take(K) {
-        let (vectors, _) = S::as_simd_f32s(weight);
-        let pair = [vectors[2 * pair], vectors[2 * pair + 1]];
-        for (sums, own) in sums.iter_mut().zip(own) {
-            let x = simd.splat_f32s(own[k]);
-            for (sum, w) in sums.iter_mut().zip(pair) {
-                *sum = simd.mul_add_e_f32s(x, w, *sum);
+    for (step, weight) in weight.chunks_exact(K * columns).enumerate() {
+        let mut together = [&[0.0; K]; N];
+        for (together, own) in together.iter_mut().zip(own) {
+            *together = &own[step];
+        }
+        for (k, weight) in weight.chunks_exact(columns).enumerate().take(K) {
+            let (vectors, _) = S::as_simd_f32s(weight);
+            let pair = [vectors[2 * pair], vectors[2 * pair + 1]];
+            for (sums, own) in sums.iter_mut().zip(together) {
+                let x = simd.splat_f32s(own[k]);
+                for (sum, w) in sums.iter_mut().zip(pair) {
+                    *sum = simd.mul_add_e_f32s(x, w, *sum);
+                }
             }
         }
     }
