@@ -5,7 +5,7 @@
 //! cargo bench --features train --bench supernet -- [--images DIR] [--seeds 3] [--epochs 8]
 //! ```
 //!
-//! A residual network on 3,000 images of Fashion-MNIST: super-networks by two samplers at equal work, and
+//! A residual network on 7,500 images of Fashion-MNIST: super-networks by two samplers at equal work, and
 //! 18 of their sub-networks, each trained alone as long. Runs that the file has are not done again.
 
 mod network;
@@ -35,7 +35,7 @@ type Result<T> = std::result::Result<T, Box<dyn Error>>;
 /// Version of the format of `supernet.json`.
 const SCHEMA: u32 = 1;
 /// Images to train on, and those held out, in all.
-const IMAGES: f64 = 3333.0;
+const IMAGES: f64 = 8333.0;
 const BATCH: usize = 64;
 /// Sub-networks that are compared with their like trained alone, beside the largest and the smallest.
 const COMPARED: usize = 16;
