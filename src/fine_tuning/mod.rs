@@ -318,7 +318,7 @@ mod tests {
     #[test]
     fn left_out_labels_are_never_ranked_worse() {
         let mut kept = Vec::new();
-        for seed in 0..4 {
+        for seed in 0..2 {
             // Noise alone; the model's opinion, the other way round, with noise, and in small units.
             kept.push(check::<nasbench201::Cell>(seed, |_, noise| noise));
             kept.push(check::<nasbench201::Cell>(seed, |estimate, _| -1e6 * estimate));

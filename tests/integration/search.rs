@@ -66,9 +66,9 @@ fn an_interrupted_search_goes_on_to_the_same_result() {
         let problem =
             ["--objective", "accuracy", "--objective", "parameters", "--constraint", "macs<=100M"];
         let with = |budget: &'static str| [&common[..], &problem, &["--budget", budget]].concat();
-        let report = search(&text(&whole), &with("150"));
+        let report = search(&text(&whole), &with("80"));
         search(&text(&part), &with("9"));
-        let resume = ["search", "--resume", &text(&part), "--budget", "150", "--format", "json"];
+        let resume = ["search", "--resume", &text(&part), "--budget", "80", "--format", "json"];
         // As if power had failed in the middle of a line.
         let history = fs::read_to_string(part.join("history.csv")).unwrap();
         fs::write(part.join("history.csv"), history + "0000").unwrap();
