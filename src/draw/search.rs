@@ -151,15 +151,19 @@ fn cloud<C>(
     chart.finish()
 }
 
-/// Between which values a chart is of use: those of the front and of the middle 90 % of all, and as much
-/// again on either side. A few networks of which nothing is known would leave the rest no room.
-fn near(mut values: Vec<f64>, front: Vec<f64>) -> [f64; 2] {
+/// Between which values the front and the middle 90 % of all are: a few networks of which nothing is known
+/// would leave the rest no room.
+fn usual(mut values: Vec<f64>, front: Vec<f64>) -> [f64; 2] {
     values.retain(|v| v.is_finite());
     values.sort_by(f64::total_cmp);
     let cut = values.len() / 20;
     let middle = values.get(cut..values.len() - cut).unwrap_or_default();
-    let [low, high] =
-        range(middle.iter().copied().chain(front.into_iter().filter(|v| v.is_finite())));
+    range(middle.iter().copied().chain(front.into_iter().filter(|v| v.is_finite())))
+}
+
+/// The [`usual`] values, and as much again on either side.
+fn near(values: Vec<f64>, front: Vec<f64>) -> [f64; 2] {
+    let [low, high] = usual(values, front);
     [2.0 * low - high, 2.0 * high - low]
 }
 
@@ -174,12 +178,15 @@ fn history<C>(name: &str, direction: Direction, record: &Record<C>) -> Option<St
     if objectives == 0 || objectives > MAX_OBJECTIVES {
         return None;
     }
+    let last: Vec<&[f64]> =
+        pareto::front(&fitness).into_iter().map(|i| fitness[i].losses.as_slice()).collect();
+    let of = |losses: &[&[f64]], o: usize| losses.iter().map(|l| l[o]).collect();
     let ranges: Vec<[f64; 2]> =
-        (0..objectives).map(|o| range(losses.iter().map(move |l| l[o]))).collect();
+        (0..objectives).map(|o| usual(of(&losses, o), of(&last, o))).collect();
     let unit = |losses: &Vec<f64>| -> Vec<f64> {
         losses.iter().zip(&ranges).map(|(l, [low, high])| (l - low) / (high - low)).collect()
     };
-    // A little beyond the worst, so that the ends of the front count.
+    // A little beyond the usual worst, so that the ends of the front count.
     let reference = vec![1.1; objectives];
     let value = |count: usize| {
         let seen = &fitness[..count];
@@ -233,19 +240,24 @@ mod tests {
     use crate::search::algorithms::RandomSearch;
     use crate::spaces::Space;
 
+    /// A search in which some networks are `worst`.
+    fn record(worst: f64) -> Record<String> {
+        let accuracy = move |graph: &ComputationGraph| match graph.macs() {
+            macs if macs % 53 == 0 => worst,
+            macs => 80.0 + 1e-7 * macs as f64,
+        };
+        let problem = Problem::new()
+            .maximise("accuracy", accuracy)
+            .minimise("macs", |graph: &ComputationGraph| graph.macs() as f64);
+        let search = Search::new(&Space::NasBenchMacro, &problem).algorithm(RandomSearch);
+        search.budget(200).seed(0).run().unwrap()
+    }
+
     /// What nobody believes stands at 0 % when a search is careful.
     #[test]
     fn a_few_networks_far_off_leave_the_others_room() {
         let page = |worst: f64| {
-            let accuracy = move |graph: &ComputationGraph| match graph.macs() {
-                macs if macs % 53 == 0 => worst,
-                macs => 80.0 + 1e-7 * macs as f64,
-            };
-            let problem = Problem::new()
-                .maximise("accuracy", accuracy)
-                .minimise("macs", |graph: &ComputationGraph| graph.macs() as f64);
-            let search = Search::new(&Space::NasBenchMacro, &problem).algorithm(RandomSearch);
-            let record = search.budget(200).seed(0).run().unwrap();
+            let record = record(worst);
             let off = record.history.iter().filter(|e| e.values[0] == Some(worst)).count();
             let chart = cloud([(1, "macs"), (0, "accuracy")], &record, &record.front(), &[]);
             (off, chart)
@@ -254,5 +266,13 @@ mod tests {
         assert!((1..20).contains(&off), "{off}");
         assert!(chart.contains(&format!("all that was tried, but {off} far off")), "{chart}");
         assert!(!page(79.0).1.contains("far off"));
+    }
+
+    /// The curve of a search is of the front, however bad the worst networks are.
+    #[test]
+    fn a_few_networks_far_off_do_not_flatten_the_curve() {
+        let curve = |worst: f64| history("accuracy", Direction::Maximise, &record(worst));
+        assert!(curve(0.0).is_some());
+        assert_eq!(curve(0.0), curve(-1e6));
     }
 }
