@@ -123,6 +123,17 @@ struct Speaker {
 }
 
 impl Estimates {
+    /// The models that spoke.
+    pub fn models(&self) -> Vec<&str> {
+        let mut models: Vec<&str> = Vec::new();
+        for Speaker { model, .. } in &self.voices {
+            if !models.contains(&model.as_str()) {
+                models.push(model);
+            }
+        }
+        models
+    }
+
     /// Of networks of the same space.
     pub fn ask(estimator: &Estimator, graphs: &[ComputationGraph]) -> Option<Self> {
         let answers = estimator.answer(graphs, &Question::of_one_family()).ok()?;

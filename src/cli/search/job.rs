@@ -162,8 +162,14 @@ where
         folder.write("front.json", json(&report)?.as_bytes())?;
         let from = settings.from.as_ref().map(|source| source.path.display().to_string());
         let title = format!("Search of {}", settings.space.clone().or(from).unwrap_or_default());
+        // Of the default's models the one that spoke has the name.
+        let model = match (&settings.model, &report.estimates) {
+            (Some(path), _) => path.display().to_string(),
+            (None, Some(estimates)) => estimates.models().join(", "),
+            (None, None) => estimator.manifest().name.clone(),
+        };
         let listing = Listing {
-            facts: facts(settings, estimator, record),
+            facts: facts(settings, model, record),
             details: front.iter().map(|e| (self.describe)(&e.candidate)).collect(),
             ..report.listing(problem, estimator)
         };
@@ -182,17 +188,9 @@ where
 }
 
 /// What was asked for and how, for the page.
-fn facts<C>(
-    settings: &Settings,
-    estimator: &Estimator,
-    record: &Record<C>,
-) -> Vec<(String, String)> {
+fn facts<C>(settings: &Settings, model: String, record: &Record<C>) -> Vec<(String, String)> {
     let list = |texts: Vec<String>| texts.join(", ");
     let algorithm = settings.algorithm.to_possible_value();
-    let model = match &settings.model {
-        Some(path) => path.display().to_string(),
-        None => estimator.manifest().name.clone(),
-    };
     let facts = [
         ("objectives", list(settings.objectives.iter().map(ToString::to_string).collect())),
         ("constraints", list(settings.constraints.iter().map(ToString::to_string).collect())),
