@@ -234,13 +234,17 @@ fn line(text: &str) {
     let _ = writeln!(io::stderr().lock(), "{text}");
 }
 
-/// Prints what clap says of the arguments, which a shell may have taken from a folder's names.
-pub(crate) fn report_usage(error: &clap::Error) {
+/// Prints what clap says of the arguments, which a shell may have taken from a folder's names, and what to
+/// write instead.
+pub(crate) fn report_usage(error: &clap::Error, hint: Option<&str>) {
     let text = error.render().to_string();
     if text.lines().all(is_printable) {
         // With colours. When even this can't be written, nobody reads.
         let _ = error.print();
     } else {
         text.lines().for_each(|text| line(&shown(text)));
+    }
+    if let Some(hint) = hint {
+        tell("hint:", Tone::Hint, hint);
     }
 }

@@ -38,10 +38,14 @@ mod train;
 mod training;
 
 use crate::fault;
-use clap::{Parser, Subcommand, ValueEnum};
+use crate::spaces::Space;
+use crate::text::quoted;
+use clap::error::{ContextKind, ContextValue};
+use clap::{CommandFactory, Parser, Subcommand, ValueEnum};
 use error::Error;
 use std::ffi::OsString;
 use std::panic::{self, AssertUnwindSafe};
+use std::path::Path;
 use std::process::ExitCode;
 
 /// Estimate how accurate a neural network will be from its architecture alone.
@@ -155,11 +159,12 @@ pub fn main() -> ExitCode {
 
 /// Runs the program on these arguments, of which the first is its own name, and says how to exit.
 pub(crate) fn run(arguments: impl IntoIterator<Item = OsString>) -> u8 {
-    let cli = match Cli::try_parse_from(arguments) {
+    let arguments: Vec<OsString> = arguments.into_iter().collect();
+    let cli = match Cli::try_parse_from(&arguments) {
         Ok(cli) => cli,
         Err(e) => {
             // Help and version arrive here too.
-            error::report_usage(&e);
+            error::report_usage(&e, missing_option(&e, &arguments).as_deref());
             return u8::from(e.use_stderr());
         }
     };
@@ -171,10 +176,23 @@ pub(crate) fn run(arguments: impl IntoIterator<Item = OsString>) -> u8 {
     }
 }
 
+/// The option that was left out before a space or a file, where the command has it.
+fn missing_option(error: &clap::Error, arguments: &[OsString]) -> Option<String> {
+    let Some(ContextValue::String(word)) = error.get(ContextKind::InvalidArg) else { return None };
+    let option = match Path::new(word) {
+        _ if word.parse::<Space>().is_ok() => "space",
+        file if file.extension().is_some_and(|end| end == "onnx") => "from",
+        _ => return None,
+    };
+    let mut program = Cli::command();
+    let command = program.find_subcommand_mut(arguments.get(1)?)?;
+    let known = command.get_arguments().any(|known| known.get_long() == Some(option));
+    known.then(|| format!("--{option} {}", quoted(Path::new(word))))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use clap::CommandFactory;
 
     #[test]
     fn the_argument_definitions_are_consistent() {

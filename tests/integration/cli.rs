@@ -285,6 +285,8 @@ fn wrong_arguments_say_what_is_right() {
         (&["predict", RESNET, "--input-shape", "1x3"], "NAME=1x3x224x224"),
         (&["evaluate", "nasbench101", "--data", "missing"], "hint: "),
         (&["predict"], "Usage:"),
+        (&["search", "nasbench_macro", "-o", "x"], "hint: --space nasbench_macro"),
+        (&["search", "my net.onnx", "-o", "x"], "hint: --from 'my net.onnx'"),
         (&["predict", "missing.onnx"], "missing.onnx: "),
     ] {
         let outcome = gennape(arguments).fails();
