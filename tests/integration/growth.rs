@@ -110,14 +110,18 @@ fn assert_linear(name: &str, network: impl Fn(usize) -> ModelGraph) {
 fn assert_in_proportion(name: &str, work: impl Fn(usize) -> Duration) {
     const SMALL: usize = 1500;
     const TIMES: usize = 8;
-    // What else the machine does may double a run, but not the better of two.
-    let time = |nodes| (0..2).map(|_| work(nodes)).min().unwrap();
-    let (small, large) = (time(SMALL), time(TIMES * SMALL));
-    let ratio = large.as_secs_f64() / small.as_secs_f64();
-    assert!(
-        ratio < 3.0 * TIMES as f64,
-        "{name}: {small:?} and {large:?} for {TIMES} times as many"
-    );
+    // What else the machine does makes some runs longer, not the shortest of several; what grows as the square
+    // takes 64 times as long in all of them.
+    let mut shortest = [Duration::MAX; 2];
+    for _ in 0..10 {
+        for (shortest, nodes) in shortest.iter_mut().zip([SMALL, TIMES * SMALL]) {
+            *shortest = work(nodes).min(*shortest);
+        }
+        if shortest[1] < shortest[0] * 3 * TIMES as u32 {
+            return;
+        }
+    }
+    panic!("{name}: {shortest:?} for {TIMES} times as many");
 }
 
 #[test]
