@@ -32,11 +32,11 @@ pub struct Baseline {
 pub struct Baselines {
     /// The whole network, trained.
     pub whole: Baseline,
-    /// Of that, the smallest parts cut, and the statistics of normalisations taken again.
+    /// Of that, the parts cut that are smallest for what they save, and the statistics of normalisations taken again.
     pub magnitude: Baseline,
     /// Of that, parts cut at random, and statistics taken again.
     pub random: Baseline,
-    /// The smallest parts cut where pruning has cut all, and what is left trained on along the same step sizes.
+    /// Such parts cut where pruning has cut all, and what is left trained on along the same step sizes.
     pub tuned: Baseline,
     /// What pruning has left, from new random weights.
     pub scratch: Baseline,
@@ -72,7 +72,7 @@ pub fn baselines(
     let smallest = |network: &TorchNetwork| {
         let tensors: Vec<Tensor> = network.parameters().map(|(_, t)| t.shallow_clone()).collect();
         let sizes = crate::execute::list(&units.size(&tensors)?)?;
-        let scores: Vec<f64> = sizes.into_iter().map(|size| -f64::from(size)).collect();
+        let scores: Vec<f64> = sizes.into_iter().map(f64::from).collect();
         let (kept, _) = choice::choose(&space, &scores, &open, ways.budget)?;
         part_alone(network, space.cut(&kept)?)
     };

@@ -17,10 +17,20 @@ pub enum Budget {
 impl Budget {
     /// Whether a network of cost `cost`, cut from one of cost `whole`, keeps within it.
     pub fn holds(self, cost: Cost, whole: Cost) -> bool {
-        let within = |cost: u64, whole: u64, share: f64| cost as f64 <= share * whole as f64;
+        self.share(cost, whole) <= self.limit()
+    }
+
+    /// What a network of cost `cost` has of what is limited, as a share of that of `whole`.
+    fn share(self, cost: Cost, whole: Cost) -> f64 {
         match self {
-            Self::Macs(share) => within(cost.macs, whole.macs, share),
-            Self::Parameters(share) => within(cost.parameters, whole.parameters, share),
+            Self::Macs(_) => cost.macs as f64 / whole.macs as f64,
+            Self::Parameters(_) => cost.parameters as f64 / whole.parameters as f64,
+        }
+    }
+
+    fn limit(self) -> f64 {
+        match self {
+            Self::Macs(share) | Self::Parameters(share) => share,
         }
     }
 }
@@ -28,48 +38,112 @@ impl Budget {
 /// Of each group, one unit in so many stays, and one at least, so that no layer collapses.
 const UNITS_FOR_ONE_KEPT: usize = 10;
 
-/// Whether each unit and segment stays, and the cost of what is left: those with the highest `redundancy` go, as
-/// few as the budget allows. One goes only if it is among the `open` ones, enough of its group stay, and what is
-/// left connects input and output. Where the budget can't be met, as many go as may.
+/// The least that a unit is taken to save, as a share of the whole network: one that saves nothing goes last.
+const LEAST_SAVED: f64 = 1e-6;
+
+/// Whether each unit and segment stays, and the cost of what is left. Down the `importance` (of 0 or more) for what
+/// is saved, they go until the budget is met, and what there is still room for comes back. One goes only if it is
+/// among the `open` ones, enough of its group stay, and what is left connects input and output. Where the budget
+/// can't be met, as many go as may.
 ///
 /// # Errors
 /// When what is left can't be built.
 pub(super) fn choose(
     space: &SuperNetwork,
-    redundancy: &[f64],
+    importance: &[f64],
     open: &[bool],
     budget: Budget,
 ) -> Result<(Vec<bool>, Cost), TrainingError> {
+    let group_of = groups(space);
+    let cost = |kept: &[bool]| Cost::count(&space.cut(kept)?.graph);
+    let whole = cost(&vec![true; open.len()])?;
+    let saved = savings(space, &group_of, open, |kept| Ok(1.0 - budget.share(cost(kept)?, whole)))?;
+    let density: Vec<f64> = importance.iter().zip(&saved).map(|(i, s)| i / s).collect();
     let mut candidates: Vec<usize> = (0..open.len()).filter(|&i| open[i]).collect();
-    candidates.sort_by(|&a, &b| redundancy[b].total_cmp(&redundancy[a]));
-    let order = possible(space, candidates, open.len());
-    let kept = |count: usize| {
+    candidates.sort_by(|&a, &b| density[a].total_cmp(&density[b]));
+    let order = possible(space, &group_of, candidates, open.len());
+    let without = |count: usize| {
         let mut kept = vec![true; open.len()];
         order.iter().take(count).for_each(|&i| kept[i] = false);
         kept
     };
-    let cost = |count: usize| Cost::count(&space.cut(&kept(count))?.graph);
-    let whole = cost(0)?;
     // The fewest that meet the budget: each that goes makes the network cheaper.
     let (mut low, mut high) = (0, order.len());
     while low < high {
         let middle = (low + high) / 2;
-        match budget.holds(cost(middle)?, whole) {
+        match budget.holds(cost(&without(middle))?, whole) {
             true => high = middle,
             false => low = middle + 1,
         }
     }
-    Ok((kept(low), cost(low)?))
+    let mut kept = without(low);
+    // The last may have saved more than was missing. Of a group one unit is like another: where there is no room for
+    // one, there is none for the rest.
+    let mut full = vec![false; space.groups().len()];
+    for &i in order[..low].iter().rev() {
+        let group = group_of.get(i);
+        if group.is_some_and(|&group| full[group]) {
+            continue;
+        }
+        kept[i] = true;
+        let removal = space.removal(&kept);
+        // A unit that goes with a segment in any case takes no room.
+        let back = removal.is_some_and(|r| r.units().get(i).copied().unwrap_or(true));
+        kept[i] = back && budget.holds(cost(&kept)?, whole);
+        if let (false, true, Some(&group)) = (kept[i], back, group) {
+            full[group] = true;
+        }
+    }
+    let left = cost(&kept)?;
+    Ok((kept, left))
 }
 
-/// Down the scores, each of the candidates that may go after those before it. A segment that others
-/// depend on is looked at again when they are gone.
-fn possible(space: &SuperNetwork, mut candidates: Vec<usize>, count: usize) -> Vec<usize> {
-    let units = space.units_in_all();
-    let mut group_of = Vec::with_capacity(units);
-    for (number, group) in space.groups().iter().enumerate() {
-        group_of.resize(group.range().end, number);
+/// The group of each unit.
+fn groups(space: &SuperNetwork) -> Vec<usize> {
+    let groups = space.groups().iter().enumerate();
+    groups.flat_map(|(number, group)| vec![number; group.units]).collect()
+}
+
+/// What each of the `open` units and segments saves if it goes from the whole network, by `saved`; of a group one is
+/// like another.
+fn savings(
+    space: &SuperNetwork,
+    group_of: &[usize],
+    open: &[bool],
+    saved: impl Fn(&[bool]) -> Result<f64, TrainingError>,
+) -> Result<Vec<f64>, TrainingError> {
+    let mut of_group = vec![None; space.groups().len()];
+    let mut kept = vec![true; open.len()];
+    let mut savings = vec![LEAST_SAVED; open.len()];
+    for i in (0..open.len()).filter(|&i| open[i]) {
+        let known = group_of.get(i).and_then(|&group| of_group[group]);
+        savings[i] = match known {
+            Some(known) => known,
+            None => {
+                kept[i] = false;
+                // What others depend on saves nothing by itself.
+                let goes = space.removal(&kept).is_some();
+                let saving = if goes { saved(&kept)? } else { 0.0 };
+                kept[i] = true;
+                saving.max(LEAST_SAVED)
+            }
+        };
+        if let Some(&group) = group_of.get(i) {
+            of_group[group] = Some(savings[i]);
+        }
     }
+    Ok(savings)
+}
+
+/// In their order, each of the candidates that may go after those before it. A segment that others
+/// depend on is looked at again when they are gone.
+fn possible(
+    space: &SuperNetwork,
+    group_of: &[usize],
+    mut candidates: Vec<usize>,
+    count: usize,
+) -> Vec<usize> {
+    let units = space.units_in_all();
     let most = |units: usize| units - units.div_ceil(UNITS_FOR_ONE_KEPT).max(1);
     let mut left: Vec<usize> = space.groups().iter().map(|group| most(group.units)).collect();
     let mut kept = vec![true; count];

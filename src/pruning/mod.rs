@@ -7,10 +7,10 @@
 //! concatenated with others, and all of its weights; as far as variables are concerned it is a unit too.
 //! Training goes through three phases:
 //!
-//! 1. *warm-up*: plain training, in which every unit gets a running score of how redundant it seems;
-//! 2. *projection*: down the scores, units are chosen to go until what is left keeps the budget, each only
-//!    if input and output stay connected without it; of a group of channels one at least stays.
-//!    Half-space projected gradient
+//! 1. *warm-up*: plain training, in which every unit gets a running score of how much it matters;
+//! 2. *projection*: units are chosen to go, those first that matter least for the multiply-accumulates or
+//!    parameters that they save, until what is left keeps the budget, each only if input and output stay
+//!    connected without it; of a group of channels one at least stays. Half-space projected gradient
 //!    (`projection`) drives their variables to exactly zero while the others train on;
 //! 3. *training* of what is left.
 //!
@@ -464,7 +464,7 @@ struct Run<'a> {
     task: Task<'a>,
     tensors: Vec<Tensor>,
     velocity: Vec<Tensor>,
-    redundancy: Tensor,
+    importance: Tensor,
     /// Units that are to go, and those that have gone.
     chosen: Tensor,
     zero: Tensor,
@@ -482,7 +482,7 @@ impl<'a> Run<'a> {
         Ok(Self {
             velocity: tensors.iter().map(Tensor::f_zeros_like).collect::<Result<_, _>>()?,
             tensors,
-            redundancy: Tensor::f_zeros([count], (Kind::Float, device))?,
+            importance: Tensor::f_zeros([count], (Kind::Float, device))?,
             chosen: none()?,
             zero: none()?,
             kept: vec![true; count as usize],
@@ -510,7 +510,7 @@ impl<'a> Run<'a> {
 
     /// Chooses the units that go.
     fn choose(&mut self) -> Result<(), TrainingError> {
-        let scores = crate::execute::list(&self.redundancy)?;
+        let scores = crate::execute::list(&self.importance)?;
         let scores: Vec<f64> = scores.into_iter().map(f64::from).collect();
         let Task { space, open, budget, .. } = self.task;
         let (kept, _) = choice::choose(space, &scores, open, budget)?;
@@ -565,8 +565,8 @@ impl Trainee for Run<'_> {
         let gradients = Tensor::f_run_backward(&[&loss], &self.tensors, false, false)?;
         let _guard = tch::no_grad_guard();
         if step < first {
-            let now = units.redundancy(&self.tensors, &gradients)?.f_mul_scalar(1.0 - MEMORY)?;
-            self.redundancy = self.redundancy.f_mul_scalar(MEMORY)?.f_add(&now)?;
+            let now = units.importance(&self.tensors, &gradients)?.f_mul_scalar(1.0 - MEMORY)?;
+            self.importance = self.importance.f_mul_scalar(MEMORY)?.f_add(&now)?;
         }
         let mut length = 0.0;
         for gradient in &gradients {
@@ -625,7 +625,7 @@ impl Trainee for Run<'_> {
         let mut all = Checkpoint::stored(self.task.network);
         let velocity = self.velocity.iter().enumerate();
         all.extend(velocity.map(|(i, t)| (format!("velocity.{i}"), t.shallow_clone())));
-        all.push(("redundancy".into(), self.redundancy.shallow_clone()));
+        all.push(("importance".into(), self.importance.shallow_clone()));
         all.push(("chosen".into(), self.chosen.shallow_clone()));
         all.push(("zero".into(), self.zero.shallow_clone()));
         all

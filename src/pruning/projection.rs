@@ -144,19 +144,10 @@ impl Units {
         sizes.f_div(&means.f_index_select(0, &self.groups)?.f_add_scalar(1e-12)?)
     }
 
-    /// How redundant each unit seems: half the cosine between x and the gradient, which says that descent
-    /// makes it smaller, and half the inverse of its size, each scaled to length 1 over all units. (OTOv3's
-    /// predecessors take ‖x‖ over the number of variables as the size, which differs between layers more than
-    /// within them, so that some layers go first as a whole.)
-    pub fn redundancy(&self, tensors: &[Tensor], gradients: &[Tensor]) -> Result<Tensor, TchError> {
-        let norms = self.product(tensors, tensors)?.f_sqrt()?;
-        let size = self.size(tensors)?.f_add_scalar(1e-6)?.f_reciprocal()?;
-        // What nothing is asked of has no variables, and no part in the lengths.
-        let size = size.f_masked_fill(&self.elements(tensors)?.f_eq(0.0)?, 0.0)?;
-        let slopes = self.product(gradients, gradients)?.f_sqrt()?;
-        let products = self.product(tensors, gradients)?;
-        let cosine = products.f_div(&norms.f_mul(&slopes)?.f_add_scalar(1e-12)?)?;
-        let scaled = |x: Tensor| x.f_div(&x.f_norm()?.f_add_scalar(1e-12)?);
-        scaled(cosine)?.f_add(&scaled(size)?)?.f_mul_scalar(0.5)
+    /// How much each unit matters: the square of ⟨x_u, g_u⟩ with the gradient g of a batch. Its mean is, to first
+    /// order, that of the change of the loss without the unit, squared (Molchanov et al. 2019, arXiv 1906.10771,
+    /// eq. 8, which is one of the scores of OTOv3's authors).
+    pub fn importance(&self, tensors: &[Tensor], gradients: &[Tensor]) -> Result<Tensor, TchError> {
+        self.product(tensors, gradients)?.f_square()
     }
 }

@@ -111,34 +111,28 @@ proptest! {
     }
 }
 
-/// Small units that descent makes smaller are the most redundant, whether there are units without variables or not.
+/// Of a loss that is linear in the variables, importance is the square of what it changes by without a unit.
 #[test]
-fn redundancy_heeds_size_and_slope() {
-    let tensors = pair(&[
-        vec![1.0, 1.0, 1.0, 1.0, 0.1, 0.1, 0.1, 0.1, 1.0, 1.0, 1.0, 1.0],
-        vec![0.0, 1.0, 0.1, 1.0, 0.0],
-    ]);
-    // Of the last, descent is away from zero.
-    let gradients = pair(&[
-        vec![1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, -1.0, -1.0, -1.0, -1.0],
-        vec![0.0, 1.0, 1.0, -1.0, 0.0],
-    ]);
-    let mut units = three();
-    let scores = |units: &Units| {
-        crate::execute::list(&units.redundancy(&tensors, &gradients).unwrap()).unwrap()
+fn importance_is_what_the_loss_changes_by() {
+    let mut rng = ChaCha8Rng::seed_from_u64(1);
+    let mut random = || pair(&[12, 5].map(|n| (0..n).map(|_| rng.gen_range(-1.0..1.0)).collect()));
+    let (tensors, gradients) = (random(), random());
+    let loss = |tensors: &[Tensor]| -> f64 {
+        tensors
+            .iter()
+            .zip(&gradients)
+            .map(|(x, g)| (x * g).sum(Kind::Float).double_value(&[]))
+            .sum()
     };
-    let found = scores(&units);
-    assert!(found[1] > found[0] + 0.2 && found[0] > found[2] + 0.2, "{found:?}");
-    units.count = 4;
-    units.groups = Tensor::from_slice(&[0i64, 0, 0, 1]);
-    for slice in &mut units.slices {
-        // Positions of no unit are numbered after all.
-        let none = slice.units.eq(3);
-        slice.units = slice.units.masked_fill(&none, 4);
-    }
-    let more = scores(&units);
-    for (found, more) in found.iter().zip(&more) {
-        assert!((found - more).abs() < 1e-6, "{found} {more}");
+    let units = three();
+    let importance =
+        crate::execute::list(&units.importance(&tensors, &gradients).unwrap()).unwrap();
+    for (unit, importance) in importance.iter().enumerate() {
+        let without: Vec<Tensor> = tensors.iter().map(Tensor::copy).collect();
+        let gone: Vec<bool> = (0..3).map(|other| other == unit).collect();
+        units.clear(&without, &Tensor::from_slice(&gone)).unwrap();
+        let change = loss(&tensors) - loss(&without);
+        assert!((f64::from(*importance) - change * change).abs() < 1e-5, "{importance} {change}");
     }
 }
 
@@ -160,6 +154,38 @@ fn units_may_share_variables() {
     }
     let found = crate::execute::list(&tensors[0]).unwrap();
     assert!(found[0] == 0.0 && found[1] == 0.0 && (found[2] - 2.75).abs() < 1e-5, "{found:?}");
+}
+
+/// Of units that matter alike, those go that save most of what is limited.
+#[test]
+fn what_saves_more_goes_first() {
+    use crate::model_graph::{Attributes, Builder, DataType, ints};
+    // The first layer has more multiply-accumulates in a channel, the second more parameters.
+    let mut b = Builder::new("two", 17);
+    let x = b.input("x", DataType::Float, &[1, 2, 16, 16]);
+    let mut conv = |x: ValueId, filters: usize, stride: i64| {
+        let weight = b.weight(&[filters, b.value(x).shape[1], 3, 3]);
+        let attributes =
+            Attributes::new().with("pads", ints(&[1; 4])).with("strides", ints(&[stride; 2]));
+        b.node(OpType::Conv, attributes, &[x, weight]).unwrap()
+    };
+    let y = conv(x, 16, 1);
+    let y = conv(y, 16, 8);
+    let y = conv(y, 64, 1);
+    b.output(y);
+    let network = SuperNetwork::new(b.finish());
+    let open = vec![true; network.units_in_all()];
+    let groups: Vec<_> = network.groups().iter().map(Group::range).collect();
+    assert_eq!(groups, [0..16, 16..32]);
+    let gone = |budget: Budget| {
+        let importance = vec![1.0; open.len()];
+        let (kept, _) = choice::choose(&network, &importance, &open, budget).unwrap();
+        [0, 1].map(|g: usize| kept[groups[g].clone()].iter().filter(|kept| !**kept).count())
+    };
+    let [first, second] = gone(Budget::Macs(0.7));
+    assert!(first > 0 && second == 0, "{first} {second}");
+    let [first, second] = gone(Budget::Parameters(0.7));
+    assert!(first == 0 && second > 0, "{first} {second}");
 }
 
 /// The choice meets the budget with no unit more than it takes, or says that it can't, and the network that is
@@ -185,13 +211,15 @@ mod choices_keep_the_budget_and_the_network_connected {
                 assert!(kept[group.range()].iter().any(|kept| *kept));
                 assert!(group.exact || kept[group.range()].iter().all(|kept| *kept));
             }
-            if budget.holds(cost, whole) && kept.contains(&false) {
-                // The least redundant of those that go is needed for it.
-                let goes = (0..count).filter(|&u| !kept[u]);
-                let last = goes.min_by(|&a, &b| scores[a].total_cmp(&scores[b])).unwrap();
-                kept[last] = true;
-                let more = Cost::count(&network.cut(&kept).unwrap().graph).unwrap();
-                assert!(!budget.holds(more, whole), "{share}");
+            if budget.holds(cost, whole) {
+                // There is no room for one more of any group.
+                for group in network.groups() {
+                    let Some(goes) = group.range().find(|&u| !kept[u]) else { continue };
+                    kept[goes] = true;
+                    let more = Cost::count(&network.cut(&kept).unwrap().graph).unwrap();
+                    assert!(!budget.holds(more, whole), "{share}");
+                    kept[goes] = false;
+                }
             } else if share < 0.9 && !open.is_empty() {
                 // All that may go has gone.
                 for group in network.groups().iter().filter(|g| g.exact) {
