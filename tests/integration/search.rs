@@ -201,6 +201,15 @@ fn history(folder: &Path) -> Vec<HashMap<String, String>> {
 const ALL_SKIP: &str = "|skip_connect~0|+|skip_connect~0|skip_connect~1|+|skip_connect~0|skip_connect~1|skip_connect~2|";
 const IDENTITY: &str = "|none~0|+|none~0|none~1|+|skip_connect~0|none~1|none~2|";
 
+/// Of the default's models the page names the one that spoke.
+#[test]
+fn a_page_names_the_model_of_its_networks() {
+    let out = folder("spoken").join("out");
+    gennape(&["search", "--space", "ofa_resnet50", "--budget", "4", "-o", &text(&out)]).succeeds();
+    let page = fs::read_to_string(out.join("report.html")).unwrap();
+    assert!(page.contains("gennape-imagenet") && !page.contains("gennape-cifar10"));
+}
+
 #[test]
 fn a_front_says_how_sure_its_estimates_are_and_whose() {
     let folder = folder("sure");
