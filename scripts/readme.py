@@ -704,11 +704,10 @@ def pruning() -> str:
             "",
             *beside,
             "",
-            "*Whole network*: trained, nothing cut. *From scratch*: what `prune` left, from new weights. *Fine-tuned*: the parts "
-            "with the smallest weights for what they save cut where `prune` has cut all, and trained on along the same step sizes. "
-            "*Recalibrated*: cut from the trained whole network, and the statistics of normalisations taken again. All "
-            "are cut to at most the MACs of `prune`. Where only channels go, size alone does better than size for what is "
-            "saved, where branches go worse (lab book, page 22). "
+            "*Whole network*: trained, nothing cut. *From scratch*: what `prune` left, from new weights. *Fine-tuned*: the smallest "
+            "parts cut where `prune` has cut all, and trained on along the same step sizes. *Recalibrated*: cut from the trained "
+            "whole network, and the statistics of normalisations taken again. All are cut to at most the MACs of `prune`; the "
+            "smallest by their size or by that for what they save, for each run whichever comes out better here. "
             + ("A row of one seed does not show what is chance. " if few else "")
             + f"The file that is cut and the network with zeros tell {differing:,} of {images * len(rows):,} images otherwise.",
         ]

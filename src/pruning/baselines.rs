@@ -32,7 +32,8 @@ pub struct Baseline {
 pub struct Baselines {
     /// The whole network, trained.
     pub whole: Baseline,
-    /// Of that, the parts cut that are smallest for what they save, and the statistics of normalisations taken again.
+    /// Of that, the smallest parts cut, and the statistics of normalisations taken again: by their size, or by that for
+    /// what they save, whichever is better.
     pub magnitude: Baseline,
     /// Of that, parts cut at random, and statistics taken again.
     pub random: Baseline,
@@ -69,32 +70,38 @@ pub fn baselines(
     let mut rng = ChaCha8Rng::seed_from_u64(options.training.seed);
     let (probes, _) = parts.data().batch(few, Augmentation::None, &mut rng, device)?;
     let open = closed(&space, &network, &units, options.what, &probes)?.open(&space, options.what);
-    let smallest = |network: &TorchNetwork| {
+    let cut = |network: &TorchNetwork, scores: &[f64]| {
+        let (kept, _) = choice::choose(&space, scores, &open, ways.budget)?;
+        part_alone(network, space.cut(&kept)?)
+    };
+    // For channels size alone is the better score, for branches size for what is saved.
+    let smallest = |network: &TorchNetwork, last: &dyn Fn(&TorchNetwork) -> Finished| {
         let tensors: Vec<Tensor> = network.parameters().map(|(_, t)| t.shallow_clone()).collect();
         let sizes = crate::execute::list(&units.size(&tensors)?)?;
-        let scores: Vec<f64> = sizes.into_iter().map(f64::from).collect();
-        let (kept, _) = choice::choose(&space, &scores, &open, ways.budget)?;
-        part_alone(network, space.cut(&kept)?)
+        let sizes: Vec<f64> = sizes.into_iter().map(f64::from).collect();
+        let dense = choice::density(&space, &sizes, &open, ways.budget)?;
+        let [a, b] = [last(&cut(network, &sizes)?)?, last(&cut(network, &dense)?)?];
+        Ok::<_, TrainingError>(if b.accuracy > a.accuracy { b } else { a })
+    };
+    let recalibrated = |small: &TorchNetwork| {
+        ways.recalibrate(small)?;
+        ways.measure(small)
     };
 
     ways.train(&network, 0..options.training.epochs)?;
     let whole = ways.measure(&network)?;
-    let small = smallest(&network)?;
-    ways.recalibrate(&small)?;
-    let magnitude = ways.measure(&small)?;
+    let magnitude = smallest(&network, &recalibrated)?;
     let scores: Vec<f64> = open.iter().map(|_| rng.r#gen()).collect();
-    let (kept, _) = choice::choose(&space, &scores, &open, ways.budget)?;
-    let small = part_alone(&network, space.cut(&kept)?)?;
-    ways.recalibrate(&small)?;
-    let random = ways.measure(&small)?;
+    let random = recalibrated(&cut(&network, &scores)?)?;
 
     let network = training::open(prepared.graph, &mut prepared.original, device)?;
     let at = ((DEADLINE * options.training.epochs as f64).round() as usize)
         .clamp(1, options.training.epochs);
     ways.train(&network, 0..at)?;
-    let small = smallest(&network)?;
-    ways.train(&small, at..options.training.epochs)?;
-    let tuned = ways.measure(&small)?;
+    let tuned = smallest(&network, &|small| {
+        ways.train(small, at..options.training.epochs)?;
+        ways.measure(small)
+    })?;
 
     let bare = SuperNetwork::new(onnx::read(path, read)?);
     let graph = bare.cut(&pruned.kept)?.graph;
@@ -106,6 +113,8 @@ pub fn baselines(
     let scratch = ways.measure(&network)?;
     Ok(Baselines { whole, magnitude, random, tuned, scratch })
 }
+
+type Finished = Result<Baseline, TrainingError>;
 
 struct Ways<'a> {
     parts: &'a Parts<&'a ImageSet>,

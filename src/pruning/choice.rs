@@ -23,8 +23,8 @@ impl Budget {
     /// What a network of cost `cost` has of what is limited, as a share of that of `whole`.
     fn share(self, cost: Cost, whole: Cost) -> f64 {
         match self {
-            Self::Macs(_) => cost.macs as f64 / whole.macs as f64,
-            Self::Parameters(_) => cost.parameters as f64 / whole.parameters as f64,
+            Self::Macs(_) => cost.macs as f64 / whole.macs.max(1) as f64,
+            Self::Parameters(_) => cost.parameters as f64 / whole.parameters.max(1) as f64,
         }
     }
 
@@ -41,26 +41,41 @@ const UNITS_FOR_ONE_KEPT: usize = 10;
 /// The least that a unit is taken to save, as a share of the whole network: one that saves nothing goes last.
 const LEAST_SAVED: f64 = 1e-6;
 
-/// Whether each unit and segment stays, and the cost of what is left. Down the `importance` (of 0 or more) for what
-/// is saved, they go until the budget is met, and what there is still room for comes back. One goes only if it is
-/// among the `open` ones, enough of its group stay, and what is left connects input and output. Where the budget
-/// can't be met, as many go as may.
+/// What each of the `open` units and segments matters, by its `importance` (of 0 or more), for what of the budget it
+/// saves.
+///
+/// # Errors
+/// When what is left can't be built.
+pub(super) fn density(
+    space: &SuperNetwork,
+    importance: &[f64],
+    open: &[bool],
+    budget: Budget,
+) -> Result<Vec<f64>, TrainingError> {
+    let cost = |kept: &[bool]| Cost::count(&space.cut(kept)?.graph);
+    let whole = cost(&vec![true; open.len()])?;
+    let group_of = groups(space);
+    let saved = savings(space, &group_of, open, |kept| Ok(1.0 - budget.share(cost(kept)?, whole)))?;
+    Ok(importance.iter().zip(&saved).map(|(i, s)| i / s).collect())
+}
+
+/// Whether each unit and segment stays, and the cost of what is left. From the lowest `score` on they go until the
+/// budget is met, and what there is still room for comes back. One goes only if it is among the `open` ones, enough of
+/// its group stay, and what is left connects input and output. Where the budget can't be met, as many go as may.
 ///
 /// # Errors
 /// When what is left can't be built.
 pub(super) fn choose(
     space: &SuperNetwork,
-    importance: &[f64],
+    scores: &[f64],
     open: &[bool],
     budget: Budget,
 ) -> Result<(Vec<bool>, Cost), TrainingError> {
     let group_of = groups(space);
     let cost = |kept: &[bool]| Cost::count(&space.cut(kept)?.graph);
     let whole = cost(&vec![true; open.len()])?;
-    let saved = savings(space, &group_of, open, |kept| Ok(1.0 - budget.share(cost(kept)?, whole)))?;
-    let density: Vec<f64> = importance.iter().zip(&saved).map(|(i, s)| i / s).collect();
     let mut candidates: Vec<usize> = (0..open.len()).filter(|&i| open[i]).collect();
-    candidates.sort_by(|&a, &b| density[a].total_cmp(&density[b]));
+    candidates.sort_by(|&a, &b| scores[a].total_cmp(&scores[b]));
     let order = possible(space, &group_of, candidates, open.len());
     let without = |count: usize| {
         let mut kept = vec![true; open.len()];

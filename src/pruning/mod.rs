@@ -503,9 +503,10 @@ impl<'a> Run<'a> {
         [first, ((DEADLINE * all) as usize).max(first + 1)]
     }
 
-    /// The step size at a step.
+    /// The step size at a step. It falls when what is to go has gone, so that what stays has all of the cosine to learn in.
     fn rate(&self, step: usize) -> f64 {
-        step_size(self.task.rate, step as f64 / self.all() as f64)
+        let [_, deadline] = self.milestones().map(|step| step as f64 / self.all() as f64);
+        step_size(self.task.rate, deadline, step as f64 / self.all() as f64)
     }
 
     /// Chooses the units that go.
@@ -513,6 +514,7 @@ impl<'a> Run<'a> {
         let scores = crate::execute::list(&self.importance)?;
         let scores: Vec<f64> = scores.into_iter().map(f64::from).collect();
         let Task { space, open, budget, .. } = self.task;
+        let scores = choice::density(space, &scores, open, budget)?;
         let (kept, _) = choice::choose(space, &scores, open, budget)?;
         self.set_kept(kept)
     }

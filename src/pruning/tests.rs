@@ -179,13 +179,22 @@ fn what_saves_more_goes_first() {
     assert_eq!(groups, [0..16, 16..32]);
     let gone = |budget: Budget| {
         let importance = vec![1.0; open.len()];
-        let (kept, _) = choice::choose(&network, &importance, &open, budget).unwrap();
+        let scores = choice::density(&network, &importance, &open, budget).unwrap();
+        let (kept, _) = choice::choose(&network, &scores, &open, budget).unwrap();
         [0, 1].map(|g: usize| kept[groups[g].clone()].iter().filter(|kept| !**kept).count())
     };
     let [first, second] = gone(Budget::Macs(0.7));
     assert!(first > 0 && second == 0, "{first} {second}");
     let [first, second] = gone(Budget::Parameters(0.7));
     assert!(first == 0 && second > 0, "{first} {second}");
+}
+
+/// What a network has nothing of is no more than any share of it.
+#[test]
+fn a_budget_holds_where_nothing_is_limited() {
+    let none = Cost { parameters: 10, macs: 0 };
+    assert!(Budget::Macs(0.5).holds(none, none));
+    assert!(!Budget::Parameters(0.5).holds(none, none));
 }
 
 /// The choice meets the budget with no unit more than it takes, or says that it can't, and the network that is

@@ -153,9 +153,11 @@ pub(crate) const WEIGHT_DECAY: f64 = 5e-4;
 /// Share of the steps in which the step size rises.
 const RISE: f64 = 0.05;
 
-/// The step size when `share` of all steps are done: it rises to `largest`, then falls along a cosine.
-pub(crate) fn step_size(largest: f64, share: f64) -> f64 {
-    largest * (share / RISE).clamp(0.05, 1.0) * 0.5 * (1.0 + (std::f64::consts::PI * share).cos())
+/// The step size when `share` of all steps are done: it rises to `largest`, stays there to a share of `flat`, then
+/// falls along a cosine.
+pub(crate) fn step_size(largest: f64, flat: f64, share: f64) -> f64 {
+    let fallen = ((share - flat) / (1.0 - flat)).max(0.0);
+    largest * (share / RISE).clamp(0.05, 1.0) * 0.5 * (1.0 + (std::f64::consts::PI * fallen).cos())
 }
 
 /// The largest step size of a network, of which so many stored tensors start at random.

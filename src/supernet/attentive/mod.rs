@@ -258,7 +258,7 @@ impl Trainee for Run<'_> {
         let Schedule { epochs, batch, augmentation, device, .. } = self.options.training;
         let indices = self.images.chunks(batch).nth(number).unwrap_or_default();
         let (x, labels) = self.parts.data().batch(indices, augmentation, rng, device)?;
-        let rate = step_size(self.rate, step as f64 / (self.steps() * epochs) as f64);
+        let rate = step_size(self.rate, 0.0, step as f64 / (self.steps() * epochs) as f64);
         self.learn(rate, &x, &labels, rng)
     }
 

@@ -491,7 +491,7 @@ impl Run<'_> {
         let loss = outputs.f_cross_entropy_loss(&labels, weight, Reduction::Mean, -100, 0.0)?;
         let (stage, share) = self.stage(step);
         let shared = if stage < STAGES.len() { SHARED } else { 1.0 };
-        let rate = step_size(shared * self.options.training.rate.unwrap_or(STEP_SIZE), share);
+        let rate = step_size(shared * self.options.training.rate.unwrap_or(STEP_SIZE), 0.0, share);
         self.state.store.step(&network, &loss, rate)?;
         Ok(loss.f_double_value(&[])?)
     }
