@@ -404,3 +404,29 @@ fn an_axis_that_is_named_twice_is_one() {
     };
     assert_eq!(reduced(&[0, 0, 0]), reduced(&[0]));
 }
+
+/// The gates of an LSTM may look at its state by weights of their own.
+#[test]
+fn peepholes_are_weights() {
+    let (features, hidden) = (12, 16);
+    let parameters = |peepholes: bool| {
+        let graph = network(&[&[20, 1, features]], |b, x| {
+            let shapes: [&[usize]; 4] = [
+                &[1, 4 * hidden, features],
+                &[1, 4 * hidden, hidden],
+                &[1, 8 * hidden],
+                &[1, 3 * hidden],
+            ];
+            let [w, r, bias, p] = shapes.map(|shape| b.weight(shape));
+            let mut inputs = vec![Some(x[0]), Some(w), Some(r), Some(bias)];
+            if peepholes {
+                inputs.extend([None, None, None, Some(p)]);
+            }
+            let size = NONE.with("hidden_size", Attribute::Int(hidden as i64));
+            let inputs = inputs.into_iter().collect();
+            b.named_node("", OpType::LSTM, size, inputs, &[Some("")], &[]).unwrap()[0].unwrap()
+        });
+        cost(&graph).parameters()
+    };
+    assert_eq!(parameters(true), parameters(false) + 3 * hidden as u64);
+}

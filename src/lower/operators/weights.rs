@@ -22,8 +22,8 @@ pub(super) fn places(op: &OpType) -> Option<Places> {
     let (weights, learned): (&[usize], &[usize]) = match op.class() {
         Class::Conv | Class::ConvTranspose => (&[1], &[2]),
         Class::MatMul | Class::Gemm => (&[0, 1], &[2]),
-        // The rest are initial states.
-        Class::Recurrent => (&[1, 2], &[3]),
+        // Input 7 are peepholes, the rest initial states.
+        Class::Recurrent => (&[1, 2], &[3, 7]),
         // Counted by what they stand for, not as stored.
         Class::PackedMatMul => (&[], &[5]),
         Class::LayerNorm | Class::GroupNorm | Class::InstanceNorm => (&[], &[1, 2]),
