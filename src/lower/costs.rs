@@ -405,6 +405,64 @@ fn an_axis_that_is_named_twice_is_one() {
     assert_eq!(reduced(&[0, 0, 0]), reduced(&[0]));
 }
 
+fn bytes(b: &mut Builder, shape: &[usize]) -> ValueId {
+    b.constant("", DataType::Uint8, shape, None)
+}
+
+/// Integers that are computed from numbers are scaled back by the scale of these times that of the
+/// weight, which may be one number for each of its columns.
+#[test]
+fn scales_of_dynamic_quantisation_are_no_weights() {
+    let quantised = |b: &mut Builder, x: ValueId| {
+        let inputs = [Some(x)].into_iter().collect();
+        let names = [Some(""); 3];
+        let outputs = b.named_node("", OpType::DynamicQuantizeLinear, NONE, inputs, &names, &[]);
+        outputs.unwrap().into_iter().flatten().collect::<Vec<_>>()
+    };
+    let to_float = || NONE.with("to", Attribute::Int(1));
+    for order in [[0, 1], [1, 0]] {
+        let scaled = |b: &mut Builder, y: ValueId, scale: ValueId, shape: &[usize]| {
+            let own = b.weight(shape);
+            let pair = [scale, own];
+            let scale = node(b, OpType::Mul, NONE, &order.map(|i: usize| pair[i]));
+            let y = node(b, OpType::Cast, to_float(), &[y]);
+            node(b, OpType::Mul, NONE, &[y, scale])
+        };
+        let product = |scale: &[usize]| {
+            let graph = network(&[&[1, 16]], |b, x| {
+                let mut y = x[0];
+                for (from, to) in [(16, 8), (8, 4)] {
+                    y = node(b, OpType::Relu, NONE, &[y]);
+                    let parts = quantised(b, y);
+                    let w = bytes(b, &[from, to]);
+                    let inputs = [parts[0], w, parts[2]];
+                    let product = node(b, OpType::MatMulInteger, NONE, &inputs);
+                    let shape: Vec<usize> = scale.iter().map(|_| to).collect();
+                    y = scaled(b, product, parts[1], &shape);
+                }
+                y
+            });
+            cost(&graph)
+        };
+        assert_eq!(product(&[1]).parameters(), 16 * 8 + 8 * 4);
+        assert_eq!(product(&[1]).fingerprint(), product(&[]).fingerprint());
+        let image = |scale: &[usize]| {
+            let graph = network(&[&[1, 3, 9, 9]], |b, x| {
+                let parts = quantised(b, x[0]);
+                let w = bytes(b, &[8, 3, 3, 3]);
+                let y = node(b, OpType::ConvInteger, NONE, &[parts[0], w, parts[2]]);
+                let y = scaled(b, y, parts[1], scale);
+                let bias = b.weight(&[1, 8, 1, 1]);
+                let y = node(b, OpType::Add, NONE, &[y, bias]);
+                node(b, OpType::Relu, NONE, &[y])
+            });
+            cost(&graph)
+        };
+        assert_eq!(image(&[1, 8, 1, 1]).parameters(), 8 * 27 + 8);
+        assert_eq!(image(&[1, 8, 1, 1]).fingerprint(), image(&[]).fingerprint());
+    }
+}
+
 /// The gates of an LSTM may look at its state by weights of their own.
 #[test]
 fn peepholes_are_weights() {

@@ -4,7 +4,7 @@ use super::super::axes::{Role, extent};
 use super::super::draft::{Bound, Op};
 use super::Drafter;
 use crate::graph::Operation;
-use crate::model_graph::{Attribute, Node, OpType, Value};
+use crate::model_graph::{Attribute, Node, OpType, Value, ValueId};
 use smallvec::SmallVec;
 
 impl Drafter<'_> {
@@ -109,12 +109,22 @@ impl Drafter<'_> {
     pub(super) fn mul(&mut self, node: &Node) {
         let operands = self.operands(node);
         match self.constant_operand(node) {
+            // Of the weight that integers are multiplied by, be it one for each of its columns.
+            Some(_) if node.inputs.iter().flatten().any(|id| self.is_scale(*id)) => self.pass(node),
             Some((_, Broadcast::Scalar(c))) if operands.len() == 1 => {
                 self.emit(node, Op::MulScalar(c));
             }
             Some((_, meeting)) if operands.len() == 1 => self.mul_constant(node, meeting),
             _ => self.plain(node, Operation::Mul),
         }
+    }
+
+    /// Whether a tensor is the scale of integers that the network computes from numbers.
+    fn is_scale(&self, id: ValueId) -> bool {
+        let producer = self.graph.value(id).producer.map(|p| &self.graph.nodes()[p.index()]);
+        producer.is_some_and(|p| {
+            p.op == OpType::DynamicQuantizeLinear && p.outputs.get(1) == Some(&Some(id))
+        })
     }
 
     fn mul_constant(&mut self, node: &Node, meeting: Broadcast) {
