@@ -301,6 +301,12 @@ impl AxesMap {
                 last_again(positional(&x[0], &first))
             }
             Class::Conv | Class::ConvTranspose | Class::GridSample => positional(&x[0], shape),
+            // Its channels are those of axis 1, where something else was taken for them.
+            Class::BatchNorm
+                if x.get(1).is_some_and(|axis| axis.iter().any(|f| f.role != Role::Channel)) =>
+            {
+                positional(&x[0], shape)
+            }
             Class::Opaque if matches!(node.op, DeformConv | MaxRoiPool | RoiAlign) => {
                 positional(&x[0], shape)
             }

@@ -409,6 +409,72 @@ fn bytes(b: &mut Builder, shape: &[usize]) -> ValueId {
     b.constant("", DataType::Uint8, shape, None)
 }
 
+/// Its channels are those of axis 1, whatever else is taken for them.
+#[test]
+fn batch_normalisation_has_a_factor_and_a_shift_for_each_of_axis_1() {
+    let norm = |b: &mut Builder, x: ValueId| {
+        let channels = b.value(x).shape[1];
+        let own = [0; 4].map(|_| b.weight(&[channels]));
+        let inputs: Vec<ValueId> = [x].into_iter().chain(own).collect();
+        node(b, OpType::BatchNormalization, NONE, &inputs)
+    };
+    let relu = |b: &mut Builder, x: ValueId| node(b, OpType::Relu, NONE, &[x]);
+    let parameters = |shape: &[usize], body: &dyn Fn(&mut Builder, ValueId) -> ValueId| {
+        cost(&network(&[shape], |b, x| body(b, x[0]))).parameters()
+    };
+    let line = network(&[&[1, 12, 50]], |b, x| norm(b, x[0]));
+    assert_eq!(cost(&line).parameters(), 2 * 12);
+    // As before a convolution, which reads the same channels.
+    let before = network(&[&[1, 12, 50]], |b, x| {
+        let y = norm(b, x[0]);
+        let w = b.weight(&[8, 12, 7]);
+        node(b, OpType::Conv, NONE, &[y, w])
+    });
+    let before = cost(&before);
+    assert_eq!(before.parameters(), 2 * 12 + 8 * 12 * 7);
+    assert!(before.nodes().all(|n| n.name.is_empty() || n.input.channels == 12));
+    let tokens = |between: bool| {
+        parameters(&[1, 50, 3], &|b, x| {
+            let y = linear(b, x, 8);
+            let y = if between { relu(b, y) } else { y };
+            let y = norm(b, y);
+            linear(b, y, 4)
+        })
+    };
+    let own = 3 * 8 + 2 * 50 + 8 * 4;
+    assert_eq!((tokens(true), tokens(false)), (own, own));
+    let last = parameters(&[1, 6, 4, 5], &|b, x| {
+        let y = transpose(b, x, &[0, 2, 3, 1]);
+        norm(b, y)
+    });
+    assert_eq!(last, 2 * 4);
+    let wide = parameters(&[1, 6, 4, 4], &|b, x| {
+        let y = reshape(b, x, &[1, 3, 8, 4]);
+        norm(b, y)
+    });
+    assert_eq!(wide, 2 * 3);
+    let heads = parameters(&[1, 10, 16], &|b, x| {
+        let y = linear(b, x, 16);
+        let y = reshape(b, y, &[1, 10, 4, 4]);
+        let y = transpose(b, y, &[0, 2, 1, 3]);
+        norm(b, y)
+    });
+    assert_eq!(heads, 16 * 16 + 2 * 4);
+    let shuffled = parameters(&[1, 8, 4, 4], &|b, x| {
+        let block = NONE.with("blocksize", Attribute::Int(2));
+        let y = node(b, OpType::DepthToSpace, block, &[x]);
+        norm(b, y)
+    });
+    assert_eq!(shuffled, 2 * 2);
+    // Where they are the channels, it is the layer's before it.
+    let folded = parameters(&[1, 50, 3], &|b, x| {
+        let y = linear(b, x, 8);
+        let y = transpose(b, y, &[0, 2, 1]);
+        norm(b, y)
+    });
+    assert_eq!(folded, 3 * 8 + 8);
+}
+
 /// Integers that are computed from numbers are scaled back by the scale of these times that of the
 /// weight, which may be one number for each of its columns.
 #[test]

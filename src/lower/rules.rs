@@ -148,7 +148,9 @@ fn affine_of_weighted(draft: &Draft, index: Index) -> Option<Patch> {
     use Operation::*;
     let node = draft.node(index);
     let weighted = draft.only_use(only_input(node)?)?;
-    if ![Conv, DepthwiseConv, ConvTranspose, Linear].into_iter().any(|op| weighted.is(op)) {
+    let takes = [Conv, DepthwiseConv, ConvTranspose, Linear].into_iter().any(|op| weighted.is(op));
+    // Those of another axis, such as tokens, are not the layer's.
+    if !takes || weighted.output.channels != node.output.channels {
         return None;
     }
     let new_bias = node.bias && !weighted.bias;
@@ -165,6 +167,9 @@ fn affine_of_weighted(draft: &Draft, index: Index) -> Option<Patch> {
 fn affine_of_affine(draft: &Draft, index: Index) -> Option<Patch> {
     let node = draft.node(index);
     let first = draft.only_use(only_input(node)?).filter(|n| n.is(Operation::Affine))?;
+    if first.output.channels != node.output.channels {
+        return None;
+    }
     Some(Patch::Become(absorbing(first, node)))
 }
 

@@ -270,13 +270,7 @@ impl<'a> Drafter<'a> {
             GRU => self.recurrent(node, O::Gru, 3),
             RNN => self.recurrent(node, O::Rnn, 1),
 
-            BatchNormalization => {
-                let channels = self.extent(self.output(node)).channels;
-                // Mean and variance are folded into factor and shift.
-                let new = self.norm(node, O::Affine);
-                new.parameters = channels.saturating_mul(2);
-                (new.scale, new.bias) = (true, true);
-            }
+            BatchNormalization => self.batch_norm(node),
             LayerNormalization => {
                 self.norm(node, O::LayerNorm);
             }

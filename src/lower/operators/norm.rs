@@ -4,7 +4,7 @@ use super::super::axes::Role;
 use super::super::draft::Node as DraftNode;
 use super::Drafter;
 use crate::graph::Operation;
-use crate::model_graph::Node;
+use crate::model_graph::{Node, Value};
 
 impl Drafter<'_> {
     /// A normalisation with optional factor (input 1) and shift (input 2).
@@ -25,6 +25,17 @@ impl Drafter<'_> {
         }
         let new = self.norm(node, Operation::GroupNorm);
         new.window.groups = u32::try_from(groups).unwrap_or(u32::MAX);
+    }
+
+    /// A factor and a shift for each of axis 1, with mean and variance folded in.
+    pub(super) fn batch_norm(&mut self, node: &Node) {
+        let own = self.value(node, 1).map_or(0, Value::elements);
+        // Where these are not all channels, such as heads, no layer before takes them in.
+        let channels = own == self.extent(self.output(node)).channels;
+        let new =
+            self.norm(node, if channels { Operation::Affine } else { Operation::MulConstant });
+        new.parameters = own.saturating_mul(2);
+        (new.scale, new.bias) = (channels, channels);
     }
 
     /// `[batch, groups, rest]` with channels in `rest` is how exporters write group normalisation.
