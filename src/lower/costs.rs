@@ -409,6 +409,102 @@ fn bytes(b: &mut Builder, shape: &[usize]) -> ValueId {
     b.constant("", DataType::Uint8, shape, None)
 }
 
+fn floats(b: &mut Builder, shape: &[usize], value: f64) -> ValueId {
+    let data = TensorData::Floats(vec![value; shape.iter().product()]);
+    b.constant("", DataType::Float, shape, Some(data))
+}
+
+/// Rows picked before they are made numbers of, and sums, products and parts of bytes, have as many
+/// parameters as the same of numbers; how bytes stand for numbers has none.
+#[test]
+fn bytes_in_the_place_of_data_are_weights() {
+    let (words, width) = (100, 16);
+    let table = |read: &dyn Fn(&mut Builder, ValueId) -> ValueId| {
+        let mut b = Builder::new("test", 17);
+        let ids = b.input("ids", DataType::Int64, &[1, 10]);
+        // Of another table of positions.
+        let step = b.constant("", DataType::Int64, &[1, 10], None);
+        let ids = node(&mut b, OpType::Add, NONE, &[ids, step]);
+        let y = read(&mut b, ids);
+        b.output(y);
+        cost(&b.finish()).parameters()
+    };
+    let plain = table(&|b, ids| {
+        let rows = b.weight(&[words, width]);
+        node(b, OpType::Gather, NONE, &[rows, ids])
+    });
+    assert_eq!(plain, (words * width) as u64);
+    for dtype in [2, 3, 4, 5, 21, 22].map(DataType::from_onnx) {
+        let dequantised = table(&|b, ids| {
+            let rows = b.constant("", dtype, &[words, width], None);
+            let rows = node(b, OpType::Gather, NONE, &[rows, ids]);
+            let (scale, zero) = (b.weight(&[width]), b.constant("", dtype, &[width], None));
+            node(b, OpType::DequantizeLinear, NONE, &[rows, scale, zero])
+        });
+        let scaled = table(&|b, ids| {
+            let rows = b.constant("", dtype, &[words, width], None);
+            let rows = node(b, OpType::Gather, NONE, &[rows, ids]);
+            let rows = node(b, OpType::Cast, NONE.with("to", Attribute::Int(1)), &[rows]);
+            let scale = b.weight(&[]);
+            node(b, OpType::Mul, NONE, &[rows, scale])
+        });
+        assert_eq!((dequantised, scaled), (plain, plain), "{dtype:?}");
+    }
+    // Each an operand of the same features, with a scale and a zero point for each operand.
+    let quantised = |op: OpType, shape: &[usize]| {
+        let mut b = Builder::new("test", 17);
+        let x = b.input("x", DataType::Uint8, &[1, 6, 64]);
+        let own = bytes(&mut b, shape);
+        let mut pair = || [b.weight(&[]), b.constant("", DataType::Uint8, &[], None)];
+        let [[s0, z0], [s1, z1], [s2, z2]] = [pair(), pair(), pair()];
+        let inputs = match op {
+            OpType::QLinearConcat => vec![s0, z0, own, s1, z1, x, s2, z2],
+            _ => vec![x, s0, z0, own, s1, z1, s2, z2],
+        };
+        let axis = if op == OpType::QLinearConcat { along(1) } else { NONE };
+        let y = node(&mut b, op, axis, &inputs);
+        b.output(y);
+        cost(&b.finish())
+    };
+    let written_out = |op: OpType, shape: &[usize]| {
+        let graph = network(&[&[1, 6, 64]], |b, x| {
+            let own = b.weight(shape);
+            match op {
+                OpType::Concat => node(b, op, along(1), &[own, x[0]]),
+                _ => node(b, op, NONE, &[x[0], own]),
+            }
+        });
+        cost(&graph)
+    };
+    for (fused, op, shape) in [
+        (OpType::QLinearAdd, OpType::Add, &[64][..]),
+        (OpType::QLinearAdd, OpType::Add, &[1, 6, 64]),
+        (OpType::QLinearAdd, OpType::Add, &[1]),
+        (OpType::QLinearMul, OpType::Mul, &[64]),
+        (OpType::QLinearConcat, OpType::Concat, &[1, 1, 64]),
+    ] {
+        let (fused, plain) = (quantised(fused, shape), written_out(op.clone(), shape));
+        assert_eq!(fused.parameters(), plain.parameters(), "{op}");
+        assert_eq!(fused.fingerprint(), plain.fingerprint(), "{op}");
+    }
+    // The bias of a head with one output.
+    let head = |quantised: bool| {
+        let graph = network(&[&[1, 8]], |b, x| {
+            if !quantised {
+                let (y, bias) = (linear(b, x[0], 1), b.weight(&[1]));
+                return node(b, OpType::Add, NONE, &[y, bias]);
+            }
+            let (weight, bias) = (bytes(b, &[8, 1]), bytes(b, &[1]));
+            let (s, z) = (b.weight(&[]), bytes(b, &[]));
+            let x = node(b, OpType::QuantizeLinear, NONE, &[x[0], s, z]);
+            let y = node(b, OpType::QLinearMatMul, NONE, &[x, s, z, weight, s, z, s, z]);
+            node(b, OpType::QLinearAdd, NONE, &[y, s, z, bias, s, z, s, z])
+        });
+        cost(&graph).parameters()
+    };
+    assert_eq!((head(true), head(false)), (9, 9));
+}
+
 /// Its channels are those of axis 1, whatever else is taken for them.
 #[test]
 fn batch_normalisation_has_a_factor_and_a_shift_for_each_of_axis_1() {
@@ -553,4 +649,61 @@ fn peepholes_are_weights() {
         cost(&graph).parameters()
     };
     assert_eq!(parameters(true), parameters(false) + 3 * hidden as u64);
+}
+
+/// Where to read, where to write and what to fill with are no weights; what is read and written is.
+#[test]
+fn constants_that_say_where_are_no_weights() {
+    let mut b = Builder::new("test", 17);
+    let ids = b.input("ids", DataType::Int64, &[1, 20]);
+    let depth = b.constant("", DataType::Int64, &[], Some(TensorData::Ints(vec![50])));
+    let values = b.constant("", DataType::Float, &[2], Some(TensorData::Floats(vec![0.0, 1.0])));
+    let y = node(&mut b, OpType::OneHot, NONE, &[ids, depth, values]);
+    let table = b.weight(&[50, 16]);
+    let y = node(&mut b, OpType::MatMul, NONE, &[y, table]);
+    b.output(y);
+    assert_eq!(cost(&b.finish()).parameters(), 50 * 16);
+
+    let image: &[usize] = &[1, 4, 8, 8];
+    let grid: &[usize] = &[1, 5, 5, 2];
+    let sampled = |data: bool| {
+        network(&[if data { grid } else { image }], |b, x| {
+            let own = b.weight(if data { image } else { grid });
+            let inputs = if data { [own, x[0]] } else { [x[0], own] };
+            node(b, OpType::GridSample, NONE, &inputs)
+        })
+    };
+    assert_eq!(cost(&sampled(false)).parameters(), 0);
+    assert_eq!(cost(&sampled(true)).parameters(), 4 * 8 * 8);
+    let regions = network(&[image], |b, x| {
+        let (boxes, images) = (b.weight(&[7, 4]), b.int_vector(&[0; 7]));
+        node(b, OpType::RoiAlign, NONE, &[x[0], boxes, images])
+    });
+    assert_eq!(cost(&regions).parameters(), 0);
+    let pooled = network(&[image], |b, x| {
+        let boxes = b.weight(&[7, 5]);
+        let shape = NONE.with("pooled_shape", ints(&[2, 2]));
+        node(b, OpType::MaxRoiPool, shape, &[x[0], boxes])
+    });
+    assert_eq!(cost(&pooled).parameters(), 0);
+
+    let written = |buffer: &dyn Fn(&mut Builder) -> ValueId| {
+        let graph = network(&[&[3, 8]], |b, x| {
+            let rows = TensorData::Ints(vec![0, 3, 4]);
+            let rows = b.constant("", DataType::Int64, &[3, 1], Some(rows));
+            let buffer = buffer(b);
+            node(b, OpType::ScatterND, NONE, &[buffer, rows, x[0]])
+        });
+        cost(&graph).parameters()
+    };
+    assert_eq!(written(&|b| floats(b, &[10, 8], 0.0)), 0);
+    assert_eq!(written(&|b| floats(b, &[10, 8], 0.5)), 80);
+    assert_eq!(written(&|b| b.weight(&[10, 8])), 80);
+    let update = network(&[&[10, 8]], |b, x| {
+        let rows = TensorData::Ints(vec![0, 3, 4]);
+        let rows = b.constant("", DataType::Int64, &[3, 1], Some(rows));
+        let own = floats(b, &[3, 8], 0.0);
+        node(b, OpType::ScatterND, NONE, &[x[0], rows, own])
+    });
+    assert_eq!(cost(&update).parameters(), 24);
 }

@@ -67,6 +67,15 @@ impl DataType {
         matches!(self, Self::Float | Self::Float16 | Self::Double | Self::Bfloat16)
             || matches!(self, Self::Other(17..=20 | 23 | 24))
     }
+
+    /// Whether elements are numbers to compute with, be they integers that quantisation made: ONNX
+    /// takes indices, shapes and axes as integers of 32 and 64 bits alone.
+    pub(crate) fn is_number(self) -> bool {
+        // 21, 22, 25 and 26 are the integers of four and two bits.
+        self.is_float()
+            || matches!(self, Self::Int8 | Self::Uint8 | Self::Int16 | Self::Uint16)
+            || matches!(self, Self::Other(21 | 22 | 25 | 26))
+    }
 }
 
 /// Elements of a small constant tensor, in row-major order. Booleans are 0 and 1.
@@ -121,6 +130,14 @@ impl TensorData {
         match self {
             Self::Ints(v) => Some(v),
             Self::Floats(_) => None,
+        }
+    }
+
+    /// Whether every element is `value`.
+    pub(crate) fn is_all(&self, value: f64) -> bool {
+        match self {
+            Self::Ints(v) => v.iter().all(|&x| x as f64 == value),
+            Self::Floats(v) => v.iter().all(|&x| x == value),
         }
     }
 

@@ -88,7 +88,8 @@ impl Drafter<'_> {
         one_row
             && bias.shape.last().copied() == columns
             && producer.is_some_and(|p| {
-                p.op == OpType::MatMul && self.value(p, 1).is_some_and(Value::is_constant)
+                let p = p.plain();
+                p.op == OpType::MatMul && self.value(&p, 1).is_some_and(Value::is_constant)
             })
     }
 

@@ -108,10 +108,10 @@ impl<'a> Drafter<'a> {
     /// Trained coefficients that the node brings along as constant inputs.
     ///
     /// A constant in the place of a weight is one, whatever its type and size. Other operands count
-    /// when they come from stored floating-point tensors of more than one element. A table that
-    /// meets a tensor element by element (position embedding, mask, class token) counts for one
-    /// element of the batch, and counts however it came about: some exporters store what others
-    /// compute, and no file tells which of them was trained.
+    /// when they come from stored tensors of more than one number; a buffer of zeros to write to
+    /// doesn't. A table that meets a tensor element by element (position embedding, mask, class
+    /// token) counts for one element of the batch, and counts however it came about: some exporters
+    /// store what others compute, and no file tells which of them was trained.
     fn coefficients(&mut self, node: &Node) -> u64 {
         use OpType::*;
         let places = weights::places(&node.op);
@@ -134,7 +134,14 @@ impl<'a> Drafter<'a> {
                         Origin::Computed => aligned || self.trained(id),
                     };
                     let single = value.elements() <= 1 && !self.single_bias(node, i);
-                    value.dtype.is_float() && weight && !single
+                    let number = match node.op {
+                        // Which integers say where is not known.
+                        Unknown { .. } => value.dtype.is_float(),
+                        _ => value.dtype.is_number() && weights::is_operand(&node.op, i),
+                    };
+                    let scatters = matches!(node.op, ScatterElements | ScatterND | TensorScatter);
+                    let blank = scatters && i == 0 && value.data().is_some_and(|d| d.is_all(0.0));
+                    number && weight && !single && !blank
                 }
             };
             if !counts {

@@ -35,3 +35,17 @@ pub(super) fn places(op: &OpType) -> Option<Places> {
     };
     Some(Places { weights, learned })
 }
+
+/// Whether input `i` of an operator without such places is what it computes with or moves; others
+/// say where, such as positions, regions and shapes, or what stands for yes and no.
+pub(super) fn is_operand(op: &OpType, i: usize) -> bool {
+    use OpType::*;
+    match op {
+        OneHot => false,
+        ScatterElements | ScatterND => i == 0 || i == 2,
+        TensorScatter => i < 2,
+        GridSample | RoiAlign | MaxRoiPool | AffineGrid | NonMaxSuppression | Col2Im
+        | MaxUnpool => i == 0,
+        _ => true,
+    }
+}
