@@ -495,8 +495,8 @@ impl<'m> Importer<'m> {
     }
 
     /// A Constant node holds a weight where the file has no initialisers, and a literal elsewhere:
-    /// exporters write shifts and factors that a layer lacks as Constant nodes of zeros and ones,
-    /// which nothing but this tells from trained ones in a file without its weights' elements.
+    /// exporters write shifts and factors that a layer lacks as Constant nodes of zeros and ones.
+    /// Elements tell literals from trained ones, but not in a file without its weights' elements.
     fn constant(&mut self, node: &'m Node, scope: &mut Scope<'_, 'm>) -> Result<(), ReadError> {
         let mut value = None;
         for (name, argument) in &node.arguments {

@@ -1447,3 +1447,58 @@ fn no_elements_are_never_missing() {
     let graph = read_model(&model(graph)).unwrap();
     assert_eq!((output(&graph).shape.as_slice(), graph.remarks().len()), (&[][..], 0));
 }
+
+/// Exporters write the factors and shifts that a layer lacks as Constant nodes of ones and zeros;
+/// others stand there because a tool put them there.
+#[test]
+fn constants_beside_weights_are_weights_if_their_elements_differ() {
+    let tensor = |name: &str, dims: &[i64], values: &[f32]| TensorProto {
+        name: name.into(),
+        data_type: 1,
+        dims: dims.to_vec(),
+        float_data: values.to_vec(),
+        ..Default::default()
+    };
+    let constant = |name: &str, values: &[f32]| {
+        let value = AttributeProto {
+            name: "value".into(),
+            type_: kind(4),
+            t: MessageField::some(tensor("", &[values.len() as i64], values)),
+            ..Default::default()
+        };
+        with(node("Constant", &[], &[name]), value)
+    };
+    let width = 32;
+    let read = |factor: &[f32], shift: &[f32]| {
+        let graph = GraphProto {
+            node: vec![
+                constant("factor", factor),
+                constant("shift", shift),
+                node("LayerNormalization", &["x", "factor", "shift"], &["n"]),
+                node("MatMul", &["n", "w"], &["y"]),
+            ],
+            input: vec![value("x", &["1", "5", "32"])],
+            initializer: vec![tensor("w", &[width, 4], &[0.5; 128])],
+            ..Default::default()
+        };
+        read_model(&model(graph)).unwrap()
+    };
+    let parameters = |graph: &ModelGraph| crate::lower::lower(graph).unwrap().parameters();
+    let (ones, zeros) = ([1.0; 32], [0.0; 32]);
+    let varied: Vec<f32> = (0..32u8).map(f32::from).collect();
+    let own = u64::try_from(width).unwrap();
+    for (factor, shift, trained) in [
+        (&ones[..], &zeros[..], 0),
+        (&varied, &zeros, 1),
+        (&ones, &varied, 1),
+        (&varied, &varied, 2),
+        (&[0.5; 32], &[0.5; 32], 2),
+    ] {
+        let graph = read(factor, shift);
+        assert_eq!(parameters(&graph), 4 * own + trained * own);
+        // Nor does a file without its weights lose them.
+        let again =
+            read_bytes(&written(&graph, Weights::Stripped), "test", &ReadOptions::default());
+        assert_eq!(parameters(&again.unwrap()), parameters(&graph));
+    }
+}

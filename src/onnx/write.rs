@@ -362,7 +362,10 @@ fn tensors<'a>(
         let tensor = encode(&header(name.clone(), value.dtype, &value.shape))?;
         let (fill, wanted) = match (value.data(), weights) {
             (Some(data), Weights::Stripped) => {
-                let wanted = !value.dtype.is_float() || data.len() <= SCALARS || deciding[i];
+                // Their elements tell whether literals are weights.
+                let told = constant.origin == Origin::Literal;
+                let small = data.len() <= SCALARS;
+                let wanted = !value.dtype.is_float() || small || told || deciding[i];
                 (Fill::Known(data), wanted)
             }
             (Some(data), Weights::Random { .. }) => (Fill::Known(data), true),

@@ -14,7 +14,7 @@ mod weights;
 use super::axes::{Axes, AxesMap, Role};
 use super::draft::{Draft, Index, Node as DraftNode, Op};
 use crate::graph::{Extent, Operation};
-use crate::model_graph::{ModelGraph, Node, OpType, Origin, Value, ValueId, Views};
+use crate::model_graph::{ModelGraph, Node, OpType, Origin, TensorData, Value, ValueId, Views};
 use hashbrown::HashMap;
 use smallvec::{SmallVec, smallvec};
 
@@ -170,12 +170,15 @@ impl<'a> Drafter<'a> {
 
     /// Whether a constant may have been trained: a stored number, also one that is stored as an
     /// integer. Ones and zeros that are not stored like weights are how exporters write a factor or
-    /// shift that a layer lacks.
+    /// shift that a layer lacks, and are taken for it where elements are not known.
     fn trained(&self, id: ValueId) -> bool {
         let stored = self.graph.value(self.views.elements_of(id));
         stored.constant.as_ref().is_some_and(|c| match c.origin {
             Origin::Stored => true,
-            Origin::Literal => false,
+            Origin::Literal => {
+                let varied = |d: &TensorData| !d.is_all(0.0) && !d.is_all(1.0);
+                stored.elements() > 1 && stored.data().is_some_and(varied)
+            }
             Origin::Computed => stored.producer.is_none() && !stored.dtype.is_float(),
         })
     }
