@@ -571,6 +571,83 @@ fn batch_normalisation_has_a_factor_and_a_shift_for_each_of_axis_1() {
     assert_eq!(folded, 3 * 8 + 8);
 }
 
+/// Exporters write group normalisation as that of instances, of groups, by ones and zeros, and the
+/// trained factors after it; others have their own.
+#[test]
+fn instance_normalisation_has_its_weights() {
+    let (channels, groups) = (16, 4);
+    let line = network(&[&[1, 6, 50]], |b, x| {
+        let own = [0; 2].map(|_| b.weight(&[6]));
+        node(b, OpType::InstanceNormalization, NONE, &[x[0], own[0], own[1]])
+    });
+    assert_eq!(cost(&line).parameters(), 2 * 6);
+    // Not trained yet.
+    let fresh = network(&[&[1, 6, 50]], |b, x| {
+        let own = [1.0, 0.0].map(|value| floats(b, &[6], value));
+        node(b, OpType::InstanceNormalization, NONE, &[x[0], own[0], own[1]])
+    });
+    assert_eq!(cost(&fresh).parameters(), 2 * 6);
+    type Own = fn(&mut Builder, usize) -> [ValueId; 2];
+    let known: Own = |b, groups| [1.0, 0.0].map(|value| floats(b, &[groups], value));
+    let literal: Own = |b, groups| [0; 2].map(|_| b.literal("", DataType::Float, &[groups], None));
+    let stripped: Own = |b, groups| [0; 2].map(|_| b.weight(&[groups]));
+    let trained: Own = |b, groups| [0.5, 0.25].map(|value| floats(b, &[groups], value));
+    let grouped = |own: Own, follows: bool, converted: bool| {
+        let graph = network(&[&[1, channels, 5, 5]], |b, x| {
+            let own = own(b, groups);
+            let convert = |b: &mut Builder, x: ValueId| {
+                if !converted {
+                    return x;
+                }
+                let (s, z) = (b.weight(&[]), bytes(b, &[]));
+                let x = node(b, OpType::QuantizeLinear, NONE, &[x, s, z]);
+                node(b, OpType::DequantizeLinear, NONE, &[x, s, z])
+            };
+            let y = reshape(b, x[0], &[0, groups as i64, -1]);
+            let y = convert(b, y);
+            let y = node(b, OpType::InstanceNormalization, NONE, &[y, own[0], own[1]]);
+            let y = convert(b, y);
+            let y = reshape(b, y, &[1, channels as i64, 5, 5]);
+            if !follows {
+                return y;
+            }
+            let y = convert(b, y);
+            let factor = b.weight(&[channels, 1, 1]);
+            let y = node(b, OpType::Mul, NONE, &[y, factor]);
+            let y = convert(b, y);
+            let shift = b.weight(&[channels, 1, 1]);
+            node(b, OpType::Add, NONE, &[y, shift])
+        });
+        cost(&graph)
+    };
+    let names = |graph: &ComputationGraph| -> Vec<&'static str> {
+        graph.nodes().map(|n| n.operation.name()).collect()
+    };
+    for converted in [false, true] {
+        let expected = grouped(known, true, converted);
+        assert_eq!(expected.parameters(), 2 * channels as u64);
+        assert_eq!(names(&expected), ["input", "group_norm"]);
+        for own in [literal, stripped] {
+            assert_eq!(grouped(own, true, converted).fingerprint(), expected.fingerprint());
+        }
+        assert_eq!(grouped(known, false, converted).parameters(), 0);
+        for own in [stripped, trained] {
+            assert_eq!(grouped(own, false, converted).parameters(), 2 * groups as u64);
+        }
+    }
+    // A head that multiplies otherwise has no factor of its channels.
+    let gated = network(&[&[1, channels, 5, 5]], |b, x| {
+        let own = stripped(b, groups);
+        let y = reshape(b, x[0], &[0, groups as i64, -1]);
+        let y = node(b, OpType::InstanceNormalization, NONE, &[y, own[0], own[1]]);
+        let y = reshape(b, y, &[1, channels as i64, 5, 5]);
+        let table = b.weight(&[5, 5]);
+        let y = node(b, OpType::Mul, NONE, &[y, table]);
+        node(b, OpType::Add, NONE, &[y, table])
+    });
+    assert_eq!(cost(&gated).parameters(), (2 * groups + 2 * 25) as u64);
+}
+
 /// Integers that are computed from numbers are scaled back by the scale of these times that of the
 /// weight, which may be one number for each of its columns.
 #[test]

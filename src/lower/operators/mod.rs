@@ -15,7 +15,7 @@ use super::axes::{Axes, AxesMap, Role};
 use super::draft::{Draft, Index, Node as DraftNode, Op};
 use crate::graph::{Extent, Operation};
 use crate::model_graph::{ModelGraph, Node, OpType, Origin, TensorData, Value, ValueId, Views};
-use hashbrown::HashMap;
+use hashbrown::{HashMap, HashSet};
 use smallvec::{SmallVec, smallvec};
 
 /// The draft of `graph`, before any rule has run.
@@ -30,6 +30,7 @@ pub(super) fn draft(graph: &ModelGraph) -> Draft {
         counted: vec![false; values],
         left: vec![None; values],
         lists: HashMap::new(),
+        scaled: norm::scaled(graph),
     };
     for &id in graph.inputs() {
         let extent = drafter.extent(id);
@@ -64,6 +65,8 @@ struct Drafter<'a> {
     left: Vec<Option<u64>>,
     /// Digests of lists of positions, which many nodes may share.
     lists: HashMap<ValueId, SmallVec<[i64; 4]>>,
+    /// Outputs of instance normalisations that trained factors and shifts follow.
+    scaled: HashSet<ValueId>,
 }
 
 impl<'a> Drafter<'a> {
