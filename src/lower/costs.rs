@@ -250,6 +250,102 @@ fn an_ambiguous_batch_is_not_divided_by() {
     assert_eq!((sound.batch().size(), cost(&sound).macs()), (6, 96 * 4 * 5));
 }
 
+/// An image or a video without a batch has an axis that its layers carry along too.
+#[test]
+fn the_second_axis_is_no_batch_without_a_sequence() {
+    let pixels = network(&[&[3, 16, 20]], |b, x| {
+        let last = transpose(b, x[0], &[1, 2, 0]);
+        let y = linear(b, last, 8);
+        let y = linear(b, y, 2);
+        transpose(b, y, &[2, 0, 1])
+    });
+    assert_eq!(cost(&pixels).macs(), 16 * 20 * (3 * 8 + 8 * 2));
+    let einsum = network(&[&[3, 16, 20]], |b, x| {
+        let w = b.weight(&[8, 3]);
+        let equation = Attribute::String("chw,oc->ohw".into());
+        node(b, OpType::Einsum, NONE.with("equation", equation), &[x[0], w])
+    });
+    assert_eq!(cost(&einsum).macs(), 16 * 20 * 3 * 8);
+    let frames = network(&[&[16, 50, 64]], |b, x| {
+        let y = mean(b, x[0], &[0]);
+        linear(b, y, 8)
+    });
+    assert_eq!(cost(&frames).macs(), 50 * 64 * 8);
+    for graph in [pixels, einsum, frames] {
+        assert_eq!((graph.batch().size(), graph.batch().doubt().is_some()), (1, true));
+    }
+}
+
+/// The same costs, and the same doubt, whichever input a file names first.
+#[test]
+fn the_order_of_inputs_says_nothing_of_the_batch() {
+    type Body = fn(&mut Builder, &[ValueId]) -> ValueId;
+    let conditioned: Body = |b, x| {
+        let shift = linear(b, x[0], 4);
+        let shift = reshape(b, shift, &[1, 4, 1, 1]);
+        let y = conv(b, x[1], 4);
+        node(b, OpType::Add, NONE, &[y, shift])
+    };
+    let scaled: Body = |b, x| {
+        let x = node(b, OpType::Mul, NONE, &[x[1], x[0]]);
+        conv(b, x, 4)
+    };
+    let recurrent: Body = |b, x| {
+        let [w, r] = [12, 16].map(|from| b.weight(&[1, 3 * 16, from]));
+        let attributes = NONE.with("hidden_size", Attribute::Int(16));
+        let inputs = [Some(x[1]), Some(w), Some(r), None, None, Some(x[0])];
+        let inputs = inputs.into_iter().collect();
+        let y = b.named_node("", OpType::GRU, attributes, inputs, &[Some("")], &[]).unwrap();
+        y[0].unwrap()
+    };
+    let image: &[usize] = &[8, 3, 16, 16];
+    let cases: [(&[usize], &[usize], Body, usize); 3] = [
+        (&[1, 6], image, conditioned, 1),
+        (&[1], image, scaled, 8),
+        (&[1, 8, 16], &[20, 8, 12], recurrent, 8),
+    ];
+    for (first, second, body, size) in cases {
+        let graph = network(&[first, second], body);
+        let other = network(&[second, first], |b, x| body(b, &[x[1], x[0]]));
+        for graph in [&graph, &other] {
+            assert_eq!((graph.batch().size(), graph.batch().doubt().is_some()), (size, size == 1));
+        }
+        assert_eq!(cost(&graph).macs(), cost(&other).macs());
+    }
+}
+
+/// A decoder's step is a sequence of one.
+#[test]
+fn one_step_of_a_recurrence_has_its_batch_second() {
+    let step = |batch: usize| {
+        network(&[&[1, batch, 12]], |b, x| {
+            let [w, r] = [12, 16].map(|from| b.weight(&[1, 4 * 16, from]));
+            let attributes = NONE.with("hidden_size", Attribute::Int(16));
+            node(b, OpType::LSTM, attributes, &[x[0], w, r])
+        })
+    };
+    let (one, eight) = (step(1), step(8));
+    assert_eq!((eight.batch().size(), eight.batch().doubt()), (8, None));
+    assert_eq!(cost(&eight).macs(), cost(&one).macs());
+}
+
+/// An axis of one grey value is no batch, so that where the first one is not carried along, none is.
+#[test]
+fn one_channel_excuses_no_doubt() {
+    for channels in [1, 3] {
+        let graph = network(&[&[8, channels, 16, 16]], |b, x| {
+            let y = conv(b, x[0], 4);
+            // A token for each image, as exporters store one that was expanded.
+            let tokens = reshape(b, y, &[8, 4, 256]);
+            let tokens = transpose(b, tokens, &[0, 2, 1]);
+            let class = b.weight(&[8, 1, 4]);
+            let all = node(b, OpType::Concat, along(1), &[class, tokens]);
+            linear(b, all, 10)
+        });
+        assert!(graph.batch().doubt().is_some(), "{channels}");
+    }
+}
+
 /// A running sum or product leaves the batch alone along any other axis.
 #[test]
 fn what_runs_along_the_batch_mixes_it() {

@@ -6,8 +6,10 @@
 //! does not say which it is, so it is told from what the network does: the axis of the inputs that
 //! every operator carries along without ever mixing its elements (contraction, reduction,
 //! normalisation, windows, recurrence, a table with a row for each element), up to every output, is
-//! a batch. Where several axes could be, or none is, the batch is taken to be one input: costs are
-//! those of the network as it stands, and [`Batch::doubt`] says so.
+//! a batch. The second axis is one only of sequences whose steps come first, which attention or a
+//! recurrence tells from images and frames without a batch. Where several axes could be, or none is,
+//! the batch is taken to be one input: costs are those of the network as it stands, and
+//! [`Batch::doubt`] says so.
 
 use super::infer::{self, layout, reduce};
 use super::{Class, ModelGraph, Node, OpType, TensorData, Value, ValueId};
@@ -77,7 +79,7 @@ impl Batch {
         let says = |i: &usize| !inputs[*i].shape.is_empty() && needed[graph.inputs[*i].index()];
         let ranked: Vec<usize> = (0..inputs.len()).filter(says).collect();
         let found = |choice: Choice| {
-            let places = follow(graph, &needed, &choice, true)?;
+            let places = follow(graph, &needed, &choice, true).ok()?;
             Some(Self { size: choice.size, places, doubt: false })
         };
         choices(&inputs, &ranked).into_iter().filter(|choice| choice.size == 1).find_map(found)
@@ -87,33 +89,78 @@ impl Batch {
     pub(super) fn find(graph: &ModelGraph) -> Self {
         let one = Self::default();
         let needed = needed(graph);
-        // Scalars say nothing, and neither does what no output depends on.
+        // A single number says nothing, and neither does what no output depends on.
         let inputs: Vec<&Value> = graph.inputs.iter().map(|&id| graph.value(id)).collect();
-        let says = |i: &usize| !inputs[*i].shape.is_empty() && needed[graph.inputs[*i].index()];
+        let says = |i: &usize| inputs[*i].elements() != 1 && needed[graph.inputs[*i].index()];
         let ranked: Vec<usize> = (0..inputs.len()).filter(says).collect();
-        // The usual export. What else has more on its first axis has no batch there.
-        if ranked.first().is_none_or(|&i| inputs[i].shape[0] == 1) {
+        // The usual export, unless its one element is the first step of a recurrence.
+        let usual = ranked.iter().all(|&i| inputs[i].shape.first() == Some(&1));
+        if usual && !graph.nodes.iter().any(|node| node.op.class() == Class::Recurrent) {
             return one;
         }
         let mut found: Option<Self> = None;
-        let mut several = false;
+        let mut doubt = false;
         for choice in choices(&inputs, &ranked) {
-            let Some(places) = follow(graph, &needed, &choice, false) else { continue };
+            let Ok(places) = follow(graph, &needed, &choice, false) else { continue };
             if choice.size == 1 {
                 // Costs are those of one input.
                 return one;
             }
-            several |= found.is_some();
+            let second = ranked.iter().all(|&i| choice.axes[i] == Some(1));
+            if second && !steps_first(graph, &places, usual) {
+                doubt |= !usual;
+                continue;
+            }
+            doubt |= found.is_some();
             found = Some(Self { size: choice.size, places, doubt: false });
         }
-        let single = |&i: &usize| candidates(inputs[i]).any(|axis| inputs[i].shape[axis] == 1);
         match found {
-            Some(batch) if !several => batch,
+            Some(batch) if !doubt => batch,
             // An axis of one element may be the batch; costs are right either way.
-            None if ranked.iter().all(single) => one,
+            None if usual || (!doubt && Self::followed(graph).is_some()) => one,
             _ => Self { doubt: true, ..one },
         }
     }
+}
+
+/// Whether the network certainly joins the elements of the first axis of an input, of which there is
+/// one, so that it is no batch.
+pub(super) fn joins_first(graph: &ModelGraph, input: ValueId) -> bool {
+    let axes = graph.inputs.iter().map(|&id| (id == input).then_some(0)).collect();
+    match follow(graph, &needed(graph), &Choice { size: 1, axes }, false) {
+        Err(Some(node)) => matches!(
+            graph.nodes[node].plain().op.class(),
+            Class::MatMul
+                | Class::Gemm
+                | Class::Einsum
+                | Class::Recurrent
+                | Class::Reduce
+                | Class::ArgMax
+                | Class::TopK
+                | Class::Running
+                | Class::Softmax
+                | Class::LayerNorm
+                | Class::LpNormalization
+        ),
+        _ => false,
+    }
+}
+
+/// Whether something works on sequences whose steps come before the batch: a recurrence or, unless
+/// that alone will do, attention, which multiplies two tensors that both have the batch.
+fn steps_first(graph: &ModelGraph, places: &[Option<Place>], recurrence: bool) -> bool {
+    graph.nodes.iter().any(|node| {
+        let node = node.plain();
+        let has = |i: usize| {
+            node.inputs.get(i).copied().flatten().is_some_and(|id| places[id.index()].is_some())
+        };
+        match node.op.class() {
+            Class::Recurrent => has(0),
+            Class::Attention => !recurrence && has(0),
+            Class::MatMul | Class::Einsum => !recurrence && has(0) && has(1),
+            _ => false,
+        }
+    })
 }
 
 /// One guess: the size of the batch and its axis in every input.
@@ -180,19 +227,23 @@ fn needed(graph: &ModelGraph) -> Vec<bool> {
     needed
 }
 
-/// Where the batch lies in every value under a guess; `None` where something mixes its elements or
-/// an output does not have it. `merged` says whether a batch of one may share an axis with others.
+/// Where the batch lies in every value under a guess. `merged` says whether a batch of one may share
+/// an axis with others.
+///
+/// # Errors
+/// Where something mixes its elements, the node that does if it has them in its first two inputs; or
+/// where an output does not have it.
 fn follow(
     graph: &ModelGraph,
     needed: &[bool],
     choice: &Choice,
     merged: bool,
-) -> Option<Vec<Option<Place>>> {
+) -> Result<Vec<Option<Place>>, Option<usize>> {
     let mut places = vec![None; graph.values.len()];
     for (&id, axis) in graph.inputs.iter().zip(&choice.axes) {
         places[id.index()] = axis.map(Place::whole);
     }
-    for node in &graph.nodes {
+    for (index, node) in graph.nodes.iter().enumerate() {
         let plain = node.plain();
         let follower = Follower { graph, node: &plain, size: choice.size, places: &places, merged };
         let touched = (0..plain.inputs.len()).any(|i| follower.at(i).is_some());
@@ -202,7 +253,10 @@ fn follow(
         if !touched || !computes {
             continue;
         }
-        let found = follower.outputs()?;
+        let Some(found) = follower.outputs() else {
+            let operand = follower.at(0).or(follower.at(1));
+            return Err(operand.map(|_| index));
+        };
         for (i, id) in node.outputs.iter().enumerate() {
             let Some(id) = *id else { continue };
             let value = graph.value(id);
@@ -211,10 +265,10 @@ fn follow(
             }
             let Some(place) = found.get(i).or(found.last()).copied().flatten() else { continue };
             // Where the shape was declared rather than inferred.
-            let extent = *value.shape.get(place.axis)?;
-            let period = choice.size.checked_mul(place.inner)?;
+            let extent = *value.shape.get(place.axis).ok_or(None)?;
+            let period = choice.size.checked_mul(place.inner).ok_or(None)?;
             if extent % period.max(1) != 0 {
-                return None;
+                return Err(None);
             }
             places[id.index()] = Some(place);
         }
@@ -223,7 +277,7 @@ fn follow(
         let value = graph.value(id);
         value.is_constant() || places[id.index()].is_some()
     });
-    all.then_some(places)
+    if all { Ok(places) } else { Err(None) }
 }
 
 /// One node whose outputs' batch is looked for.

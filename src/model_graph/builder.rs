@@ -3,7 +3,7 @@
 use super::infer::{self, Fact, InferError};
 use super::{
     Attributes, Batch, Constant, DataType, ModelGraph, Node, NodeId, OpType, Origin, RemarkKind,
-    Shape, TensorData, Value, ValueId, remark,
+    Shape, TensorData, Value, ValueId, batch, remark,
 };
 use hashbrown::HashSet;
 use smallvec::SmallVec;
@@ -39,6 +39,8 @@ pub struct Builder {
     graph: ModelGraph,
     /// Tensors whose shape is an upper bound, or follows from one.
     bounded: HashSet<ValueId>,
+    /// Inputs whose first axis was taken for a batch of one without a word for it.
+    guessed: Vec<ValueId>,
     /// Elements that folding may still read and write,
     steps: u64,
     /// and keep.
@@ -59,6 +61,10 @@ const KEPT: u64 = 1 << 23;
 /// What is said of nodes that are counted at their largest.
 const AT_MOST: &str =
     "counted at the largest size they can have, which is known only when the network runs";
+
+/// What is said of inputs whose open first axis is none of a batch, as far as can be told.
+const JOINED: &str = "first dimensions that are open are set to 1, as a batch, though the network joins \
+     what they hold, so costs grow with the size that is given for them";
 
 /// How a remark calls a node.
 fn label(name: &str, op: &OpType, outputs: &[Option<&str>]) -> String {
@@ -81,6 +87,7 @@ impl Builder {
                 remarks: Vec::new(),
             },
             bounded: HashSet::new(),
+            guessed: Vec::new(),
             steps: STEPS,
             kept: KEPT,
         }
@@ -159,6 +166,12 @@ impl Builder {
         });
         self.graph.inputs.push(id);
         id
+    }
+
+    /// Says that the first axis of an input is open, and was taken for a batch of one for no other
+    /// reason than its place.
+    pub(crate) fn guessed(&mut self, input: ValueId) {
+        self.guessed.push(input);
     }
 
     /// Adds a stored tensor. `data` is for small ones whose elements decide shapes.
@@ -432,6 +445,12 @@ impl Builder {
             for &id in &self.graph.inputs {
                 let name = &self.graph.values[id.index()].name;
                 remark::add(&mut self.graph.remarks, RemarkKind::Assumed, doubt, name);
+            }
+        }
+        for id in self.guessed {
+            if batch::joins_first(&self.graph, id) {
+                let name = &self.graph.values[id.index()].name;
+                remark::add(&mut self.graph.remarks, RemarkKind::Assumed, JOINED, name);
             }
         }
         self.graph

@@ -235,12 +235,17 @@ impl<'m> Importer<'m> {
         scope.values.reserve(names);
         importer.builder.reserve(graph.body.nodes.len(), names);
         importer.origins.nodes.reserve(graph.body.nodes.len());
-        for (input, (dtype, shape)) in inputs.iter().zip(&settled.facts) {
+        let facts = settled.facts.iter().zip(&settled.guessed);
+        for (input, ((dtype, shape), guessed)) in inputs.iter().zip(facts) {
             let id = if weights.names.contains(&*input.name) {
                 importer.builder.remark(RemarkKind::Assumed, AS_WEIGHTS, &input.name);
                 importer.builder.constant(&input.name, *dtype, shape, None)
             } else {
-                importer.builder.input(&input.name, *dtype, shape)
+                let id = importer.builder.input(&input.name, *dtype, shape);
+                if *guessed {
+                    importer.builder.guessed(id);
+                }
+                id
             };
             scope.values.insert(input.name.name, Binding::Tensor(id));
         }

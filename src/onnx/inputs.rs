@@ -18,6 +18,8 @@ pub(super) struct Settled<'a> {
     pub symbols: Symbols<'a>,
     /// Symbols that were taken for the batch by their name alone, and the input each is of.
     pub batches: Vec<(&'a str, &'a str)>,
+    /// Of each input, whether its first dimension was taken for the batch by its place alone.
+    pub guessed: Vec<bool>,
 }
 
 /// What a free dimension may be of.
@@ -33,6 +35,8 @@ pub(super) struct FreeInput {
     name: String,
     /// Index and, where the file has one, symbol; `None` when even the rank is open.
     free: Option<Vec<(usize, Option<String>)>>,
+    /// Those of them that the file says to be 0.
+    zeros: Vec<usize>,
     /// The shape, with nothing of worth at the free places.
     shape: Shape,
     kinds: Vec<Kind>,
@@ -89,12 +93,18 @@ pub(super) fn describe(inputs: &[FreeInput], trial: &Trial) -> String {
     let sentences = inputs.iter().map(|input| match &input.free {
         None => format!("input '{}' has no shape", input.name),
         Some(free) => {
-            let dims = free.iter().map(|(index, symbol)| match symbol {
-                Some(symbol) => format!("{index} ('{symbol}')"),
-                None => index.to_string(),
-            });
-            let dims: Vec<_> = dims.collect();
-            format!("input '{}' has free dimensions: {}", input.name, dims.join(", "))
+            let listed = |what: &str, zero: bool| {
+                let dims = free.iter().filter(|(index, _)| input.zeros.contains(index) == zero);
+                let dims = dims.map(|(index, symbol)| match symbol {
+                    Some(symbol) => format!("{index} ('{symbol}')"),
+                    None => index.to_string(),
+                });
+                let dims: Vec<_> = dims.collect();
+                (!dims.is_empty()).then(|| format!("{what}: {}", dims.join(", ")))
+            };
+            let kinds = [listed("free dimensions", false), listed("dimensions of size 0", true)];
+            let kinds: Vec<_> = kinds.into_iter().flatten().collect();
+            format!("input '{}' has {}", input.name, kinds.join(" and "))
         }
     });
     let text = enumerate_with(sentences, "; ");
@@ -174,6 +184,8 @@ pub(super) fn resolve<'a>(
 ) -> Result<Settled<'a>, ReadError> {
     let mut symbols = given(inputs, options)?;
     let mut batches = Vec::new();
+    // Symbols that are taken for the batch because they come first.
+    let mut placed: HashSet<&str> = HashSet::new();
     let marks: HashSet<&str> = {
         let first = |i: &&'a Info| match i.dims.as_ref()?.first()? {
             Dim::Symbol(symbol) => Some(symbol.as_str()),
@@ -198,6 +210,8 @@ pub(super) fn resolve<'a>(
                 symbols.insert(symbol, 1);
                 if index > 0 {
                     batches.push((symbol.as_str(), &*input.name));
+                } else if !names_batch(symbol, &Dim::Known(1)) {
+                    placed.insert(symbol);
                 }
             }
         }
@@ -206,6 +220,7 @@ pub(super) fn resolve<'a>(
     let shapes: HashMap<&str, &[usize]> =
         options.input_shapes.iter().map(|(name, shape)| (name.as_str(), &**shape)).collect();
     let mut facts = Vec::with_capacity(inputs.len());
+    let mut guessed = Vec::with_capacity(inputs.len());
     let mut open = Vec::new();
     for input in inputs {
         let Some(dtype) = input.dtype else {
@@ -215,16 +230,21 @@ pub(super) fn resolve<'a>(
         let name = || input.name.to_string();
         let Some(dims) = &input.dims else {
             match own {
-                Some(shape) => facts.push((dtype, Shape::from_slice(shape))),
+                Some(shape) => {
+                    facts.push((dtype, Shape::from_slice(shape)));
+                    guessed.push(false);
+                }
                 None => {
                     let kinds = vec![Kind::Image];
-                    open.push(FreeInput { name: name(), free: None, shape: Shape::new(), kinds });
+                    let (free, zeros, shape) = (None, Vec::new(), Shape::new());
+                    open.push(FreeInput { name: name(), free, zeros, shape, kinds });
                 }
             }
             continue;
         };
         let mut shape = Shape::new();
-        let (mut free, mut kinds) = (Vec::new(), Vec::new());
+        let (mut free, mut kinds, mut zeros) = (Vec::new(), Vec::new(), Vec::new());
+        let mut guess = false;
         for (index, dim) in dims.iter().enumerate() {
             let symbol = match dim {
                 Dim::Symbol(symbol) => Some(symbol.as_str()),
@@ -234,20 +254,30 @@ pub(super) fn resolve<'a>(
                 Dim::Known(size) if *size > 0 => Some(*size),
                 _ => own
                     .and_then(|shape| shape.get(index).copied())
-                    .or_else(|| value(symbol.filter(|s| !marks.contains(s))?, &symbols))
-                    .or((index == 0 && batch_first(dims)).then_some(1)),
+                    .or_else(|| {
+                        let symbol = symbol.filter(|s| !marks.contains(s))?;
+                        guess |= index == 0 && placed.contains(symbol);
+                        value(symbol, &symbols)
+                    })
+                    .or_else(|| {
+                        let first = index == 0 && batch_first(dims);
+                        guess |= first;
+                        first.then_some(1)
+                    }),
             };
             shape.push(size.unwrap_or_else(|| {
                 free.push((index, symbol.map(String::from)));
                 kinds.push(kind(symbol, dims.len()));
+                zeros.extend(matches!(dim, Dim::Known(_)).then_some(index));
                 1
             }));
         }
         if free.is_empty() {
             check_elements(&input.name, &shape)?;
             facts.push((dtype, shape));
+            guessed.push(guess);
         } else {
-            open.push(FreeInput { name: name(), free: Some(free), shape, kinds });
+            open.push(FreeInput { name: name(), free: Some(free), zeros, shape, kinds });
         }
     }
     if !open.is_empty() {
@@ -265,7 +295,7 @@ pub(super) fn resolve<'a>(
         }
     }
     let symbols = sizes.into_iter().filter_map(|(symbol, size)| Some((symbol, size?))).collect();
-    Ok(Settled { facts, symbols, batches })
+    Ok(Settled { facts, symbols, batches, guessed })
 }
 
 /// The error for an input that is no tensor, as far as the file says.

@@ -1112,6 +1112,40 @@ fn the_batch_is_known_by_its_name() {
     assert_eq!(output(&graph).shape.as_slice(), [1, 4, 8, 8]);
 }
 
+/// What comes first without a name is taken for the batch; where the network joins it, that is said.
+#[test]
+fn an_open_first_axis_that_is_joined_is_told() {
+    let axes =
+        AttributeProto { name: "axes".into(), ints: vec![0], type_: kind(7), ..Default::default() };
+    let told = |dim: &str, joined: bool| {
+        let pool = NodeProto { attribute: vec![axes.clone()], ..node("ReduceMax", &["x"], &["y"]) };
+        let network = model(GraphProto {
+            node: vec![if joined { pool } else { node("Relu", &["x"], &["y"]) }],
+            input: vec![value("x", &[dim, "16"])],
+            ..Default::default()
+        });
+        let graph = read_model(&network).unwrap();
+        let text: Vec<String> = graph.remarks().iter().map(ToString::to_string).collect();
+        text.join("; ")
+    };
+    for dim in ["?", "a*b", "N"] {
+        assert!(told(dim, true).ends_with("given for them: x"), "{dim}");
+        assert_eq!(told(dim, false), "", "{dim}");
+    }
+    assert_eq!(told("batch", true), "");
+    assert!(!told("50", true).contains("given for them"));
+}
+
+#[test]
+fn sizes_of_zero_are_not_called_free() {
+    let text = |dims: &[&str]| read_model(&relu_of(&[dims])).unwrap_err().to_string();
+    assert_eq!(text(&["1", "0", "8"]), "input 'x' has dimensions of size 0: 1");
+    assert_eq!(
+        text(&["1", "0", "?", "width"]),
+        "input 'x' has free dimensions: 2, 3 ('width') and dimensions of size 0: 1"
+    );
+}
+
 /// The sizes that are proposed are sizes that work.
 #[test]
 fn proposed_sizes_can_be_read() {
@@ -1244,13 +1278,14 @@ fn declared_shapes_must_be_possible() {
 fn axes_that_are_reduced_twice_go_once() {
     let graph = GraphProto {
         node: vec![with(node("ReduceSum", &["x", "axes"], &["y"]), int("keepdims", 0))],
-        input: vec![value("x", &["4", "2", "3"])],
+        input: vec![value("x", &["4", "1", "3"])],
         initializer: vec![ints("axes", &[0, -3, 0])],
         ..Default::default()
     };
     let graph = read_model(&model(graph)).unwrap();
-    assert_eq!(output(&graph).shape.as_slice(), [2, 3]);
-    assert_eq!(graph.batch().size(), 2);
+    assert_eq!(output(&graph).shape.as_slice(), [1, 3]);
+    let batch = crate::model_graph::Batch::followed(&graph).unwrap();
+    assert_eq!(batch.place(graph.outputs()[0]).unwrap().axis, 0);
 }
 
 /// Readers differ in what they make of a second message where there should be one.
