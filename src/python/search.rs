@@ -216,6 +216,10 @@ pub(super) fn search(
     if given.is_empty() {
         return Err(wrong("there is no objective".into()));
     }
+    if budget == 0 || batch == 0 {
+        let what = if budget == 0 { "budget" } else { "batch" };
+        return Err(wrong(format!("{what} must be at least 1")));
+    }
     let constraints = constraints.iter().map(|text| text.parse().map_err(wrong));
     let algorithm = match algorithm {
         None => AlgorithmName::usual(given.len()),
@@ -231,8 +235,8 @@ pub(super) fn search(
         given,
         constraints: constraints.collect::<PyResult<_>>()?,
         algorithm,
-        limits: Limits { budget: budget.max(1), seed },
-        batch: batch.max(1),
+        limits: Limits { budget, seed },
+        batch,
         estimator,
         callback,
     };

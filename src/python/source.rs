@@ -94,9 +94,9 @@ impl Sources {
     pub fn extract(networks: &Bound<'_, PyAny>) -> PyResult<Self> {
         if let Ok(pair) = networks.cast::<PyTuple>()
             && pair.len() == 2
-            && let Some(space) = Space::named(&pair.get_item(0)?)?
+            && let (first, architectures) = (pair.get_item(0)?, pair.get_item(1)?)
+            && let Some(space) = Space::of_pair(&first, &architectures)?
         {
-            let architectures = pair.get_item(1)?;
             let of = |text| Source::Architecture(space, text);
             if let Ok(text) = architectures.extract::<String>() {
                 return Ok(Self { list: vec![of(text)], single: true });

@@ -5,7 +5,7 @@ use crate::lower::lower;
 use crate::onnx::{self, Weights};
 use crate::spaces::{self, ParseError};
 use pyo3::prelude::*;
-use pyo3::types::PyBytes;
+use pyo3::types::{PyBytes, PyList};
 use rand::{RngCore, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
@@ -13,6 +13,9 @@ use rand_chacha::ChaCha8Rng;
 #[pyclass(frozen, eq, hash, module = "gennape")]
 #[derive(PartialEq, Eq, Hash)]
 pub(super) struct Space(pub spaces::Space);
+
+/// Architectures that are drawn at once, at most: their texts lie in memory.
+const MOST: usize = 10_000_000;
 
 /// Random numbers from what Python's users have: nothing, a seed, `random.Random` or a generator of
 /// numpy's.
@@ -38,6 +41,20 @@ impl Space {
         }
         let name = space.extract::<String>();
         Ok(name.ok().and_then(|name| name.parse().ok()))
+    }
+
+    /// That of a pair of a space and its architectures. The list of these tells a name that no space has
+    /// from the path of a network.
+    pub fn of_pair(
+        space: &Bound<'_, PyAny>,
+        architectures: &Bound<'_, PyAny>,
+    ) -> PyResult<Option<spaces::Space>> {
+        match (Self::named(space)?, space.extract::<String>()) {
+            (None, Ok(name)) if architectures.is_instance_of::<PyList>() => {
+                Ok(Some(Self::new(space.py(), &name)?.0))
+            }
+            (known, _) => Ok(known),
+        }
     }
 }
 
@@ -84,7 +101,7 @@ impl Space {
         format!("Space({:?})", self.0.name())
     }
 
-    /// One architecture at random, or `count` of them.
+    /// One architecture at random, or `count` of them, at most ten million.
     #[pyo3(signature = (count=None, *, rng=None))]
     fn sample<'py>(
         &self,
@@ -95,6 +112,10 @@ impl Space {
         let mut rng = generator(rng)?;
         Ok(match count {
             None => self.0.sample(&mut rng).into_pyobject(py)?.into_any(),
+            Some(count) if count > MOST => {
+                let message = format!("{count} architectures are too many at once");
+                return Err(Failure::new(&message).hint(format!("at most {MOST}")).raise(py));
+            }
             Some(count) => {
                 let texts: Vec<String> = (0..count).map(|_| self.0.sample(&mut rng)).collect();
                 texts.into_pyobject(py)?.into_any()

@@ -234,7 +234,7 @@ class Space:
     def decisions(self) -> list[int]:
         """Number of options of each decision; empty where architectures differ in their number."""
     def sample(self, count: int | None = None, *, rng: _Rng = None) -> Any:
-        """An architecture at random, or a list of `count` of them."""
+        """An architecture at random, or a list of `count` of them, at most ten million."""
     def mutate(self, architecture: str, *, rng: _Rng = None) -> str:
         """A neighbour: one decision differs."""
     def crossover(self, a: str, b: str, *, rng: _Rng = None) -> str:
