@@ -20,8 +20,7 @@ pub(super) struct TrainingArguments {
     #[arg(long, default_value_t = 64, value_parser = count)]
     pub batch: usize,
 
-    /// Largest step size [default: 0.1; 0.01 if the file has weights or no batch normalisation; a quarter
-    /// where the gradients of four networks are summed].
+    /// Largest step size [default: 0.1; 0.01 if the file has weights or no batch normalisation].
     #[arg(long, value_name = "RATE", value_parser = number)]
     pub learning_rate: Option<f64>,
 

@@ -8,7 +8,9 @@
 //! - the largest learns the labels, with label smoothing and whatever dropout it has;
 //! - two others and the smallest learn what the largest says, without dropout.
 //!
-//! Their gradients are summed. The two others are drawn at random ([`Sampler::Uniform`]), or the best or
+//! Their gradients are summed, the largest's with four times the weight of another's: with equal weights it stays far
+//! behind what it learns by itself, and all others are taught by it. (The paper's weights are equal; it trains for 360
+//! epochs.) The two others are drawn at random ([`Sampler::Uniform`]), or the best or
 //! worst of several of one cost: a random one, and others of its cost among a thousand that are drawn at the
 //! start. (The paper draws a cost first, then options as they occur at that cost, until a network has it, which
 //! is the same but for building a hundred times as many networks.) What tells the best is their loss on the batch at hand, or by an estimator, which is what the paper is about and its code does not do.
@@ -114,6 +116,10 @@ pub struct Outcome {
 
 /// Sub-networks of a step beside the largest and the smallest.
 const OTHERS: usize = 2;
+/// Weight of the largest network's loss, where others are trained with it,
+const LARGEST: f64 = 2.0;
+/// and of the loss of each of these.
+const OTHER: f64 = 0.5;
 /// Share of a label that goes to all classes alike.
 const SMOOTHING: f64 = 0.1;
 /// Largest element of a gradient.
@@ -149,7 +155,6 @@ pub fn train(
     }
     notes.iter().for_each(|note| _ = observe(Event::Note(note.clone())));
 
-    let together = if options.sampler.is_some() { 2 + OTHERS } else { 1 };
     let settings = format!(
         "{:?} {} {} {}",
         options.sampler,
@@ -166,7 +171,7 @@ pub fn train(
         order: &order,
         smallest: space.smallest(),
         options,
-        rate: options.training.rate.unwrap_or(usual_step_size(&network, missing) / together as f64),
+        rate: options.training.rate.unwrap_or(usual_step_size(&network, missing)),
         parts: &parts,
         prior: Prior::new(&space, options.sampler, &mut rng)?,
         estimates: HashMap::new(),
@@ -310,7 +315,8 @@ impl Run<'_> {
         let output = logits(&self.network.forward(x, true)?, count)?;
         let loss = cross_entropy(&output, labels, SMOOTHING)?;
         let mut sum: Vec<Option<Tensor>> = self.tensors.iter().map(|_| None).collect();
-        self.add_gradients(&loss, &mut sum)?;
+        let weight = if self.options.sampler.is_some() { LARGEST } else { 1.0 };
+        self.add_gradients(&loss.f_mul_scalar(weight)?, &mut sum)?;
         self.work += 3.0 * self.macs(&SubNetwork::default(), count)?;
         if let Some(sampler) = self.options.sampler {
             // With these as labels the cross-entropy has the gradient of the divergence.
@@ -321,7 +327,8 @@ impl Run<'_> {
                     _ => self.attended(sampler, x, labels, rng)?,
                 };
                 let output = logits(&self.part(&sub)?.forward_with_batch_statistics(x)?, count)?;
-                self.add_gradients(&cross_entropy(&output, &said, 0.0)?, &mut sum)?;
+                let loss = cross_entropy(&output, &said, 0.0)?;
+                self.add_gradients(&loss.f_mul_scalar(OTHER)?, &mut sum)?;
                 self.work += 3.0 * self.macs(&sub, count)?;
             }
         }
