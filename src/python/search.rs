@@ -246,9 +246,7 @@ pub(super) fn search(
         let start: Result<Vec<_>, _> = start.iter().map(parse).collect();
         return job.run(py, &network.space, start.map_err(|f| f.raise(py))?);
     }
-    let Some(known) = Space::named(space)? else {
-        return Err(wrong(format!("{} is no search space", space.repr()?)));
-    };
+    let known = Space::required(space)?;
     let parse = |text: &String| known.text(text).map_err(|e| Failure::from_error(&e));
     let start: Result<Vec<_>, _> = start.iter().map(parse).collect();
     job.run(py, &known, start.map_err(|f| f.raise(py))?)

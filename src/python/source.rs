@@ -10,7 +10,7 @@ use crate::onnx::{self, ReadOptions};
 use crate::spaces;
 use pyo3::prelude::*;
 use pyo3::pybacked::PyBackedBytes;
-use pyo3::types::{PyList, PyTuple};
+use pyo3::types::{PyList, PyString, PyTuple};
 use std::borrow::Cow;
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -95,7 +95,15 @@ impl Sources {
         if let Ok(pair) = networks.cast::<PyTuple>()
             && pair.len() == 2
             && let (first, architectures) = (pair.get_item(0)?, pair.get_item(1)?)
-            && let Some(space) = Space::of_pair(&first, &architectures)?
+            && let Some(space) = match Space::named(&first)? {
+                // Two networks otherwise.
+                None if first.is_instance_of::<PyString>()
+                    && Source::extract(&architectures).is_err() =>
+                {
+                    Some(Space::required(&first)?)
+                }
+                known => known,
+            }
         {
             let of = |text| Source::Architecture(space, text);
             if let Ok(text) = architectures.extract::<String>() {

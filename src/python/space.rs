@@ -5,7 +5,7 @@ use crate::lower::lower;
 use crate::onnx::{self, Weights};
 use crate::spaces::{self, ParseError};
 use pyo3::prelude::*;
-use pyo3::types::{PyBytes, PyList};
+use pyo3::types::PyBytes;
 use rand::{RngCore, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
@@ -43,17 +43,15 @@ impl Space {
         Ok(name.ok().and_then(|name| name.parse().ok()))
     }
 
-    /// That of a pair of a space and its architectures. The list of these tells a name that no space has
-    /// from the path of a network.
-    pub fn of_pair(
-        space: &Bound<'_, PyAny>,
-        architectures: &Bound<'_, PyAny>,
-    ) -> PyResult<Option<spaces::Space>> {
+    /// The same of what must be one.
+    pub fn required(space: &Bound<'_, PyAny>) -> PyResult<spaces::Space> {
         match (Self::named(space)?, space.extract::<String>()) {
-            (None, Ok(name)) if architectures.is_instance_of::<PyList>() => {
-                Ok(Some(Self::new(space.py(), &name)?.0))
+            (Some(known), _) => Ok(known),
+            (None, Ok(name)) => Ok(Self::new(space.py(), &name)?.0),
+            (None, Err(_)) => {
+                let message = format!("{} is no search space", space.repr()?);
+                Err(Failure::new(&message).raise(space.py()))
             }
-            (known, _) => Ok(known),
         }
     }
 }

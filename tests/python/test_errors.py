@@ -62,6 +62,8 @@ def test_hints_work_as_typed_in_python():
         (lambda: gennape.LatencyModel("abacus"), "no model", "rtx4090"),
         (lambda: gennape.Space("mars"), "no search space", None),
         (lambda: gennape.Estimator().predict(("mars", ["x"])), "no search space", None),
+        (lambda: gennape.profile(("mars", ("x", "y"))), "no search space", None),
+        (lambda: gennape.search(3), "3 is no search space", None),
         (lambda: gennape.Space("nasbench201").sample(2**40), "too many", "at most"),
         (lambda: gennape.Space("nasbench201").mutate("x"), "not a nasbench201 architecture", None),
         (lambda: gennape.SuperNetwork(RESNET).shrink("c99=1/2"), "c99", "SuperNetwork.space()"),
