@@ -320,3 +320,21 @@ pub(crate) fn digest(
     hasher.update(format!("{:?} {}", images.size(), images.len()).as_bytes());
     Ok(hasher.finalize().to_hex().to_string())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::step_size;
+
+    #[test]
+    fn step_sizes_rise_stay_and_fall_to_zero() {
+        for flat in [0.0, 0.6] {
+            let sizes: Vec<f64> =
+                (0..=100).map(|i| step_size(0.1, flat, f64::from(i) / 100.0)).collect();
+            let top = (100.0 * flat) as usize;
+            assert!(sizes[..5].is_sorted() && sizes[0] > 0.0);
+            assert!(sizes[5..=top.max(5)].iter().all(|size| (size - 0.1).abs() < 1e-3), "{flat}");
+            assert!(sizes[top.max(5)..].windows(2).all(|pair| pair[1] < pair[0]), "{flat}");
+            assert!(sizes[100].abs() < 1e-12);
+        }
+    }
+}

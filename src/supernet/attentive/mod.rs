@@ -117,9 +117,9 @@ pub struct Outcome {
 /// Sub-networks of a step beside the largest and the smallest.
 const OTHERS: usize = 2;
 /// Weight of the largest network's loss, where others are trained with it,
-const LARGEST: f64 = 2.0;
+const LARGEST_WEIGHT: f64 = 2.0;
 /// and of the loss of each of these.
-const OTHER: f64 = 0.5;
+const OTHER_WEIGHT: f64 = 0.5;
 /// Share of a label that goes to all classes alike.
 const SMOOTHING: f64 = 0.1;
 /// Largest element of a gradient.
@@ -315,7 +315,7 @@ impl Run<'_> {
         let output = logits(&self.network.forward(x, true)?, count)?;
         let loss = cross_entropy(&output, labels, SMOOTHING)?;
         let mut sum: Vec<Option<Tensor>> = self.tensors.iter().map(|_| None).collect();
-        let weight = if self.options.sampler.is_some() { LARGEST } else { 1.0 };
+        let weight = if self.options.sampler.is_some() { LARGEST_WEIGHT } else { 1.0 };
         self.add_gradients(&loss.f_mul_scalar(weight)?, &mut sum)?;
         self.work += 3.0 * self.macs(&SubNetwork::default(), count)?;
         if let Some(sampler) = self.options.sampler {
@@ -328,7 +328,7 @@ impl Run<'_> {
                 };
                 let output = logits(&self.part(&sub)?.forward_with_batch_statistics(x)?, count)?;
                 let loss = cross_entropy(&output, &said, 0.0)?;
-                self.add_gradients(&loss.f_mul_scalar(OTHER)?, &mut sum)?;
+                self.add_gradients(&loss.f_mul_scalar(OTHER_WEIGHT)?, &mut sum)?;
                 self.work += 3.0 * self.macs(&sub, count)?;
             }
         }
