@@ -1,6 +1,7 @@
 """The package itself: stubs, documentation, the program in it."""
 
 import doctest
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -32,6 +33,8 @@ def test_the_program_is_in_the_package():
     program = Path(sys.executable).parent / "gennape"
     command = [program] if program.exists() else [sys.executable, "-m", "gennape"]
     outcome = subprocess.run([*command, "--version"], capture_output=True, text=True)
-    assert outcome.stdout == f"gennape {gennape.__version__}\n"
+    # Built for release from a checkout, it names the commit as well.
+    version = re.fullmatch(r"gennape (\S+)( \(\S+ \S+\))?\n", outcome.stdout)
+    assert version and version[1] == gennape.__version__, outcome
     wrong = subprocess.run([*command, "predict", "missing.onnx"], capture_output=True, text=True)
     assert wrong.returncode == 1 and wrong.stderr.startswith("error: missing.onnx")

@@ -29,7 +29,7 @@ def predict(networks: list[str], space: str | None = None, workers: int = 2) -> 
         Worker,
         fn_constructor_kwargs={"space": space},
         batch_size=500,
-        concurrency=workers,
+        compute=ray.data.ActorPoolStrategy(size=workers),
         num_cpus=1,
     )
     return {row["network"]: row["accuracy"] for row in estimated.iter_rows()}
