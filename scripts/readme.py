@@ -496,6 +496,18 @@ def python() -> str:
     return "\n".join(lines)
 
 
+def python_front() -> str:
+    """The same in a sentence."""
+    rows = json.loads((ROOT / "benches/python.json").read_text())["rows"]
+    median = {row["what"].split(",")[0]: row["median"] for row in rows if row["unit"] == "ms"}
+    rate = next(row["median"] for row in rows if row["unit"] != "ms")
+    return (
+        f"One core estimates a file of ResNet-50 in {median['ResNet-50 without weights']:.1f} ms, a NAS-Bench-201 cell in "
+        f"{median['one NAS-Bench-201 cell drawn at random']:.2f} ms,\nand {rate:,.0f} of many such cells a second "
+        "([measured](benches/README.md#python))."
+    )
+
+
 def supernet() -> str:
     """What one set of weights for all sub-networks is worth; see benches/supernet."""
     report = json.loads((ROOT / "benches/supernet.json").read_text())
@@ -736,7 +748,7 @@ PRINTED = {
     "data/README.md": {"data": data},
 }
 FIGURES = {
-    "README.md": {"front": front},
+    "README.md": {"front": front, "python-front": python_front},
     "models/README.md": {
         "real": real_all,
         "real-each": real_each,
