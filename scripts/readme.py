@@ -411,8 +411,7 @@ def search_benchmark() -> str:
         "proposed front have. The reference point is the space's median accuracy and its most MACs; "
         "both are scaled to its best accuracy and its fewest MACs. Estimates and priors are those "
         "of `gennape-nb101`, which has seen neither space; what the training-free score holds against "
-        "depth was chosen with both in view. A few hundred true labels do far better. The tables of "
-        "queries above are older than that part of the score.",
+        "depth was chosen with both in view. A few hundred true labels do far better.",
         "",
         "| better with fewer MACs | method | start: the best of | its accuracy | better ones there are "
         "| runs that found one, of those where there is one | gain, points | MACs, of the start's |",
