@@ -10,12 +10,15 @@ use crate::predictor::{
     FlopsTransform, FuzzyClusters, FuzzyHeads, Head, Standardisation, log_gflops,
 };
 use crate::proxies::Proxies;
-use crate::train::contrastive::{Contrastive, Graphs, pretrain};
+use crate::train::contrastive::{Contrastive, Graphs, pretrain, spectral};
 use crate::train::heads::{self, Objective, Task};
 use crate::train::{LabelledGraphs, TrainError, bundle, fit};
 use ndarray::{Array2, s};
 use std::ops::Range;
 use std::time::Instant;
+
+/// Eigenvalues that say how alike two graphs are; GENNAPE's.
+const EIGENVALUES: usize = 21;
 
 /// Networks as the predictors see them.
 pub(super) struct Embedded {
@@ -148,7 +151,11 @@ impl Encoders {
         let (store, cache) = (&set.store, &options.cache);
         let graphs: Vec<usize> = set.training.clone().collect();
         let families = vec![0; graphs.len()];
-        let graphs = Graphs { store, graphs: &graphs, families: &families, cache };
+        let (spectra, unsaved) = spectral::cached(cache, store, &graphs, EIGENVALUES);
+        if let Some(error) = unsaved {
+            report(&format!("warning: the spectra can't be kept in {}: {error}", cache.display()));
+        }
+        let graphs = Graphs { store, graphs: &graphs, families: &families, targets: &spectra };
         let contrastive = pretrain(&graphs, &config, &operations, &recipe, seed, &mut |line| {
             report(&format!("CL: {line}"));
         });

@@ -11,8 +11,9 @@
 //!
 //! over the n rows of both passes; the papers take the sum over i, which only scales the learning
 //! rate. The targets α⁽ⁱ⁾ are the softmax over l ≠ i of −‖λ_i − λ_l‖ / τ', λ the smallest
-//! eigenvalues of the graph's normalised Laplacian ([`spectral`]); so the largest ones belong to
-//! the other pass of the same graph and to graphs with the same connections.
+//! eigenvalues of the graph's normalised Laplacian ([`spectral`]) in the papers, or any numbers that
+//! tell how alike graphs are; so the largest ones belong to the other pass of the same graph and to
+//! graphs with the same connections.
 
 pub mod spectral;
 
@@ -28,7 +29,6 @@ use rand::seq::SliceRandom;
 use rand::{SeedableRng, rngs::StdRng};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
-use std::path::Path;
 use std::time::Instant;
 use tch::nn::{self, OptimizerConfig};
 use tch::{Device, Kind, Tensor};
@@ -69,15 +69,12 @@ pub struct Contrastive {
     pub temperature: f64,
     /// τ' of the targets.
     pub target_temperature: f64,
-    /// Number of eigenvalues.
-    pub eigenvalues: usize,
     /// Which graphs are compared.
     pub variant: Variant,
 }
 
 impl Default for Contrastive {
-    /// 21 eigenvalues are GENNAPE's, the targets' temperature is the companion paper's; the rest is
-    /// not published.
+    /// The targets' temperature is the companion paper's; the rest is not published.
     fn default() -> Self {
         Self {
             epochs: 10,
@@ -86,7 +83,6 @@ impl Default for Contrastive {
             dropout: 0.1,
             temperature: 0.1,
             target_temperature: 0.05,
-            eigenvalues: 21,
             variant: Variant::InFamily,
         }
     }
@@ -101,8 +97,9 @@ pub struct Graphs<'a> {
     pub graphs: &'a [usize],
     /// The family of each of [`graphs`](Self::graphs). Unlabelled graphs of a target are one more.
     pub families: &'a [usize],
-    /// Folder where their spectra are kept.
-    pub cache: &'a Path,
+    /// A row for each of [`graphs`](Self::graphs); the closer two are, the more alike their embeddings
+    /// are to be.
+    pub targets: &'a Array2<f32>,
 }
 
 /// What pretraining leaves behind.
@@ -112,7 +109,7 @@ pub struct Pretrained {
     pub tensors: BTreeMap<String, Stored>,
     /// Mean loss in each epoch.
     pub losses: Vec<f64>,
-    /// How long it took, without the spectra.
+    /// How long it took.
     pub seconds: f64,
 }
 
@@ -137,7 +134,7 @@ impl Pretrained {
 /// which a process has one source of, are seeded and used.
 ///
 /// # Panics
-/// When there are not as many families as graphs, or batches of no graphs.
+/// When there are not as many families and targets as graphs, or batches of no graphs.
 pub fn pretrain(
     set: &Graphs,
     config: &Config,
@@ -146,12 +143,9 @@ pub fn pretrain(
     seed: u64,
     report: &mut dyn FnMut(&str),
 ) -> Pretrained {
-    let &Graphs { store, graphs, families, cache } = set;
+    let &Graphs { store, graphs, families, targets } = set;
     assert_eq!(graphs.len(), families.len(), "graphs and their families");
-    let (spectra, unsaved) = spectral::cached(cache, store, graphs, recipe.eigenvalues);
-    if let Some(error) = unsaved {
-        report(&format!("warning: the spectra can't be kept in {}: {error}", cache.display()));
-    }
+    assert_eq!(graphs.len(), targets.nrows(), "graphs and their targets");
 
     tch::manual_seed(seed as i64);
     let mut rng = StdRng::seed_from_u64(seed);
@@ -175,18 +169,18 @@ pub fn pretrain(
             let both: Vec<usize> = [members, members].concat();
             let pick = |of: &[usize]| -> Vec<usize> { both.iter().map(|&m| of[m]).collect() };
             let projected = learner.project(&batcher, &pick(graphs));
-            let targets = Targets::new(
-                spectra.select(Axis(0), &both),
+            let alike = Targets::new(
+                targets.select(Axis(0), &both),
                 &pick(families),
                 recipe.target_temperature,
                 recipe.variant,
             );
-            let loss = targets.loss(&projected, recipe.temperature);
+            let loss = alike.loss(&projected, recipe.temperature);
             let progress = (epoch * steps_per_epoch + step) as f64 / steps as f64;
             optimiser.set_lr(recipe.learning_rate * one_cycle(progress));
             optimiser.backward_step_clip_norm(&loss, CLIP);
             total += loss.double_value(&[]) * members.len() as f64;
-            least += targets.entropy() * members.len() as f64;
+            least += alike.entropy() * members.len() as f64;
         }
         let [loss, least] = [total, least].map(|sum| sum / graphs.len() as f64);
         losses.push(loss);
@@ -250,8 +244,8 @@ struct Targets {
 }
 
 impl Targets {
-    /// For rows with these `spectra`, `[rows, eigenvalues]`, and families.
-    fn new(spectra: Array2<f32>, families: &[usize], temperature: f64, variant: Variant) -> Self {
+    /// For rows with these numbers, `[rows, any]`, and families.
+    fn new(alike: Array2<f32>, families: &[usize], temperature: f64, variant: Variant) -> Self {
         let rows = families.len() as i64;
         let mut apart = Tensor::eye(rows, (Kind::Float, Device::Cpu)).to_kind(Kind::Bool);
         if variant == Variant::InFamily {
@@ -259,10 +253,10 @@ impl Targets {
             let families = Tensor::from_slice(&families);
             apart = apart.logical_or(&families.unsqueeze(1).ne_tensor(&families.unsqueeze(0)));
         }
-        let values = spectra.ncols() as i64;
-        let spectra = Tensor::from_slice(&spectra.into_raw_vec_and_offset().0).view([rows, values]);
+        let values = alike.ncols() as i64;
+        let alike = Tensor::from_slice(&alike.into_raw_vec_and_offset().0).view([rows, values]);
         // Mode 2 subtracts. Matrix products, the default, lose the small distances in rounding.
-        let distances = Tensor::cdist(&spectra, &spectra, 2.0, 2);
+        let distances = Tensor::cdist(&alike, &alike, 2.0, 2);
         let shares = (distances / -temperature)
             .masked_fill(&apart, f64::NEG_INFINITY)
             .softmax(1, Kind::Float);
@@ -358,9 +352,8 @@ mod tests {
             GraphStore::build(60, |i| Ok::<_, ()>(testing::graph(i as u64)), &|_| ()).unwrap();
         let graphs: Vec<usize> = (0..60).collect();
         let families: Vec<usize> = graphs.iter().map(|g| g % 2).collect();
-        let folder = tempfile::tempdir().unwrap();
-        let cache = folder.path().join("cache");
-        let set = Graphs { store: &store, graphs: &graphs, families: &families, cache: &cache };
+        let targets = spectral::spectra(&store, &graphs, 21);
+        let set = Graphs { store: &store, graphs: &graphs, families: &families, targets: &targets };
         let config = Config::encoder();
         let operations = &testing::OPERATIONS[..5];
         let recipe = Contrastive { epochs: 6, batch: 16, ..Contrastive::default() };
@@ -397,7 +390,7 @@ mod tests {
             let variables = nn::VarStore::new(Device::Cpu);
             let learner = Learner::new(&variables.root(), &config, operations.len(), &recipe);
             let batcher = Batcher::new(&store, operations, &config);
-            let spectra = spectral::spectra(&store, &graphs, recipe.eigenvalues);
+            let spectra = spectral::spectra(&store, &graphs, 21);
             let targets = Targets::new(spectra, &graphs, 0.05, Variant::CrossFamily);
             let mut optimiser = nn::AdamW::default().build(&variables, 1e-2).unwrap();
             for _ in 0..10 {
