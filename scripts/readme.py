@@ -329,6 +329,10 @@ def ablation() -> str:
     return "\n".join(output("ablate --report models/ablation.json --format markdown"))
 
 
+def ablation_real() -> str:
+    return "\n".join(output("ablate --report models/ablation-real.json --format markdown"))
+
+
 def summary(value: dict, digits: int = 0, cap: int | None = None) -> str:
     """Median and quartiles over seeds; `null` stands for more than the cap."""
 
@@ -743,7 +747,7 @@ PRINTED = {
     "src/guide/rank.md": {"compare": compare, "check": check, "profile": profile},
     "src/guide/search.md": {"search": search},
     "src/guide/shrink.md": {"shrink": shrink},
-    "models/README.md": {"evaluation": evaluation, "ablation": ablation},
+    "models/README.md": {"evaluation": evaluation, "ablation": ablation, "ablation-real": ablation_real},
     "data/README.md": {"data": data},
 }
 FIGURES = {

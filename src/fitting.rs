@@ -20,6 +20,8 @@ use crate::onnx::{self, ReadOptions};
 use crate::predictor::{Hyperparameters, Process, ProcessError, Rows};
 use crate::proxies::{DESCRIPTORS, Proxies, descriptors};
 use ndarray::{Array1, Array2};
+#[cfg(feature = "train")]
+use ndarray::{ArrayView2, Axis, concatenate};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use rayon::prelude::*;
@@ -55,14 +57,15 @@ pub struct Options {
 }
 
 /// What is fitted, as numbers.
-struct Data {
-    rows: Rows,
+#[derive(Clone)]
+pub(crate) struct Data {
+    pub rows: Rows,
     labels: Vec<f64>,
     /// The labels that count, by target.
     reference: Vec<Vec<usize>>,
-    targets: Vec<Target>,
+    pub targets: Vec<Target>,
     accuracies: Vec<f64>,
-    superfamilies: Vec<usize>,
+    pub superfamilies: Vec<usize>,
     /// Names of these.
     names: Vec<String>,
     /// In the order of the targets.
@@ -74,9 +77,9 @@ struct Data {
 }
 
 /// What is predicted for groups of networks by heads fitted without them.
-struct LeftOut {
+pub(crate) struct LeftOut {
     /// With the recipe that is usual.
-    usual: Vec<f64>,
+    pub usual: Vec<f64>,
     /// With each label's own covariates.
     own: Vec<f64>,
     /// Distance from the nearest network with a label of the target.
@@ -156,7 +159,10 @@ pub fn fit(
 }
 
 /// The labels whose networks can be told apart, and these, in order.
-fn read(set: &LabelSet, observe: &Observer) -> Result<(LabelSet, Vec<ComputationGraph>), FitError> {
+pub(crate) fn read(
+    set: &LabelSet,
+    observe: &Observer,
+) -> Result<(LabelSet, Vec<ComputationGraph>), FitError> {
     let files: BTreeSet<_> = set.labels.iter().map(|label| &label.file).collect();
     observe("reading", 0, files.len());
     let graph = |file: &std::path::PathBuf| -> Result<_, BenchmarkError> {
@@ -208,7 +214,7 @@ pub(crate) fn numbered<'a>(texts: impl Iterator<Item = &'a str>) -> Vec<usize> {
 }
 
 impl Data {
-    fn new(set: &LabelSet, graphs: &[ComputationGraph]) -> Result<Self, FitError> {
+    pub(crate) fn new(set: &LabelSet, graphs: &[ComputationGraph]) -> Result<Self, FitError> {
         let labels = &set.labels;
         let rows: Vec<[f64; DESCRIPTORS.len()]> =
             graphs.par_iter().map(|g| descriptors(g, &Proxies::new(g))).collect();
@@ -248,6 +254,7 @@ impl Data {
             descriptors: Array2::from_shape_fn((rows.len(), DESCRIPTORS.len()), |(i, k)| {
                 rows[i][k]
             }),
+            clustered_by_embedding: false,
             covariates: Array2::from_shape_fn((rows.len(), width), |(i, k)| {
                 labels[i].covariates[k]
             }),
@@ -277,7 +284,11 @@ impl Data {
     }
 
     /// What is predicted for each group from the labels of all architectures that are not in it.
-    fn left_out(&self, h: &Hyperparameters, groups: &[usize]) -> Result<LeftOut, FitError> {
+    pub(crate) fn left_out(
+        &self,
+        h: &Hyperparameters,
+        groups: &[usize],
+    ) -> Result<LeftOut, FitError> {
         let rows = &self.rows;
         let last = groups.iter().copied().max().map_or(0, |last| last + 1);
         let predict = |group: usize| -> Result<Vec<(usize, [f64; 3])>, FitError> {
@@ -306,6 +317,30 @@ impl Data {
             [usual[i], own[i], nearest[i]] = values;
         }
         Ok(LeftOut { usual, own, nearest })
+    }
+
+    /// With embeddings of the networks, a row each, beside their descriptors, and clustered by these
+    /// if so.
+    #[cfg(feature = "train")]
+    pub(crate) fn beside(&self, embeddings: Option<ArrayView2<f32>>, clustered: bool) -> Self {
+        let mut data = self.clone();
+        if let Some(embeddings) = embeddings {
+            let embeddings = embeddings.mapv(f64::from);
+            data.rows.descriptors = concatenate![Axis(1), self.rows.descriptors, embeddings];
+            data.rows.clustered_by_embedding = clustered;
+        }
+        data
+    }
+
+    /// Spearman's rank correlation and mean absolute error, in per cent, of what was predicted of all
+    /// networks, by the labels of a target that count.
+    #[cfg(feature = "train")]
+    pub(crate) fn agreement(&self, target: usize, predicted: &[f64]) -> [f64; 2] {
+        let rows = &self.reference[target];
+        let truth: Vec<f64> = rows.iter().map(|&i| self.accuracies[i]).collect();
+        let values: Vec<f64> = rows.iter().map(|&i| self.accuracy(i, predicted[i])).collect();
+        let error = mean_absolute_error(&truth, &values).unwrap_or(f64::INFINITY);
+        [spearman(&truth, &values).unwrap_or(0.0), error]
     }
 
     /// The accuracy that a value of a target stands for.

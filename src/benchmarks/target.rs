@@ -25,7 +25,7 @@ macro_rules! targets {
             }
 
             /// What tables of labels call its data set.
-            pub(super) fn data_set(self) -> &'static str {
+            pub fn data_set(self) -> &'static str {
                 match self { $(Self::$target => $data_set,)* }
             }
 

@@ -1,4 +1,5 @@
-//! `gennape ablate`: GENNAPE's predictors, each alone and together, beside the paper's figures.
+//! `gennape ablate`: GENNAPE's predictors, each alone and together, beside the paper's figures, and the
+//! parts of the experts for real networks.
 
 use super::error::Error;
 use super::evaluate::read_report;
@@ -6,7 +7,7 @@ use super::stdout::{Text, print_json};
 use super::table::Table;
 use crate::benchmarks::{Set, nasbench101};
 use crate::evaluation;
-use crate::evaluation::ablation::{Report, SCHEMA};
+use crate::evaluation::ablation::{REAL_SCHEMA, RealReport, Report, SCHEMA};
 use clap::builder::{PossibleValue, PossibleValuesParser};
 use std::path::PathBuf;
 #[cfg(feature = "train")]
@@ -16,7 +17,7 @@ use {
     crate::encoder::default_cache,
     crate::train::{
         self,
-        ablation::{FAMILIES, Options},
+        ablation::{FAMILIES, Options, RealOptions},
     },
 };
 
@@ -26,7 +27,11 @@ use {
 /// and the rank correlation on families that nothing was trained on, without labels and fitted to
 /// a few; beside them the figures of tables 3 and 5 of the paper (arXiv 2211.17226). ± is the
 /// standard deviation over seeds: each has its own split, initial weights and labels to fit to.
-/// Progress goes to standard error.
+///
+/// Of real networks it leaves out families and superfamilies of those with accuracies on ImageNet-1k,
+/// CIFAR-10, CIFAR-100 and SVHN, and measures what their models say with other parts: without clusters,
+/// with embeddings of contrastively pretrained encoders, one for each seed, beside the descriptors or in
+/// their place, and with those of untrained ones. Progress goes to standard error.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example:\n  gennape ablate nasbench101 --data data/ --seeds 5")]
 pub(crate) struct Arguments {
@@ -56,25 +61,46 @@ struct TrainingArguments {
     /// Repetitions.
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u64).range(1..))]
     seeds: u64,
-    /// Networks to sample for training, validation and test, and at most of each family.
-    #[arg(long, default_value_t = nasbench101::SAMPLE)]
-    networks: usize,
+    /// Networks to sample for training, validation and test, and at most of each family [default: 50000];
+    /// for real networks, of each search space to pretrain on beside them [default: 100].
+    #[arg(long)]
+    networks: Option<usize>,
     /// Passes of encoders over the training networks [default: as their recipes say].
     #[arg(long)]
     epochs: Option<usize>,
-    /// Labelled networks of a family to fit to.
-    #[arg(long, default_value_t = 50)]
-    labels: usize,
+    /// Labelled networks of a family to fit to [default: 50].
+    #[arg(long)]
+    labels: Option<usize>,
     /// Folder for featurised graphs, which later runs take from there [default: the user's cache].
     #[arg(long, value_name = "DIR")]
     cache: Option<PathBuf>,
 }
 
 /// Labelled sets that the paper's predictors are trained on.
-#[derive(Debug, Clone, Copy, clap::ValueEnum)]
+#[derive(Debug, Clone, Copy, PartialEq, clap::ValueEnum)]
 enum TrainingSet {
     /// Networks of at least 80 % on CIFAR-10.
     Nasbench101,
+    /// Networks that people designed, with accuracies on ImageNet-1k, CIFAR-10, CIFAR-100 and SVHN.
+    Real,
+}
+
+/// What was measured of either.
+#[derive(Debug, serde::Serialize, serde::Deserialize)]
+#[serde(untagged, expecting = "it is no report of `gennape ablate`")]
+enum Measured {
+    Cells(Report),
+    Real(RealReport),
+}
+
+impl Measured {
+    /// Its schema, and what this program's is.
+    fn schemas(&self) -> [u32; 2] {
+        match self {
+            Self::Cells(report) => [report.schema, SCHEMA],
+            Self::Real(report) => [report.schema, REAL_SCHEMA],
+        }
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -95,7 +121,7 @@ fn family_parser() -> PossibleValuesParser {
 
 pub(crate) fn run(arguments: &Arguments) -> Result<(), Error> {
     let report = match &arguments.report {
-        Some(path) => read_report(path, SCHEMA, |report: &Report| report.schema)?,
+        Some(path) => read_report(path, Measured::schemas)?,
         None => measure(arguments)?,
     };
     match arguments.format {
@@ -105,13 +131,33 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Error> {
 }
 
 #[cfg(not(feature = "train"))]
-fn measure(_: &Arguments) -> Result<Report, Error> {
+fn measure(_: &Arguments) -> Result<Measured, Error> {
     Err(super::without_training("ablate"))
 }
 
 #[cfg(feature = "train")]
-fn measure(Arguments { training, .. }: &Arguments) -> Result<Report, Error> {
-    let data = benchmarks::data_folder(training.data.as_deref())?;
+fn measure(Arguments { training, .. }: &Arguments) -> Result<Measured, Error> {
+    let data = || benchmarks::data_folder(training.data.as_deref());
+    let mut progress = |line: &str| report_line(line);
+    if training.set == Some(TrainingSet::Real) {
+        let others = [
+            ("--families", !training.families.is_empty()),
+            ("--labels", training.labels.is_some()),
+            ("--cache", training.cache.is_some()),
+        ];
+        if let Some((option, _)) = others.iter().find(|(_, given)| *given) {
+            return Err(Error::user(format!("{option} belongs to nasbench101")));
+        }
+        let [epochs, networks] = RealOptions::USUAL;
+        let options = RealOptions {
+            data: data()?,
+            seeds: training.seeds,
+            epochs: training.epochs.unwrap_or(epochs),
+            networks: training.networks.unwrap_or(networks),
+        };
+        return Ok(Measured::Real(train::ablation::real(&options, &mut progress)?));
+    }
+    let data = data()?;
     let wanted = |set: &&Set| match training.families.as_slice() {
         [] => FAMILIES.contains(&set.name) && data.join(set.file).exists(),
         families => families.iter().any(|f| f == set.name),
@@ -119,25 +165,23 @@ fn measure(Arguments { training, .. }: &Arguments) -> Result<Report, Error> {
     let options = Options {
         families: Set::all().filter(wanted).collect(),
         cache: training.cache.clone().unwrap_or_else(default_cache),
-        networks: training.networks,
+        networks: training.networks.unwrap_or(nasbench101::SAMPLE),
         epochs: training.epochs,
         seeds: training.seeds,
-        labels: training.labels,
+        labels: training.labels.unwrap_or(50),
         data,
     };
-    let mut progress = |line: &str| report_line(line);
-    match training.set {
-        // The only one, which must be named when there is no report.
-        Some(TrainingSet::Nasbench101) | None => {
-            Ok(train::ablation::nasbench101(&options, &mut progress)?)
-        }
-    }
+    Ok(Measured::Cells(train::ablation::nasbench101(&options, &mut progress)?))
 }
 
-/// Prints both tables and what was chosen.
-fn print(report: &Report, format: Format) -> Result<(), Error> {
+/// Prints all tables and what there is to say of them.
+fn print(report: &Measured, format: Format) -> Result<(), Error> {
     let mut out = Text::stdout();
-    for rows in [report.in_space_rows(), report.transfer_rows()] {
+    let tables = match report {
+        Measured::Cells(report) => vec![report.in_space_rows(), report.transfer_rows()],
+        Measured::Real(report) => report.rows(),
+    };
+    for rows in tables {
         if rows.1.is_empty() {
             continue;
         }
@@ -154,8 +198,20 @@ fn print(report: &Report, format: Format) -> Result<(), Error> {
         }
         out.line("")?;
     }
-    let Report { networks, seeds, .. } = report;
-    let plural = if *seeds == 1 { "" } else { "s" };
-    out.line(&format!("{networks} networks, {seeds} seed{plural}. {}.", report.choice_text()))?;
+    let several = |seeds: u64| if seeds == 1 { "" } else { "s" };
+    out.line(&match report {
+        Measured::Cells(report) => {
+            let Report { networks, seeds, .. } = report;
+            format!(
+                "{networks} networks, {seeds} seed{}. {}.",
+                several(*seeds),
+                report.choice_text()
+            )
+        }
+        Measured::Real(report) => {
+            let RealReport { graphs, epochs, seeds, .. } = report;
+            format!("{seeds} encoder{}, {epochs} passes over {graphs} graphs.", several(*seeds))
+        }
+    })?;
     out.flush()
 }

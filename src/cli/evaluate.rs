@@ -178,7 +178,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Error> {
         return left_out::run(target, &arguments.model.load()?, arguments.format);
     }
     let (report, complete) = match &arguments.report {
-        Some(path) => (read_report(path, SCHEMA, |report: &Report| report.schema)?, Ok(())),
+        Some(path) => (read_report(path, |report: &Report| [report.schema, SCHEMA])?, Ok(())),
         None => evaluate(arguments)?,
     };
     print(arguments.format, &report)?;
@@ -210,18 +210,18 @@ fn print(format: Format, report: &Report) -> Result<(), Error> {
     }
 }
 
-/// A report that `--format json` has written.
+/// A report that `--format json` has written, of the schema that is expected; `schemas` gives its own and
+/// that.
 pub(super) fn read_report<R: DeserializeOwned>(
     path: &Path,
-    expected: u32,
-    schema: impl Fn(&R) -> u32,
+    schemas: impl Fn(&R) -> [u32; 2],
 ) -> Result<R, Error> {
     let about = |e: &dyn std::fmt::Display| Error::user(format!("{}: {e}", path.display()));
     let json = files::read(path, MAX_REPORT).map_err(|e| about(&e))?;
     let report: R = serde_json::from_slice(&json).map_err(|e| about(&e))?;
-    match schema(&report) {
-        schema if schema == expected => Ok(report),
-        other => Err(about(&format!("schema {other}, expected {expected}"))),
+    match schemas(&report) {
+        [schema, expected] if schema == expected => Ok(report),
+        [schema, expected] => Err(about(&format!("schema {schema}, expected {expected}"))),
     }
 }
 

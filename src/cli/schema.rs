@@ -43,6 +43,7 @@ enum Answer {
     /// Of data list.
     Data,
     Ablate,
+    AblateReal,
     #[cfg(feature = "train")]
     Prune,
     #[cfg(feature = "train")]
@@ -69,6 +70,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Error> {
         Answer::Search => schema::<search::Front>(),
         Answer::Data => schema::<data::Listing>(),
         Answer::Ablate => schema::<crate::evaluation::ablation::Report>(),
+        Answer::AblateReal => schema::<crate::evaluation::ablation::RealReport>(),
         #[cfg(feature = "train")]
         Answer::Prune => schema::<prune::Answer>(),
         #[cfg(feature = "train")]

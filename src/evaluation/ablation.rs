@@ -1,8 +1,11 @@
-//! GENNAPE's predictors, each alone and together, as measured by `gennape ablate`.
+//! GENNAPE's predictors, each alone and together, and the parts of the experts for real networks, as
+//! measured by `gennape ablate`.
 //!
-//! What is compared, and the figures to compare with, are tables 3 and 5 of arXiv 2211.17226.
+//! What is compared of the predictors, and the figures to compare with, are tables 3 and 5 of
+//! arXiv 2211.17226.
 
 use super::Rows;
+use crate::benchmarks::Target;
 use crate::predictor::Clustering;
 use serde::{Deserialize, Serialize};
 
@@ -110,6 +113,68 @@ pub struct Member {
     pub few_shot: Spread,
     /// The same two in table 5 of arXiv 2211.17226, where it has them.
     pub published: Option<[f64; 2]>,
+}
+
+/// Version of [`RealReport`] as JSON; changes when the meaning of a field does.
+pub const REAL_SCHEMA: u32 = 1;
+
+/// What was measured of the parts of the experts for real networks.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
+pub struct RealReport {
+    /// [`REAL_SCHEMA`].
+    pub schema: u32,
+    /// Distinct graphs that encoders were pretrained on.
+    pub graphs: usize,
+    /// Passes over these.
+    pub epochs: usize,
+    /// Encoders.
+    pub seeds: u64,
+    /// Their contrastive loss in the last pass.
+    pub loss: Spread,
+    /// By target, what was left out, and part.
+    pub rows: Vec<RealRow>,
+}
+
+/// Agreement with the labels of a target that were left out, with some parts of the experts.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
+pub struct RealRow {
+    /// What is estimated.
+    pub target: Target,
+    /// What was left out together: families, or superfamilies.
+    pub left_out: String,
+    /// With which parts.
+    pub part: String,
+    /// Spearman's rank correlation; one value for each encoder, if one has a part in it.
+    pub spearman: Spread,
+    /// Mean absolute error, percentage points.
+    pub mean_absolute_error: Spread,
+}
+
+impl RealReport {
+    /// A row for each part; a pair of columns for each target and what was left out.
+    pub fn rows(&self) -> Vec<Rows> {
+        let mut tables: Vec<Rows> = Vec::new();
+        let mut last = None;
+        for row in &self.rows {
+            if last != Some(row.target) {
+                last = Some(row.target);
+                let columns = ["families", "superfamilies"].into_iter().flat_map(|left_out| {
+                    [format!("{left_out} left out: Spearman"), "MAE %".to_string()]
+                });
+                let header = std::iter::once(row.target.data_set().to_string()).chain(columns);
+                tables.push((header.collect(), Vec::new()));
+            }
+            let Some((_, rows)) = tables.last_mut() else { continue };
+            let measured = [text(&row.spearman), text(&row.mean_absolute_error)];
+            match rows.iter_mut().find(|of| of.first() == Some(&row.part)) {
+                Some(of) => of.extend(measured),
+                None => rows.push(std::iter::once(row.part.clone()).chain(measured).collect()),
+            }
+        }
+        tables
+    }
 }
 
 impl Spread {

@@ -41,7 +41,10 @@ pub struct Hyperparameters {
     pub structure: f64,
     /// Of a Gaussian kernel on all descriptors.
     pub everything: f64,
-    /// Length scale of these two.
+    /// Of a Gaussian kernel on an [embedding](Rows::embeddings), which no model that ships has.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub embedding: f64,
+    /// Length scale of these three.
     pub smooth_length: f64,
     /// Of what a cluster's head adds to what is common to all.
     pub heads: f64,
@@ -59,6 +62,10 @@ pub struct Hyperparameters {
     pub white: f64,
 }
 
+fn is_zero(weight: &f64) -> bool {
+    *weight == 0.0
+}
+
 impl Default for Hyperparameters {
     /// The middles of what may be sensible, on a logarithmic scale: choosing among draws from these
     /// ranges by what they predict of networks left out was no better.
@@ -70,6 +77,7 @@ impl Default for Hyperparameters {
             length: middle(0.8, 5.0),
             structure: middle(0.05, 12.0),
             everything: middle(0.05, 12.0),
+            embedding: 0.0,
             smooth_length: middle(0.8, 2.2),
             heads: 0.3,
             covariates: middle(0.3, 3.0),
@@ -92,8 +100,11 @@ const LINEAR: Range<usize> = 0..4;
 /// Networks with labels, a row each.
 #[derive(Debug, Clone, Default)]
 pub struct Rows {
-    /// [Descriptors](crate::proxies::descriptors), `[rows, DESCRIPTORS.len()]`.
+    /// [Descriptors](crate::proxies::descriptors), `[rows, DESCRIPTORS.len()]`, and beyond these an
+    /// embedding of any length, if there is one.
     pub descriptors: Array2<f64>,
+    /// Whether networks are clustered by their embeddings instead of their descriptors.
+    pub clustered_by_embedding: bool,
     /// What is known of how the labels came about, `[rows, any number]`.
     pub covariates: Array2<f64>,
     /// Which of several targets a label is of.
@@ -122,6 +133,7 @@ impl Rows {
         let pick = |of: &[usize]| rows.iter().map(|&i| of[i]).collect();
         Self {
             descriptors: self.descriptors.select(Axis(0), rows),
+            clustered_by_embedding: self.clustered_by_embedding,
             covariates: self.covariates.select(Axis(0), rows),
             targets: pick(&self.targets),
             families: pick(&self.families),
@@ -141,7 +153,8 @@ struct Scaling {
 impl Scaling {
     #[cfg(feature = "clustering")]
     fn fit(descriptors: &Array2<f64>) -> Self {
-        let mean = descriptors.mean_axis(Axis(0)).unwrap_or_else(|| Array1::zeros(LENGTH));
+        let width = descriptors.ncols();
+        let mean = descriptors.mean_axis(Axis(0)).unwrap_or_else(|| Array1::zeros(width));
         let deviation = descriptors.std_axis(Axis(0), 0.0);
         // One that never varies says nothing.
         let factor = deviation.mapv(|d| if d > 1e-9 { 1.0 / d } else { 0.0 });
@@ -162,6 +175,7 @@ struct Distances {
     aspects: [f64; Aspect::ALL.len()],
     structure: f64,
     everything: f64,
+    embedding: f64,
     linear: f64,
 }
 
@@ -176,10 +190,12 @@ impl Distances {
         let [.., operations] = sums;
         let [.., counted] = lengths;
         let all = sums.iter().sum::<f64>();
+        let beyond = (LENGTH..a.len()).map(|k| (a[k] - b[k]).powi(2)).sum::<f64>();
         Self {
             aspects: std::array::from_fn(|i| sums[i] / lengths[i]),
             structure: (all - operations) / (LENGTH as f64 - counted),
             everything: all / LENGTH as f64,
+            embedding: beyond / (a.len() - LENGTH).max(1) as f64,
             linear: LINEAR.map(|k| a[k] * b[k]).sum(),
         }
     }
@@ -193,6 +209,7 @@ impl Distances {
             + h.aspect * aspects
             + h.structure * gaussian(self.structure)
             + h.everything * gaussian(self.everything)
+            + h.embedding * gaussian(self.embedding)
     }
 }
 
@@ -245,9 +262,10 @@ pub(super) fn inverse(matrix: Array2<f64>) -> Result<Array2<f64>, ProcessError> 
 pub struct Process {
     hyperparameters: Hyperparameters,
     scaling: Scaling,
-    /// Of scaled descriptors.
     clusters: FuzzyClusters,
-    /// Scaled descriptors, `[rows, DESCRIPTORS.len()]`.
+    /// What of the scaled descriptors, or beyond them, is clustered.
+    clustered: Range<usize>,
+    /// Scaled descriptors, and what is beyond them.
     networks: Array2<f32>,
     /// `[rows, clusters]`.
     memberships: Array2<f32>,
@@ -296,11 +314,16 @@ impl Process {
         let mut seen = std::collections::HashSet::new();
         let distinct: Vec<usize> =
             (0..rows.len()).filter(|&i| seen.insert(rows.architectures[i])).collect();
-        let distinct = networks.select(Axis(0), &distinct);
+        let clustered = match rows.clustered_by_embedding {
+            true => LENGTH..networks.ncols(),
+            false => 0..LENGTH,
+        };
+        let points = networks.slice(s![.., clustered.clone()]);
+        let distinct = points.select(Axis(0), &distinct);
         let clusters = FuzzyClusters::fit(distinct.view(), CLUSTERING, 0)
             .map_err(ProcessError::Clustering)?
             .beside_noise(distinct.view(), NOISE);
-        let memberships = clusters.memberships(networks.view());
+        let memberships = clusters.memberships(points);
 
         let count = rows.len();
         let mut covariance = Array2::<f64>::zeros((count, count));
@@ -336,6 +359,7 @@ impl Process {
             hyperparameters: *h,
             scaling,
             clusters,
+            clustered,
             networks,
             memberships,
             covariates: rows.covariates.clone(),
@@ -356,7 +380,8 @@ impl Process {
         let h = &self.hyperparameters;
         let scaled = self.scaling.apply(descriptors);
         let point = scaled.mapv(|x| x as f32).insert_axis(Axis(0));
-        let memberships = self.clusters.memberships(point.view()).row(0).mapv(f64::from);
+        let clustered = point.slice(s![.., self.clustered.clone()]);
+        let memberships = self.clusters.memberships(clustered).row(0).mapv(f64::from);
         let mut common = 0.0;
         let mut own = Array1::<f64>::zeros(memberships.len());
         let mut distances = Vec::with_capacity(self.targets.len());
@@ -450,6 +475,7 @@ impl Process {
             memberships: clusters.memberships(networks.view()),
             networks,
             clusters,
+            clustered: 0..LENGTH,
             covariates: weights.matrix("process.covariates", Some(rows), covariates)?,
             targets: codes.iter().map(target).collect::<Result<_, _>>()?,
         })
@@ -468,6 +494,7 @@ mod tests {
         length: 1.0,
         structure: 0.5,
         everything: 0.5,
+        embedding: 0.4,
         smooth_length: 1.0,
         heads: 0.7,
         covariates: 1.0,
@@ -478,11 +505,14 @@ mod tests {
         white: 0.02,
     };
 
+    /// Length of the embeddings.
+    const BEYOND: usize = 3;
+
     /// Rows whose labels follow from the first descriptors and the covariate, and these labels.
     fn rows(count: usize, seed: u64) -> (Rows, Vec<f64>) {
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
         let descriptors: Array2<f64> =
-            Array2::from_shape_fn((count, LENGTH), |_| rng.gen_range(-1.0..1.0));
+            Array2::from_shape_fn((count, LENGTH + BEYOND), |_| rng.gen_range(-1.0..1.0));
         let covariates =
             Array2::from_shape_fn((count, 1), |(i, _)| f64::from(u8::from(i % 3 == 0)));
         let label = |i: usize| {
@@ -495,6 +525,7 @@ mod tests {
             architectures: (0..count).map(|i| i / 2).collect(),
             recipes: (0..count).map(|i| (i % 5 > 0).then_some(i % 5)).collect(),
             descriptors,
+            clustered_by_embedding: false,
             covariates,
         };
         (rows, labels)
@@ -512,7 +543,7 @@ mod tests {
         let (known, asked) = (scaled(&rows), scaled(&others));
         let memberships = |points: &[Array1<f64>]| -> Vec<Vec<f64>> {
             let of = |p: &Array1<f64>| {
-                let point = p.mapv(|x| x as f32).insert_axis(Axis(0));
+                let point = p.slice(s![..LENGTH]).mapv(|x| x as f32).insert_axis(Axis(0));
                 process.clusters.memberships(point.view()).iter().map(|u| f64::from(*u)).collect()
             };
             points.iter().map(of).collect()
@@ -527,7 +558,8 @@ mod tests {
             let first = Aspect::Operations.descriptors().start;
             let mut k = H.linear * (0..4).map(|k| a[k] * b[k]).sum::<f64>()
                 + H.structure * gaussian(square(0..first))
-                + H.everything * gaussian(square(0..LENGTH));
+                + H.everything * gaussian(square(0..LENGTH))
+                + H.embedding * gaussian(square(LENGTH..LENGTH + BEYOND));
             for aspect in Aspect::ALL {
                 let r = (3.0 * square(aspect.descriptors())).sqrt() / H.length;
                 k += H.aspect * (1.0 + r) * (-r).exp();
@@ -602,13 +634,16 @@ mod tests {
 
     #[test]
     fn what_is_stored_is_what_is_loaded() {
-        let (rows, labels) = rows(70, 4);
-        let process = Process::fit(&rows, &labels, &H).unwrap();
+        let (mut rows, labels) = rows(70, 4);
+        // Models that ship have no embeddings.
+        rows.descriptors = rows.descriptors.slice(s![.., ..LENGTH]).to_owned();
+        let h = Hyperparameters { embedding: 0.0, ..H };
+        let process = Process::fit(&rows, &labels, &h).unwrap();
         let mut file = WeightFile::default();
         process.store(&mut file);
         let bytes = file.to_bytes().unwrap();
         let load = |count: usize, covariates: usize, targets: usize| {
-            Process::load(H, [count, covariates, targets], &Weights::parse(&bytes).unwrap())
+            Process::load(h, [count, covariates, targets], &Weights::parse(&bytes).unwrap())
         };
         let loaded = load(70, 1, 2).unwrap();
         for i in 0..70 {

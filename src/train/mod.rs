@@ -18,6 +18,7 @@ use crate::encoder::{Config, GraphStore, features_hash};
 use crate::estimator::{
     Data, Estimator, LoadError, Manifest, NotFinite, Recipe, SCHEMA, Training, WriteError,
 };
+use crate::fitting::FitError;
 use crate::graph::Operation;
 use crate::predictor::{CalibrationError, FewShotError};
 use std::collections::BTreeMap;
@@ -37,6 +38,9 @@ pub enum TrainError {
     /// The embeddings can't be clustered.
     #[error("clustering the embeddings: {0}")]
     Clustering(String),
+    /// Real networks' labels can't be fitted.
+    #[error(transparent)]
+    Fit(#[from] FitError),
     /// The few labels can't be fitted.
     #[error("fitting to a few labels: {0}")]
     FewShot(#[from] FewShotError),

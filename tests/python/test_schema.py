@@ -64,6 +64,7 @@ def answers(folder):
         ("data", ["data", "list", "--data", folder], 0),
         ("data", ["data", "list"], 0),
         ("ablate", ["ablate", "--report", "models/ablation.json"], 0),
+        ("ablate-real", ["ablate", "--report", "models/ablation-real.json"], 0),
     ]  # fmt: skip
 
 

@@ -1,11 +1,15 @@
 //! GENNAPE's predictors, each alone and together: in its own space and on foreign families.
 //!
-//! What is compared, and the figures to compare with, are tables 3 and 5 of arXiv 2211.17226.
+//! What is compared, and the figures to compare with, are tables 3 and 5 of arXiv 2211.17226. [`real()`]
+//! tries the parts of the experts for real networks.
 
 mod hyperparameters;
 mod predictors;
+mod real;
 mod transfer;
 mod variants;
+
+pub use real::{RealOptions, real};
 
 use super::{Cut, TrainError, prepare};
 use crate::benchmarks::{Networks, Set};
