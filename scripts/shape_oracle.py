@@ -94,6 +94,17 @@ MODELS = {
             ceiling = LpPool<kernel_shape=[3,3], strides=[2,2], ceil_mode=1>(x)
             short = MaxPool<kernel_shape=[2,2], strides=[3,3], pads=[1,1,1,1], ceil_mode=1>(x)
         }""",
+    # Windows that reach beyond all of a map.
+    "pool_wide_22": """
+        (float[1,4,1,2] x, float[1,4,3] line) => ()
+        {
+            maximum = MaxPool<kernel_shape=[2,4], strides=[2,3], ceil_mode=1>(x)
+            average = AveragePool<kernel_shape=[3,4], strides=[3,3], ceil_mode=1>(x)
+            norm = LpPool<kernel_shape=[2,3], strides=[2,2], ceil_mode=1>(x)
+            padded = MaxPool<kernel_shape=[6], strides=[2], pads=[1,1], ceil_mode=1>(line)
+            dilated = AveragePool<kernel_shape=[3], strides=[3], dilations=[2], ceil_mode=1>(line)
+            valid = MaxPool<kernel_shape=[4], strides=[2], auto_pad="VALID", ceil_mode=1>(line)
+        }""",
     # Changing the size of a map.
     "upsample_7": """
         (float[1,2,5,6] x) => ()

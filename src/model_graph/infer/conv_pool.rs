@@ -71,14 +71,16 @@ impl Windows {
         };
         let reach = (self.kernel[i] - 1).saturating_mul(self.dilation[i]).saturating_add(1);
         let room = extent.saturating_add(pads.0).saturating_add(pads.1).saturating_sub(reach);
-        if room < 0 {
+        // Rounded up, a window is there as long as it reaches beyond the map by less than a stride.
+        let least = if self.ceil { 1 - stride } else { 0 };
+        if room < least {
             return invalid(format!(
                 "a window of {reach} does not fit into {extent} plus padding {} and {}",
                 pads.0, pads.1
             ));
         }
         let mut steps = room / stride;
-        if self.ceil && room % stride != 0 {
+        if self.ceil && room % stride > 0 {
             steps += 1;
             // A window that would start in the padding after the map does not count.
             if steps * stride >= extent + pads.0 {
