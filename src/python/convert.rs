@@ -1,6 +1,10 @@
-//! Reports as Python's own objects.
+//! Reports as Python's own objects, and counts from them.
 
+use super::error::Failure;
+use crate::text::clipped;
 use pyo3::IntoPyObjectExt;
+use pyo3::conversion::FromPyObjectOwned;
+use pyo3::exceptions::PyOverflowError;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList};
 use serde_json::Value;
@@ -31,4 +35,18 @@ pub(super) fn to_python<'py>(py: Python<'py>, value: &Value) -> PyResult<Bound<'
             Ok(dict.into_any())
         }
     }
+}
+
+/// A count, or something that holds counts. One that is negative or too large is a wrong value like
+/// others, where Python would say `OverflowError`.
+pub(super) fn counts<'py, T: FromPyObjectOwned<'py>>(value: &Bound<'py, PyAny>) -> PyResult<T> {
+    value.extract().map_err(Into::into).map_err(|error: PyErr| {
+        let py = value.py();
+        if !error.is_instance_of::<PyOverflowError>(py) {
+            return error;
+        }
+        let shown = value.to_string();
+        let message = format!("a number is negative or too large: {}", clipped(&shown, 100));
+        Failure::new(&message).raise(py)
+    })
 }

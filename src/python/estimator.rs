@@ -1,6 +1,6 @@
 //! The estimator of accuracies.
 
-use super::convert::to_python;
+use super::convert::{counts, to_python};
 use super::error::Failure;
 use super::estimates::Estimates;
 use super::pool;
@@ -197,7 +197,7 @@ impl Estimator {
         &self,
         py: Python<'py>,
         networks: &Bound<'py, PyAny>,
-        input_shapes: Option<Shapes>,
+        #[pyo3(from_py_with = counts)] input_shapes: Option<Shapes>,
         allow_unknown: bool,
     ) -> PyResult<Bound<'py, PyArray2<f32>>> {
         let sources = Sources::extract(networks)?;
@@ -230,9 +230,9 @@ impl Estimator {
         recipe: Option<String>,
         one_family: bool,
         embed: bool,
-        neighbours: usize,
+        #[pyo3(from_py_with = counts)] neighbours: usize,
         explain: bool,
-        input_shapes: Option<Shapes>,
+        #[pyo3(from_py_with = counts)] input_shapes: Option<Shapes>,
         allow_unknown: bool,
         on_error: &str,
     ) -> PyResult<Estimates> {

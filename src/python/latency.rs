@@ -1,5 +1,6 @@
 //! Models of latencies.
 
+use super::convert::counts;
 use super::convert::to_python;
 use super::error::Failure;
 use super::latencies::Latencies;
@@ -77,7 +78,7 @@ impl LatencyModel {
         networks: &Bound<'_, PyAny>,
         milliseconds: Vec<f64>,
         name: &str,
-        input_shapes: Option<Shapes>,
+        #[pyo3(from_py_with = counts)] input_shapes: Option<Shapes>,
         allow_unknown: bool,
     ) -> PyResult<Self> {
         let sources = Sources::extract(networks)?;
@@ -125,7 +126,7 @@ impl LatencyModel {
         &self,
         py: Python<'_>,
         networks: &Bound<'_, PyAny>,
-        input_shapes: Option<Shapes>,
+        #[pyo3(from_py_with = counts)] input_shapes: Option<Shapes>,
         allow_unknown: bool,
     ) -> PyResult<Latencies> {
         let sources = Sources::extract(networks)?;

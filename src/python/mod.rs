@@ -21,6 +21,7 @@ mod super_network;
 
 use crate::cli;
 use crate::estimator::Answer;
+use convert::counts;
 use error::Failure;
 use pyo3::prelude::*;
 use source::{Reading, Sources};
@@ -66,7 +67,7 @@ fn main(py: Python<'_>, arguments: Vec<OsString>) -> u8 {
 fn profile<'py>(
     py: Python<'py>,
     networks: &Bound<'py, PyAny>,
-    input_shapes: Option<source::Shapes>,
+    #[pyo3(from_py_with = counts)] input_shapes: Option<source::Shapes>,
     allow_unknown: bool,
 ) -> PyResult<Bound<'py, PyAny>> {
     let sources = Sources::extract(networks)?;
@@ -102,7 +103,7 @@ fn compare<'py>(
     target: Option<&str>,
     recipe: Option<String>,
     one_family: bool,
-    input_shapes: Option<source::Shapes>,
+    #[pyo3(from_py_with = counts)] input_shapes: Option<source::Shapes>,
     allow_unknown: bool,
 ) -> PyResult<Bound<'py, PyAny>> {
     let estimator = estimator::Estimator::given(model)?;
@@ -152,8 +153,8 @@ fn finetune(
     model: Option<&Bound<'_, PyAny>>,
     target: &str,
     name: &str,
-    seed: u64,
-    input_shapes: Option<source::Shapes>,
+    #[pyo3(from_py_with = counts)] seed: u64,
+    #[pyo3(from_py_with = counts)] input_shapes: Option<source::Shapes>,
     allow_unknown: bool,
 ) -> PyResult<estimator::Estimator> {
     let base = estimator::Estimator::given(model)?;

@@ -3,6 +3,7 @@
 //! The search runs on threads of the pool. What is Python's, objectives, the callback and Ctrl-C, stays
 //! with the thread that called: others send it what is to be done.
 
+use super::convert::counts;
 use super::error::Failure;
 use super::estimator::Estimator;
 use super::pool;
@@ -197,11 +198,11 @@ pub(super) fn search(
     objectives: Option<Vec<Bound<'_, PyAny>>>,
     constraints: Vec<String>,
     algorithm: Option<&str>,
-    budget: usize,
-    seed: u64,
+    #[pyo3(from_py_with = counts)] budget: usize,
+    #[pyo3(from_py_with = counts)] seed: u64,
     start: Vec<String>,
     model: Option<&Bound<'_, PyAny>>,
-    batch: usize,
+    #[pyo3(from_py_with = counts)] batch: usize,
     callback: Option<Py<PyAny>>,
 ) -> PyResult<SearchResult> {
     let wrong = |message: String| Failure::new(&message).raise(py);

@@ -1,5 +1,6 @@
 //! Search spaces.
 
+use super::convert::counts;
 use super::error::Failure;
 use crate::lower::lower;
 use crate::onnx::{self, Weights};
@@ -28,7 +29,7 @@ pub(super) fn generator(rng: Option<&Bound<'_, PyAny>>) -> PyResult<ChaCha8Rng> 
         Some(rng) if rng.hasattr("integers")? => {
             rng.call_method1("integers", (1u64 << 62,))?.extract()?
         }
-        Some(seed) => seed.extract()?,
+        Some(seed) => counts(seed)?,
     };
     Ok(ChaCha8Rng::seed_from_u64(seed))
 }
@@ -104,7 +105,7 @@ impl Space {
     fn sample<'py>(
         &self,
         py: Python<'py>,
-        count: Option<usize>,
+        #[pyo3(from_py_with = counts)] count: Option<usize>,
         rng: Option<&Bound<'py, PyAny>>,
     ) -> PyResult<Bound<'py, PyAny>> {
         let mut rng = generator(rng)?;
@@ -150,7 +151,7 @@ impl Space {
     }
 
     /// The architecture of these decisions; none when they make up none.
-    fn decide(&self, choices: Vec<usize>) -> Option<String> {
+    fn decide(&self, #[pyo3(from_py_with = counts)] choices: Vec<usize>) -> Option<String> {
         self.0.decide(&choices)
     }
 
@@ -160,7 +161,7 @@ impl Space {
         &self,
         py: Python<'py>,
         architecture: &str,
-        seed: u64,
+        #[pyo3(from_py_with = counts)] seed: u64,
         stripped: bool,
     ) -> PyResult<Bound<'py, PyBytes>> {
         let weights = if stripped { Weights::Stripped } else { Weights::Random { seed } };

@@ -1,5 +1,6 @@
 //! The sub-networks of a network.
 
+use super::convert::counts;
 use super::error::Failure;
 use super::estimator::json;
 use super::source::{Reading, Shapes, Source};
@@ -60,7 +61,7 @@ impl SuperNetwork {
     #[pyo3(signature = (network, *, input_shapes=None, allow_unknown=false))]
     fn new(
         network: &Bound<'_, PyAny>,
-        input_shapes: Option<Shapes>,
+        #[pyo3(from_py_with = counts)] input_shapes: Option<Shapes>,
         allow_unknown: bool,
     ) -> PyResult<Self> {
         let file = Source::extract(network)?;
@@ -107,7 +108,11 @@ impl SuperNetwork {
     }
 
     /// The sub-network of these decisions.
-    fn decide(&self, py: Python<'_>, choices: Vec<usize>) -> PyResult<String> {
+    fn decide(
+        &self,
+        py: Python<'_>,
+        #[pyo3(from_py_with = counts)] choices: Vec<usize>,
+    ) -> PyResult<String> {
         use crate::search::SearchSpace;
         let decided = SearchSpace::decide(&self.space, &choices);
         let absent = || Failure::new("these are no choices of this network").raise(py);
