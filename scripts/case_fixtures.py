@@ -329,6 +329,32 @@ def given():
     case("n_one_name.onnx", content, 4 * 3, 6 * 4 * 3, options="--input-shape x=1x6x4")
 
 
+def stored_once():
+    """O: what is stored counts once, however often it is repeated or the function that holds it called."""
+    x, out = value("x", [1, 4, 6, 6]), value("out", [1, 4, 6, 6])
+    weights = tensor("", T.FLOAT, [4, 4, 3, 3], [i / 64 for i in range(4 * 4 * 3 * 3)])
+    body = [
+        helper.make_node("Constant", [], ["w"], value=weights),
+        node("Conv", "a w", "b", pads=[1, 1, 1, 1]),
+    ]
+    function = helper.make_function("own", "Block", ["a"], ["b"], body, [helper.make_opsetid("", 17)])
+    nodes = [node("Block", "x", "y", "own"), node("Block", "y", "out", "own")]
+    content = onnx.load_from_string(model([x], nodes, [out], [], domains=[("own", 1)]))
+    content.functions.append(function)
+    macs = 2 * 4 * 6 * 6 * 4 * 3 * 3
+    case("o_function_twice.onnx", content.SerializeToString(), 4 * 4 * 3 * 3, macs)
+
+    nodes = [node("Tile", "w repeats", "wide"), node("Conv", "x wide", "out", group=4, pads=[1, 1, 1, 1])]
+    content = model([x], nodes, [out], [weight("w", 1, 1, 3, 3), ints("repeats", 4, 1, 1, 1)])
+    case("o_tiled.onnx", content, 3 * 3, 4 * 6 * 6 * 3 * 3)
+    nodes = [node("Pad", "w pads", "high"), node("Conv", "x high", "out", pads=[1, 1, 1, 1])]
+    content = model([x], nodes, [out], [weight("w", 4, 4, 1, 3), ints("pads", 0, 0, 1, 0, 0, 0, 1, 0)])
+    case("o_padded.onnx", content, 4 * 4 * 3, 4 * 6 * 6 * 4 * 3 * 3)
+    nodes = [node("Expand", "b shape", "table"), node("Add", "x table", "out")]
+    content = model([x], nodes, [out], [weight("b", 4, 1, 6), ints("shape", 1, 4, 6, 6)])
+    case("o_expanded.onnx", content, 4 * 6, 0)
+
+
 FOLDER.mkdir(exist_ok=True)
 for old in FOLDER.iterdir():
     old.unlink()
@@ -344,6 +370,7 @@ for kind in (
     other_files,
     single_numbers,
     given,
+    stored_once,
 ):
     kind()
 with open(FOLDER / "expected.csv", "w", newline="", encoding="utf-8") as file:

@@ -188,6 +188,8 @@ struct Importer<'m> {
     unrolled: u64,
     /// and bytes that the network takes, roughly.
     structure: u64,
+    /// Stored tensors of bodies that may be inlined again, by where they stand in memory.
+    inlined: HashMap<*const (), ValueId>,
     /// Tensors that nodes left out would have read.
     frontier: Vec<ValueId>,
     /// Whether any node was left out.
@@ -222,6 +224,7 @@ impl<'m> Importer<'m> {
             nodes: 0,
             unrolled: 0,
             structure: 0,
+            inlined: HashMap::new(),
             frontier: Vec::new(),
             partial: false,
         };
@@ -349,6 +352,7 @@ impl<'m> Importer<'m> {
             let data = tensor.data.clone();
             let id = self.builder.constant(&name, tensor.dtype, &tensor.shape, data);
             self.origins.stored.insert(id, Slot::Initialiser(self.origins.here(index)));
+            self.inlined(id, tensor, scope);
             scope.values.insert(tensor.name.name, Binding::Tensor(id));
         }
         Ok(())
@@ -543,8 +547,21 @@ impl<'m> Importer<'m> {
             self.builder.constant(&name, dtype, &shape, data)
         };
         self.origins.stored.insert(id, Slot::Constant(self.origins.here(node.index)));
+        self.inlined(id, value, scope);
         scope.values.insert(output.name, Binding::Tensor(id));
         Ok(())
+    }
+
+    /// Notes where the body of a function or a subgraph stores a tensor: inlined once more, it is the
+    /// same one.
+    fn inlined<T>(&mut self, id: ValueId, stored: &'m T, scope: &Scope<'_, 'm>) {
+        if scope.prefix.is_empty() {
+            return;
+        }
+        let first = *self.inlined.entry(std::ptr::from_ref(stored).cast()).or_insert(id);
+        if first != id {
+            self.builder.copied(id, first);
+        }
     }
 
     /// Inlines a call of a function that the file defines.

@@ -14,7 +14,9 @@ mod weights;
 use super::axes::{Axes, AxesMap, Role};
 use super::draft::{Draft, Index, Node as DraftNode, Op};
 use crate::graph::{Extent, Operation};
-use crate::model_graph::{ModelGraph, Node, OpType, Origin, TensorData, Value, ValueId, Views};
+use crate::model_graph::{
+    Class, DataType, ModelGraph, Node, OpType, Origin, TensorData, Value, ValueId, Views,
+};
 use hashbrown::{HashMap, HashSet};
 use smallvec::{SmallVec, smallvec};
 
@@ -151,14 +153,17 @@ impl<'a> Drafter<'a> {
                 continue;
             }
             // Shared weights count once. Equal tables may or may not have been stored as one.
-            let elements = if aligned { self.per_sample(node, value) } else { self.count(id) };
+            let elements = match aligned {
+                true => self.per_sample(node, value).min(self.unexpanded(id)),
+                false => self.count(id),
+            };
             total = total.saturating_add(elements);
         }
         total
     }
 
-    /// Elements of a constant that have not been counted yet. Transposing, reshaping or converting a
-    /// stored tensor makes no new weights, and the parts of one are no more than the whole.
+    /// Elements of a constant that have not been counted yet. Transposing, reshaping, converting or
+    /// repeating a stored tensor makes no new weights, and the parts of one are no more than the whole.
     fn count(&mut self, id: ValueId) -> u64 {
         if std::mem::replace(&mut self.counted[id.index()], true) {
             return 0;
@@ -169,6 +174,27 @@ impl<'a> Drafter<'a> {
         let elements = self.graph.value(id).elements().min(*left);
         *left -= elements;
         elements
+    }
+
+    /// Whether a constant is more than a number, and stored or a view of what is; not a list of
+    /// positions.
+    fn is_stored(&self, id: ValueId) -> bool {
+        let (value, root) = (self.graph.value(id), self.graph.value(self.views.elements_of(id)));
+        let stored = value.constant.as_ref().is_some_and(|c| c.origin == Origin::Stored);
+        let positions = matches!(root.dtype, DataType::Int32 | DataType::Int64);
+        value.elements() > 1 && (stored || self.trained(id) && !positions)
+    }
+
+    /// Elements of a stored tensor before it was repeated or padded, as far back as a few nodes tell.
+    fn unexpanded(&self, id: ValueId) -> u64 {
+        let from = |id: &ValueId| {
+            let node = &self.graph.nodes()[self.graph.value(*id).producer?.index()];
+            use Class::{Cast, Expand, Pad, Reshape, Tile, Transpose};
+            let moves = matches!(node.op.class(), Expand | Tile | Pad | Reshape | Transpose | Cast);
+            node.inputs.first().copied().flatten().filter(|id| moves && self.is_stored(*id))
+        };
+        let chain = std::iter::successors(Some(id), from).take(16);
+        chain.map(|id| self.graph.value(id).elements()).min().unwrap_or(u64::MAX)
     }
 
     /// Whether a constant may have been trained: a stored number, also one that is stored as an
