@@ -355,6 +355,80 @@ def stored_once():
     case("o_expanded.onnx", content, 4 * 6, 0)
 
 
+def layers_of_stored_tensors():
+    """P: weights of layers over stored tensors are weights, though nothing is computed by them."""
+    tokens, queries, width = 10, 5, 16
+    x = value("x", [1, tokens, width])
+    # The first layer of a decoder: queries attend to each other, then to what comes in.
+    nodes, weights, parameters = [], [weight("queries", 1, queries, width)], queries * width
+    for name, source in (("q", "queries"), ("k", "queries"), ("v", "queries"), ("cq", "norm"), ("ck", "x"), ("cv", "x")):
+        weights += [weight(f"{name}w", width, width), weight(f"{name}b", width)]
+        parameters += width * width + width
+        product = [node("MatMul", f"{source} {name}w", f"{name}p"), node("Add", f"{name}p {name}b", name)]
+        if name == "cq":
+            nodes += [
+                node("Transpose", "k", "kt", perm=[0, 2, 1]),
+                node("MatMul", "q kt", "scores"),
+                node("Softmax", "scores", "shares"),
+                node("MatMul", "shares v", "mixed"),
+                node("Add", "mixed queries", "sum"),
+                node("LayerNormalization", "sum scale shift", "norm"),
+            ]
+        nodes += product
+    weights += [weight("scale", width), weight("shift", width)]
+    parameters += 2 * width
+    nodes += [
+        node("Transpose", "ck", "ckt", perm=[0, 2, 1]),
+        node("MatMul", "cq ckt", "cross"),
+        node("Softmax", "cross", "crossed"),
+        node("MatMul", "crossed cv", "read"),
+        node("Add", "read norm", "out"),
+    ]
+    out = value("out", [1, queries, width])
+    macs = 2 * tokens * width * width + 2 * queries * tokens * width
+    case("p_learned_queries.onnx", model([x], nodes, [out], weights), parameters, macs)
+
+    # A bias for each pair of tokens, by a network of how far they are apart.
+    hidden = 7
+    weights = [weight("w", width, tokens), weight("places", tokens * tokens, 2)]
+    weights += [weight("w1", 2, hidden), weight("b1", hidden), weight("w2", hidden, 1), ints("square", tokens, tokens)]
+    nodes = [
+        node("MatMul", "x w", "y"),
+        node("MatMul", "places w1", "h"),
+        node("Add", "h b1", "hb"),
+        node("Relu", "hb", "r"),
+        node("MatMul", "r w2", "apart"),
+        node("Reshape", "apart square", "table"),
+        node("Add", "y table", "out"),
+    ]
+    parameters = width * tokens + tokens * tokens * 2 + 2 * hidden + hidden + hidden
+    out = value("out", [1, tokens, tokens])
+    case("p_network_of_places.onnx", model([x], nodes, [out], weights), parameters, tokens * width * tokens)
+
+    # A weight and what was learned beside it in fewer numbers.
+    rank = 3
+    nodes = [node("MatMul", "a b", "low"), node("Add", "w low", "merged"), node("MatMul", "x merged", "out")]
+    weights = [weight("w", width, 8), weight("a", width, rank), weight("b", rank, 8)]
+    content = model([x], nodes, [value("out", [1, tokens, 8])], weights)
+    case("p_low_rank.onnx", content, width * 8 + width * rank + rank * 8, tokens * width * 8)
+
+    # Steps that share their weights, of which the first has a state of zeros: its product is no bias.
+    nodes = [node("ConstantOfShape", "size", "h0")]
+    for step in (1, 2):
+        nodes += [
+            node("MatMul", f"x{step} w", f"i{step}"),
+            node("MatMul", f"h{step - 1} u", f"s{step}"),
+            node("Add", f"i{step} s{step}", f"t{step}"),
+            node("Tanh", f"t{step}", f"h{step}"),
+        ]
+    weights = [weight("w", 6, width), weight("u", width, width), ints("size", 1, width)]
+    inputs = [value(f"x{step}", [1, 6]) for step in (1, 2)]
+    for steps in (1, 2):
+        content = model(inputs[:steps], nodes[: 1 + 4 * steps], [value(f"h{steps}", [1, width])], weights)
+        macs = steps * 6 * width + (steps - 1) * width * width
+        case(f"p_{steps}_steps.onnx", content, 6 * width + width * width, macs)
+
+
 FOLDER.mkdir(exist_ok=True)
 for old in FOLDER.iterdir():
     old.unlink()
@@ -371,6 +445,7 @@ for kind in (
     single_numbers,
     given,
     stored_once,
+    layers_of_stored_tensors,
 ):
     kind()
 with open(FOLDER / "expected.csv", "w", newline="", encoding="utf-8") as file:

@@ -4,7 +4,8 @@
 Each network is built without pretrained weights and run once on PyTorch's meta device, where every
 operation is watched. What reads only parameters and buffers is a constant, whatever the input, and
 so a constant in an exported file; where a constant meets something that depends on the input, the
-file holds it as a coefficient. Counting both sides tells why a file's coefficients are not the
+file holds it as a coefficient. What layers compute from parameters and stored buffers alone stands for
+these, and so do rows and repetitions of a parameter that is a weight. Counting both sides tells why a file's coefficients are not the
 parameters that PyTorch counts:
 
 unused                  parameters that the output does not depend on: auxiliary heads
@@ -60,6 +61,12 @@ ELEMENTS_UNREAD = ("zeros_like", "ones_like", "full_like", "empty_like", "new_ze
 # the weights of a linear layer anew for each run.)
 LAYERS = ("convolution", "embedding", "native_layer_norm", "native_group_norm")
 
+# Operations that multiply by weights, or shift by them.
+WEIGHTED = ("mm", "addmm", "bmm", "baddbmm", "convolution", "native_layer_norm", "native_group_norm")
+# Those whose results have the elements of their first operand.
+MOVES = ("view", "_unsafe_view", "permute", "transpose", "t", "unsqueeze", "squeeze", "expand", "repeat",
+         "index", "index_select", "slice", "select", "clone", "constant_pad_nd", "_to_copy")  # fmt: skip
+
 
 class Watch(TorchDispatchMode):
     """Follows which tensors depend on the input, and on which parameters the others do."""
@@ -70,8 +77,19 @@ class Watch(TorchDispatchMode):
         # Numbers of the parameters that a constant is computed from; None for what is computed
         # from the input.
         self.sources: WeakTensorKeyDictionary = WeakTensorKeyDictionary()
+        # Of constants: the stored buffers that they are computed from, with their sizes; whether layers
+        # do that; and the size of the parameter that they have their elements from.
+        self.buffers: WeakTensorKeyDictionary = WeakTensorKeyDictionary()
+        self.layered: WeakTensorKeyDictionary = WeakTensorKeyDictionary()
+        self.moved: WeakTensorKeyDictionary = WeakTensorKeyDictionary()
+        self.folded: set[object] = set()
+        stored = module.state_dict()
+        for path, buffer in module.named_buffers():
+            if path in stored and buffer.is_floating_point():
+                self.buffers[buffer] = frozenset([(path, buffer.numel())])
         for i, parameter in enumerate(self.parameters):
             self.sources[parameter] = frozenset([i])
+            self.moved[parameter] = parameter.numel()
         self.sources[x] = None
         # Elements of each constant that meets the input, and its sources.
         self.constants: list[tuple[int, frozenset[int]]] = []
@@ -108,6 +126,13 @@ class Watch(TorchDispatchMode):
             made = None
         else:
             made = frozenset().union(*sources)
+            buffers = frozenset().union(*(self.buffers.get(t, frozenset()) for t in operands))
+            layered = any(self.layered.get(t) for t in operands) or (name in WEIGHTED and made)
+            moved = self.moved.get(operands[0]) if operands and name in MOVES else None
+            for tensor in results:
+                self.buffers[tensor], self.layered[tensor] = buffers, layered
+                if moved:
+                    self.moved[tensor] = moved
         for tensor in results:
             self.sources[tensor] = made
         return result
@@ -130,10 +155,20 @@ class Watch(TorchDispatchMode):
                 if identity(tensor) in self.layers:
                     continue
                 self.layers[identity(tensor)] = tensor
+            if self.layered.get(tensor):
+                for i in sources - self.folded:
+                    self.constants.append((self.parameters[i].numel(), frozenset([i])))
+                buffers = self.buffers[tensor]
+                self.constants += [(elements, frozenset()) for _, elements in buffers - self.folded]
+                self.folded |= sources | buffers
+                continue
             # The one bias of a layer with one output is a weight like others.
             weight = tensor.numel() > 1 or name in ("convolution", "addmm")
             coefficients = tensor.is_floating_point() and weight
-            self.constants.append((tensor.numel() if coefficients else 0, sources))
+            elements = tensor.numel()
+            if name in WEIGHTED:
+                elements = min(elements, self.moved.get(tensor, elements))
+            self.constants.append((elements if coefficients else 0, sources))
 
     def classes(self) -> dict[str, int]:
         # Parameters that meet in one constant are compared with it together.

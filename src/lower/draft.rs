@@ -64,6 +64,9 @@ pub(super) struct Node {
     pub scale: bool,
     pub bias: bool,
     pub parameters: u64,
+    /// Stored numbers of layers that computed what it reads before the network runs. They go to what
+    /// takes the node's place, whatever becomes of it.
+    pub layers: u64,
     /// Coefficients that folding has absorbed, such as the factor of a batch normalisation.
     pub folded: u64,
     pub macs: u64,
@@ -84,6 +87,7 @@ impl Node {
             scale: false,
             bias: false,
             parameters: 0,
+            layers: 0,
             folded: 0,
             macs: 0,
             name: "".into(),
@@ -256,6 +260,11 @@ impl Draft {
         }
     }
 
+    /// Whether anything reads the node at `index`.
+    pub(super) fn is_used(&self, index: Index) -> bool {
+        self.uses[index] > 0
+    }
+
     pub(super) fn node(&self, index: Index) -> &Node {
         &self.nodes[index]
     }
@@ -282,33 +291,44 @@ impl Draft {
         }
     }
 
-    /// One use of `index` less; a node without uses stops using its own inputs.
-    fn release(&mut self, index: Index) {
+    /// One use of `index` less; a node without uses stops using its own inputs. Returns the layers
+    /// that such nodes had.
+    fn release(&mut self, index: Index) -> u64 {
+        let mut layers: u64 = 0;
         let mut stack: SmallVec<[Index; 8]> = smallvec![index];
         while let Some(i) = stack.pop() {
             let i = self.resolve(i);
             self.uses[i] -= 1;
             if self.uses[i] == 0 {
+                layers = layers.saturating_add(std::mem::take(&mut self.nodes[i].layers));
                 stack.extend(self.nodes[i].inputs.iter().copied());
             }
         }
+        layers
     }
 
     fn apply(&mut self, index: Index, patch: Patch) {
+        let mut layers = std::mem::take(&mut self.nodes[index].layers);
         match patch {
             Patch::Bypass(to) => {
                 let inputs = self.nodes[index].inputs.clone();
                 self.uses[to] += self.uses[index];
                 self.uses[index] = 0;
                 self.forward[index] = to;
-                inputs.into_iter().for_each(|i| self.release(i));
+                for i in inputs {
+                    layers = layers.saturating_add(self.release(i));
+                }
+                self.nodes[to].layers = self.nodes[to].layers.saturating_add(layers);
             }
             Patch::Become(node) => {
                 for &i in &node.inputs {
                     self.uses[i] += 1;
                 }
                 let old = std::mem::replace(&mut self.nodes[index], node);
-                old.inputs.into_iter().for_each(|i| self.release(i));
+                for i in old.inputs {
+                    layers = layers.saturating_add(self.release(i));
+                }
+                self.nodes[index].layers = layers;
             }
         }
     }
@@ -384,6 +404,9 @@ impl Draft {
                 let parameters = self.nodes[i].parameters;
                 let own = &mut self.nodes[index].parameters;
                 *own = own.saturating_add(parameters);
+                let layers = std::mem::take(&mut self.nodes[i].layers);
+                let own = &mut self.nodes[index].layers;
+                *own = own.saturating_add(layers);
                 waiting.extend(std::mem::take(&mut self.nodes[i].inputs).into_iter().rev());
             }
             self.nodes[index].inputs = operands;

@@ -82,7 +82,6 @@ fn traced(
     trace: &mut impl FnMut(&'static str, &draft::Node, Option<&draft::Node>),
 ) -> Result<ComputationGraph, LowerError> {
     let mut draft = operators::draft(graph);
-    draft.drop_unused();
     draft.merge_identical(trace);
     for stage in rules::STAGES {
         draft.rewrite(stage, trace);
@@ -115,7 +114,7 @@ fn finish(draft: Draft) -> Result<ComputationGraph, LowerError> {
             output: node.output,
             window: node.window,
             bias: node.bias,
-            parameters: node.parameters,
+            parameters: node.parameters.saturating_add(node.layers),
             macs: node.macs,
             name: node.name,
         });

@@ -30,6 +30,7 @@ pub(super) fn draft(graph: &ModelGraph) -> Draft {
         draft: Draft::with_capacity(graph.inputs().len() + graph.nodes().len()),
         source: vec![None; values],
         counted: vec![false; values],
+        layered: vec![false; values],
         left: vec![None; values],
         lists: HashMap::new(),
         scaled: norm::scaled(graph),
@@ -42,8 +43,9 @@ pub(super) fn draft(graph: &ModelGraph) -> Draft {
     }
     for node in graph.nodes() {
         let computes = |id: &Option<ValueId>| id.is_some_and(|id| !graph.value(id).is_constant());
-        if node.outputs.iter().any(computes) {
-            drafter.operator(&node.plain());
+        match node.outputs.iter().any(computes) {
+            true => drafter.operator(&node.plain()),
+            false => drafter.fold(&node.plain()),
         }
     }
     for &id in graph.outputs() {
@@ -51,6 +53,8 @@ pub(super) fn draft(graph: &ModelGraph) -> Draft {
             drafter.draft.output(index);
         }
     }
+    drafter.draft.drop_unused();
+    drafter.count_layers();
     drafter.draft
 }
 
@@ -63,6 +67,9 @@ struct Drafter<'a> {
     source: Vec<Option<Index>>,
     /// Constants whose coefficients have been counted: shared weights count once.
     counted: Vec<bool>,
+    /// Constants that layers compute from stored tensors: nothing is computed where the network runs,
+    /// but what they are computed from are its weights.
+    layered: Vec<bool>,
     /// Elements of stored tensors that have not been counted, once some have.
     left: Vec<Option<u64>>,
     /// Digests of lists of positions, which many nodes may share.
@@ -116,7 +123,8 @@ impl<'a> Drafter<'a> {
     /// when they come from stored tensors of more than one number; a buffer of zeros to write to
     /// doesn't. A table that meets a tensor element by element (position embedding, mask, class
     /// token) counts for one element of the batch, and counts however it came about: some exporters
-    /// store what others compute, and no file tells which of them was trained.
+    /// store what others compute, and no file tells which of them was trained. What layers compute from
+    /// stored tensors alone, such as the projections of learned queries, is counted in the end.
     fn coefficients(&mut self, node: &Node) -> u64 {
         use OpType::*;
         let places = weights::places(&node.op);
@@ -128,6 +136,9 @@ impl<'a> Drafter<'a> {
         for i in 0..node.inputs.len() {
             let (Some(id), Some(value)) = (self.id(node, i), self.value(node, i)) else { continue };
             let Some(constant) = &value.constant else { continue };
+            if self.layered[id.index()] {
+                continue;
+            }
             let counts = match &places {
                 Some(places) => {
                     places.weights.contains(&i) || places.learned(i) && self.trained(id)
@@ -174,6 +185,75 @@ impl<'a> Drafter<'a> {
         let elements = self.graph.value(id).elements().min(*left);
         *left -= elements;
         elements
+    }
+
+    /// Notes a node that computes constants: whether a layer does, or what it computes comes from one.
+    fn fold(&mut self, node: &Node) {
+        let mut inputs = node.inputs.iter().flatten();
+        let layer = match node.op.class() {
+            Class::Shape => return,
+            Class::Einsum | Class::Attention => node.inputs.len() > 1,
+            _ => weights::places(&node.op).is_some(),
+        };
+        if inputs.any(|&id| self.layered[id.index()] || layer && self.is_stored(id)) {
+            node.outputs.iter().flatten().for_each(|id| self.layered[id.index()] = true);
+        }
+    }
+
+    /// Counts what is stored of layers that compute constants with the first node that reads them,
+    /// unless layers that compute have counted it.
+    fn count_layers(&mut self) {
+        let graph = self.graph;
+        for node in graph.nodes() {
+            let output = node.outputs.iter().flatten().next();
+            let index = output.and_then(|id| self.source[id.index()]);
+            let Some(index) = index.filter(|&index| self.draft.is_used(index)) else { continue };
+            for &id in node.inputs.iter().flatten().filter(|id| graph.value(**id).is_constant()) {
+                if self.layered[id.index()] {
+                    let layers = self.stored_for(id);
+                    let sum = &mut self.draft.nodes_mut()[index].layers;
+                    *sum = sum.saturating_add(layers);
+                }
+            }
+        }
+    }
+
+    /// Stored numbers that layers compute a constant from and that have not been counted yet.
+    fn stored_for(&mut self, id: ValueId) -> u64 {
+        let graph = self.graph;
+        let mut total: u64 = 0;
+        let mut waiting = vec![id];
+        while let Some(id) = waiting.pop() {
+            if !self.layered[id.index()] {
+                total = total.saturating_add(self.count(id));
+                continue;
+            }
+            if std::mem::replace(&mut self.counted[id.index()], true) {
+                continue;
+            }
+            let whole = self.views.stored(id);
+            if whole != id {
+                waiting.push(whole);
+            } else if let Some(producer) = graph.value(id).producer {
+                let node = graph.nodes()[producer.index()].plain();
+                let weights = (0..node.inputs.len()).filter(|&i| self.folds(&node, i));
+                waiting.extend(weights.filter_map(|i| self.id(&node, i)));
+            }
+        }
+        total
+    }
+
+    /// Whether a node that computes constants computes with its input `i`.
+    fn folds(&self, node: &Node, i: usize) -> bool {
+        let Some(id) = self.id(node, i) else { return false };
+        match weights::places(&node.op) {
+            _ if self.layered[id.index()] => true,
+            Some(places) if places.learned(i) => self.trained(id),
+            _ => {
+                let stored = self.is_stored(id) || self.single_bias(node, i);
+                weights::is_operand(&node.op, i) && stored
+            }
+        }
     }
 
     /// Whether a constant is more than a number, and stored or a view of what is; not a list of

@@ -42,6 +42,8 @@ pub(super) fn is_operand(op: &OpType, i: usize) -> bool {
     use OpType::*;
     match op {
         OneHot => false,
+        BatchNormalization => i < 3,
+        Resize | Upsample => i == 0,
         ScatterElements | ScatterND => i == 0 || i == 2,
         TensorScatter => i < 2,
         GridSample | RoiAlign | MaxRoiPool | AffineGrid | NonMaxSuppression | Col2Im
