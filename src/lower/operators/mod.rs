@@ -6,6 +6,7 @@ mod fused;
 mod norm;
 mod parts;
 mod pooling;
+mod quantised;
 #[cfg(test)]
 mod tests;
 mod weighted;
@@ -32,6 +33,7 @@ pub(super) fn draft(graph: &ModelGraph) -> Draft {
         counted: vec![false; values],
         layered: vec![false; values],
         left: vec![None; values],
+        non_negative: Vec::new(),
         lists: HashMap::new(),
         scaled: norm::scaled(graph),
     };
@@ -44,7 +46,10 @@ pub(super) fn draft(graph: &ModelGraph) -> Draft {
     for node in graph.nodes() {
         let computes = |id: &Option<ValueId>| id.is_some_and(|id| !graph.value(id).is_constant());
         match node.outputs.iter().any(computes) {
-            true => drafter.operator(&node.plain()),
+            true => {
+                drafter.operator(&node.plain());
+                drafter.clamp(node);
+            }
             false => drafter.fold(&node.plain()),
         }
     }
@@ -72,6 +77,8 @@ struct Drafter<'a> {
     layered: Vec<bool>,
     /// Elements of stored tensors that have not been counted, once some have.
     left: Vec<Option<u64>>,
+    /// Of the first nodes, whether they put out nothing negative.
+    non_negative: Vec<bool>,
     /// Digests of lists of positions, which many nodes may share.
     lists: HashMap<ValueId, SmallVec<[i64; 4]>>,
     /// Outputs of instance normalisations that trained factors and shifts follow.

@@ -1,8 +1,10 @@
 //! Fused operators against the same written out.
 
-use crate::graph::ComputationGraph;
+use crate::graph::{ComputationGraph, Operation};
 use crate::lower::lower;
-use crate::model_graph::{Attribute, Attributes, Builder, DataType, OpType, ValueId, ints};
+use crate::model_graph::{
+    Attribute, Attributes, Builder, DataType, OpType, TensorData, ValueId, ints,
+};
 
 const NONE: Attributes = Attributes::new();
 
@@ -375,4 +377,88 @@ fn group_normalisation_with_an_activation() {
     let operations: Vec<_> = graph.nodes().map(|n| n.operation).collect();
     assert_eq!(operations, [Input, GroupNorm, Silu]);
     assert_eq!(graph.parameters(), 12);
+}
+
+/// A constant integer, or a number for `Float`.
+fn number(b: &mut Builder, dtype: DataType, value: f64) -> ValueId {
+    let data = match dtype.is_float() {
+        true => TensorData::Floats(vec![value]),
+        false => TensorData::Ints(vec![value as i64]),
+    };
+    b.constant("", dtype, &[], Some(data))
+}
+
+/// As ONNX Runtime's static quantisation leaves a network: integers after each layer, and no ReLU or
+/// ReLU6 where the zero point is the lowest integer.
+#[test]
+fn activations_that_quantisation_takes_in_are_found_again() {
+    type Activate<'a> = &'a dyn Fn(&mut Builder, ValueId, &str) -> ValueId;
+    let body = |b: &mut Builder, x: ValueId, activate: Activate| {
+        let x = activate(b, x, "none");
+        let conv = |b: &mut Builder, x: ValueId| {
+            let inputs = [x, b.weight(&[8, b.value(x).shape[1], 3, 3]), b.weight(&[8])];
+            node(b, OpType::Conv, NONE.with("pads", ints(&[1; 4])), &inputs)
+        };
+        let y = conv(b, x);
+        let y = activate(b, y, "relu");
+        // Nothing is clamped that is never negative.
+        let y = node(b, OpType::MaxPool, NONE.with("kernel_shape", ints(&[2, 2])), &[y]);
+        let y = activate(b, y, "none");
+        let gate = node(b, OpType::Sigmoid, NONE, &[y]);
+        let gate = activate(b, gate, "none");
+        let z = conv(b, gate);
+        let z = activate(b, z, "signed");
+        let z = node(b, OpType::Add, NONE, &[y, z]);
+        let z = activate(b, z, "relu6");
+        let z = conv(b, z);
+        // Means may happen to be positive.
+        let z = node(b, OpType::GlobalAveragePool, NONE, &[z]);
+        activate(b, z, "none")
+    };
+    let float = network(&[1, 3, 8, 8], |b, x| {
+        body(b, x, &|b, x, what| match what {
+            "relu" => node(b, OpType::Relu, NONE, &[x]),
+            "relu6" => {
+                let bounds = [0.0, 6.0].map(|bound| number(b, DataType::Float, bound));
+                node(b, OpType::Clip, NONE, &[x, bounds[0], bounds[1]])
+            }
+            _ => x,
+        })
+    });
+    for (dtype, lowest) in [(DataType::Uint8, 0.0), (DataType::Int8, -128.0)] {
+        let quantised = network(&[1, 3, 8, 8], |b, x| {
+            body(b, x, &|b, x, what| {
+                let scale = if what == "relu6" { 6.0 / 255.0 } else { 0.03 };
+                let scale = number(b, DataType::Float, f64::from(scale as f32));
+                let zero = lowest + if what == "signed" { 128.0 } else { 0.0 };
+                let zero = number(b, dtype, zero);
+                let q = node(b, OpType::QuantizeLinear, NONE, &[x, scale, zero]);
+                node(b, OpType::DequantizeLinear, NONE, &[q, scale, zero])
+            })
+        });
+        same(&quantised, &float);
+    }
+}
+
+/// The same of an operator on integers.
+#[test]
+fn operators_on_integers_take_in_the_activation_after_them() {
+    for (zero, relu) in [(-128.0, true), (3.0, false)] {
+        let mut b = Builder::new("test", 17);
+        let x = b.input("x", DataType::Int8, &[1, 4, 8, 8]);
+        let (scale, zero) =
+            (number(&mut b, DataType::Float, 0.1), number(&mut b, DataType::Int8, zero));
+        let nought = number(&mut b, DataType::Int8, 0.0);
+        let w = b.constant("", DataType::Int8, &[8, 4, 1, 1], None);
+        let y = node(
+            &mut b,
+            OpType::QLinearConv,
+            NONE,
+            &[x, scale, nought, w, scale, nought, scale, zero],
+        );
+        b.output(y);
+        let graph = lower(&b.finish()).unwrap();
+        let clamps = graph.nodes().filter(|n| n.operation == Operation::Relu).count();
+        assert_eq!(clamps, usize::from(relu));
+    }
 }
