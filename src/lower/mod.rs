@@ -404,6 +404,18 @@ mod tests {
         assert_eq!(operations(&with(true)), [Operation::Input, Operation::Conv]);
     }
 
+    /// A weight counts with what an output depends on, although something else reads it before.
+    #[test]
+    fn what_nothing_depends_on_takes_no_weights_along() {
+        let graph = network(4, |b, x| {
+            let weight = b.weight(&[4, 4, 1, 1]);
+            let y = node(b, OpType::Relu, NONE, &[x]);
+            node(b, OpType::Conv, NONE, &[y, weight]);
+            node(b, OpType::Conv, NONE, &[x, weight])
+        });
+        assert_eq!(graph.parameters(), 4 * 4);
+    }
+
     /// A sum that something else reads too stays a sum of its own.
     #[test]
     fn a_sum_that_is_read_twice_is_computed_once() {

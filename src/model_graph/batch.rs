@@ -215,7 +215,7 @@ fn choices(inputs: &[&Value], ranked: &[usize]) -> Vec<Choice> {
 
 /// Whether an output of the network depends on each value's elements; what is known already depends
 /// on none.
-fn needed(graph: &ModelGraph) -> Vec<bool> {
+pub(crate) fn needed(graph: &ModelGraph) -> Vec<bool> {
     let mut needed = vec![false; graph.values.len()];
     graph.outputs.iter().for_each(|id| needed[id.index()] = true);
     for node in graph.nodes.iter().rev() {

@@ -17,6 +17,7 @@ mod views;
 
 pub(crate) use attribute::Kind;
 pub use attribute::{Attribute, Attributes, ints};
+pub(crate) use batch::needed;
 pub use batch::{Batch, Place};
 pub use builder::{BuildError, Builder};
 pub(crate) use op_type::Class;

@@ -16,7 +16,7 @@ use super::axes::{Axes, AxesMap, Role};
 use super::draft::{Draft, Index, Node as DraftNode, Op};
 use crate::graph::{Extent, Operation};
 use crate::model_graph::{
-    Class, DataType, ModelGraph, Node, OpType, Origin, TensorData, Value, ValueId, Views,
+    Class, DataType, ModelGraph, Node, OpType, Origin, TensorData, Value, ValueId, Views, needed,
 };
 use hashbrown::{HashMap, HashSet};
 use smallvec::{SmallVec, smallvec};
@@ -43,14 +43,15 @@ pub(super) fn draft(graph: &ModelGraph) -> Draft {
         node.name = graph.value(id).name.clone();
         drafter.source[id.index()] = Some(drafter.draft.push(node));
     }
+    // A weight must not count with what no output depends on.
+    let needed = needed(graph);
     for node in graph.nodes() {
-        let computes = |id: &Option<ValueId>| id.is_some_and(|id| !graph.value(id).is_constant());
-        match node.outputs.iter().any(computes) {
-            true => {
-                drafter.operator(&node.plain());
-                drafter.clamp(node);
-            }
-            false => drafter.fold(&node.plain()),
+        let mut outputs = node.outputs.iter().flatten();
+        if outputs.clone().all(|&id| graph.value(id).is_constant()) {
+            drafter.fold(&node.plain());
+        } else if outputs.any(|id| needed[id.index()]) {
+            drafter.operator(&node.plain());
+            drafter.clamp(node);
         }
     }
     for &id in graph.outputs() {
