@@ -5,7 +5,7 @@ use super::error::Error;
 use super::evaluate::read_report;
 use super::stdout::{Text, print_json};
 use super::table::Table;
-use crate::benchmarks::{Set, nasbench101};
+use crate::benchmarks::Set;
 use crate::evaluation;
 use crate::evaluation::ablation::{REAL_SCHEMA, RealReport, Report, SCHEMA};
 use clap::builder::{PossibleValue, PossibleValuesParser};
@@ -13,7 +13,7 @@ use std::path::PathBuf;
 #[cfg(feature = "train")]
 use {
     super::error::report as report_line,
-    crate::benchmarks,
+    crate::benchmarks::{self, nasbench101},
     crate::encoder::default_cache,
     crate::train::{
         self,

@@ -1,7 +1,6 @@
 //! Models of latencies.
 
-use super::convert::counts;
-use super::convert::to_python;
+use super::convert::{counts, to_python};
 use super::error::Failure;
 use super::latencies::Latencies;
 use super::pool;
