@@ -41,7 +41,7 @@ pub struct Hyperparameters {
     pub structure: f64,
     /// Of a Gaussian kernel on all descriptors.
     pub everything: f64,
-    /// Of a Gaussian kernel on an [embedding](Rows::embeddings), which no model that ships has.
+    /// Of a Gaussian kernel on an [embedding](Rows::descriptors), which no model that ships has.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub embedding: f64,
     /// Length scale of these three.
