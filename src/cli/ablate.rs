@@ -8,7 +8,7 @@ use super::table::Table;
 use crate::benchmarks::Set;
 use crate::evaluation;
 use crate::evaluation::ablation::{REAL_SCHEMA, RealReport, Report, SCHEMA};
-use clap::builder::{PossibleValue, PossibleValuesParser};
+use clap::builder::{PossibleValue, PossibleValuesParser, RangedU64ValueParser};
 use std::path::PathBuf;
 #[cfg(feature = "train")]
 use {
@@ -66,7 +66,7 @@ struct TrainingArguments {
     #[arg(long)]
     networks: Option<usize>,
     /// Passes of encoders over the training networks [default: as their recipes say].
-    #[arg(long)]
+    #[arg(long, value_parser = RangedU64ValueParser::<usize>::new().range(1..))]
     epochs: Option<usize>,
     /// Labelled networks of a family to fit to [default: 50].
     #[arg(long)]

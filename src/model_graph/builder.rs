@@ -85,7 +85,6 @@ impl Builder {
                 outputs: Vec::new(),
                 batch: Batch::default(),
                 remarks: Vec::new(),
-                copies: Vec::new(),
             },
             bounded: HashSet::new(),
             guessed: Vec::new(),
@@ -215,11 +214,6 @@ impl Builder {
             constant: Some(constant),
             producer: None,
         })
-    }
-
-    /// Says that a stored tensor is another one that came before: the file has it once.
-    pub(crate) fn copied(&mut self, id: ValueId, first: ValueId) {
-        self.graph.copies.push((id, first));
     }
 
     /// Adds a constant called like `value`, of its type and origin, with another shape.

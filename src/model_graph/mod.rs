@@ -149,8 +149,6 @@ pub struct ModelGraph {
     outputs: Vec<ValueId>,
     batch: Batch,
     remarks: Vec<Remark>,
-    /// Stored tensors of bodies that are inlined again, and what they were the first time.
-    copies: Vec<(ValueId, ValueId)>,
 }
 
 impl ModelGraph {

@@ -20,9 +20,6 @@ impl Views {
         let tables: HashSet<ValueId> = tables.filter(|&id| graph.value(id).is_constant()).collect();
         let stored: Vec<ValueId> = (0..graph.values().len() as u32).map(ValueId).collect();
         let mut views = Self { elements: stored.clone(), stored };
-        for &(copy, first) in &graph.copies {
-            views.stored[copy.index()] = views.stored(first);
-        }
         for node in graph.nodes() {
             for &id in node.outputs.iter().flatten() {
                 // Most nodes are no views: what is known of their outputs need not be fetched.

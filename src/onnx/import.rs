@@ -188,7 +188,7 @@ struct Importer<'m> {
     unrolled: u64,
     /// and bytes that the network takes, roughly.
     structure: u64,
-    /// Stored tensors of bodies that may be inlined again, by where they stand in memory.
+    /// Stored tensors by where they stand in memory: bodies may be inlined again.
     inlined: HashMap<*const (), ValueId>,
     /// Tensors that nodes left out would have read.
     frontier: Vec<ValueId>,
@@ -349,10 +349,14 @@ impl<'m> Importer<'m> {
         for (index, tensor) in (0..).zip(&graph.constants) {
             self.spend(8 * tensor.data.as_ref().map_or(0, TensorData::len))?;
             let name = self.name(scope.prefix, &tensor.name)?;
+            if let Some(id) = self.inlined(tensor) {
+                scope.values.insert(tensor.name.name, Binding::Tensor(id));
+                continue;
+            }
             let data = tensor.data.clone();
             let id = self.builder.constant(&name, tensor.dtype, &tensor.shape, data);
             self.origins.stored.insert(id, Slot::Initialiser(self.origins.here(index)));
-            self.inlined(id, tensor, scope);
+            self.inlined.insert(std::ptr::from_ref(tensor).cast(), id);
             scope.values.insert(tensor.name.name, Binding::Tensor(id));
         }
         Ok(())
@@ -522,6 +526,11 @@ impl<'m> Importer<'m> {
             return Err(invalid(format!("{} has no value or no output", node.label())));
         };
         self.spend(size(value))?;
+        let name = self.name(scope.prefix, output)?;
+        if let Some(id) = self.inlined(value) {
+            scope.values.insert(output.name, Binding::Tensor(id));
+            return Ok(());
+        }
         let (dtype, shape, data) = match value {
             Attribute::Tensor { dtype, shape, data } => (*dtype, shape.clone(), data.clone()),
             Attribute::Int(i) => (DataType::Int64, Shape::new(), Some(TensorData::Ints(vec![*i]))),
@@ -540,28 +549,21 @@ impl<'m> Importer<'m> {
             Attribute::String(_) => (DataType::String, Shape::new(), None),
             Attribute::Strings(v) => (DataType::String, Shape::from_slice(&[v.len()]), None),
         };
-        let name = self.name(scope.prefix, output)?;
         let id = if self.initialisers {
             self.builder.literal(&name, dtype, &shape, data)
         } else {
             self.builder.constant(&name, dtype, &shape, data)
         };
         self.origins.stored.insert(id, Slot::Constant(self.origins.here(node.index)));
-        self.inlined(id, value, scope);
+        self.inlined.insert(std::ptr::from_ref(value).cast(), id);
         scope.values.insert(output.name, Binding::Tensor(id));
         Ok(())
     }
 
-    /// Notes where the body of a function or a subgraph stores a tensor: inlined once more, it is the
-    /// same one.
-    fn inlined<T>(&mut self, id: ValueId, stored: &'m T, scope: &Scope<'_, 'm>) {
-        if scope.prefix.is_empty() {
-            return;
-        }
-        let first = *self.inlined.entry(std::ptr::from_ref(stored).cast()).or_insert(id);
-        if first != id {
-            self.builder.copied(id, first);
-        }
+    /// The tensor that something stored became when the body that it stands in was inlined before: the
+    /// file has it once.
+    fn inlined<T>(&self, stored: &'m T) -> Option<ValueId> {
+        self.inlined.get(&std::ptr::from_ref(stored).cast::<()>()).copied()
     }
 
     /// Inlines a call of a function that the file defines.

@@ -48,7 +48,7 @@ impl RealOptions {
 /// their standardised descriptors.
 const TARGET_TEMPERATURE: f64 = 0.1;
 
-#[derive(Clone, Copy, PartialEq)]
+#[derive(Clone, Copy)]
 enum Encoding {
     Untrained,
     Pretrained,
