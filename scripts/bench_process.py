@@ -20,6 +20,8 @@ import tempfile
 import time
 from pathlib import Path
 
+import program
+
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "benches/results.json"
 RUNS = 20
@@ -65,10 +67,10 @@ def measure(command: list[str]) -> dict[str, float]:
     }
 
 
-def evaluate(program: str, *arguments: str) -> dict[str, float]:
+def evaluate(gennape: str, *arguments: str) -> dict[str, float]:
     """Seconds that an evaluation takes, at first and with the graphs that this leaves behind."""
     with tempfile.TemporaryDirectory() as cache:
-        command = [program, "evaluate", *arguments, "--cache", cache]
+        command = [gennape, "evaluate", *arguments, "--cache", cache]
         first, again = run(command)[0], run(command)[0]
         size = sum(path.stat().st_size for path in Path(cache).iterdir())
     return {
@@ -80,7 +82,7 @@ def evaluate(program: str, *arguments: str) -> dict[str, float]:
 
 def criterion(name: str) -> float:
     """Mean nanoseconds of a Criterion benchmark that has run."""
-    path = ROOT / "target/criterion" / name / "new/estimates.json"
+    path = program.target() / "criterion" / name / "new/estimates.json"
     return json.loads(path.read_text())["mean"]["point_estimate"]
 
 
@@ -96,9 +98,7 @@ def cpu() -> str:
 
 
 def main() -> None:
-    cargo = ["cargo", "build", "--release", "--quiet"]
-    subprocess.run(cargo, cwd=ROOT, check=True)
-    program = str(ROOT / "target/release/gennape")
+    gennape = str(program.release())
     examples = sorted((ROOT / "data/examples").glob("*.onnx"))
     with tempfile.TemporaryDirectory() as folder:
         resnet = Path(folder) / "resnet50.onnx"
@@ -107,11 +107,11 @@ def main() -> None:
             "cpu": cpu(),
             "cores": os.cpu_count(),
             "resnet50_bytes": resnet.stat().st_size,
-            "predict_resnet50": measure([program, "predict", str(resnet)]),
-            "predict_examples": measure([program, "predict", *map(str, examples)]),
+            "predict_resnet50": measure([gennape, "predict", str(resnet)]),
+            "predict_examples": measure([gennape, "predict", *map(str, examples)]),
             "examples": len(examples),
-            "evaluate_nasbench101": evaluate(program, "nasbench101", "--split", "all"),
-            "evaluate_nasbench201": evaluate(program, "nasbench201", "--split", "all"),
+            "evaluate_nasbench101": evaluate(gennape, "nasbench101", "--split", "all"),
+            "evaluate_nasbench201": evaluate(gennape, "nasbench201", "--split", "all"),
         }
     bench = ["cargo", "bench", "--quiet"]
     printed = subprocess.run(bench, cwd=ROOT, check=True, capture_output=True, text=True).stdout

@@ -17,9 +17,11 @@ import sys
 import tempfile
 from pathlib import Path
 
+import program
+
 ROOT = Path(__file__).resolve().parent.parent
 SHOWN = "cargo run --release --"
-PROGRAM = "target/release/gennape"
+PROGRAM = "gennape"
 
 
 def output(arguments: str, exit_code: int = 0) -> list[str]:
@@ -896,7 +898,7 @@ def main() -> None:
         if options.program:
             PROGRAM = options.program
         else:
-            subprocess.run(["cargo", "build", "--release", "--quiet"], cwd=ROOT, check=True)
+            PROGRAM = program.release()
         for name, arguments in PICTURES.items():
             picture(ROOT / name, arguments, options.check)
     spaces()

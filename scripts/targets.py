@@ -12,8 +12,9 @@ import subprocess
 import sys
 from pathlib import Path
 
+import program
+
 ROOT = Path(__file__).parent.parent
-PROGRAM = ROOT / "target/release/gennape"
 FAMILIES = ["nasbench_macro", "accel_nasbench", "nasbench201", "nasbench101", "metaqnn"]
 # Of each family 10,000 networks at most and few passes: ten times as long makes a better model of
 # the families it is trained on, not of the one that is left out.
@@ -23,18 +24,18 @@ FEW = {424: 5, 4236: 3}
 TOP = ["rank_of_first", "best_of_ten", "top50_overlap"]
 
 
-def train(folder: Path, *arguments: str) -> Path:
+def train(gennape: str, folder: Path, *arguments: str) -> Path:
     if not (folder / "manifest.json").exists():
-        subprocess.run([PROGRAM, "train", *arguments, "-o", folder], check=True, stdout=subprocess.DEVNULL)
+        subprocess.run([gennape, "train", *arguments, "-o", folder], check=True, stdout=subprocess.DEVNULL)
     return folder
 
 
-def left_out(work: Path, family: str) -> dict:
-    model = train(work / "lofo" / family, "all", "--without", family, *OTHERS)
+def left_out(gennape: str, work: Path, family: str) -> dict:
+    model = train(gennape, work / "lofo" / family, "all", "--without", family, *OTHERS)
     path = work / f"lofo_{family}.json"
     if not path.exists():
         part = "test" if family == "nasbench101" else "all"
-        command = [PROGRAM, "evaluate", family, "--model", model, "--split", part, "--format", "json"]
+        command = [gennape, "evaluate", family, "--model", model, "--split", part, "--format", "json"]
         path.write_bytes(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout)
     report = json.loads(path.read_text())["families"][0]
     by = ["model", "parameters", "MACs", "synflow", "training-free"]
@@ -46,13 +47,13 @@ def left_out(work: Path, family: str) -> dict:
     return {"family": family, "networks": report["networks"], "spearman": values}
 
 
-def few(work: Path, labels: int, draws: int) -> dict:
+def few(gennape: str, work: Path, labels: int, draws: int) -> dict:
     # Draws from 40,000 cells, measured on the others of these; no model has a part in it.
     arguments = ["--split", "training", "--fine-tune", str(labels), "--seeds", str(draws)]
     command = ["evaluate", "nasbench101", "--model", "gennape-nb101", *arguments]
     path = work / f"few_{labels}.json"
     if not path.exists():
-        run = subprocess.run([PROGRAM, *command, "--format", "json"], check=True, stdout=subprocess.PIPE)
+        run = subprocess.run([gennape, *command, "--format", "json"], check=True, stdout=subprocess.PIPE)
         path.write_bytes(run.stdout)
     rankings = json.loads(path.read_text())["families"][0]["rankings"]
     fitted = next(r for r in rankings if r["ranked_by"] == "training-free, fitted")
@@ -68,12 +69,10 @@ def main() -> None:
     if len(sys.argv) != 2:
         sys.exit(__doc__)
     work = Path(sys.argv[1])
-    subprocess.run(
-        ["cargo", "build", "--release", "--quiet", "--features", "train"], cwd=ROOT, check=True
-    )
+    gennape = program.release("train")
     results = {
-        "leave_one_out": [left_out(work, family) for family in FAMILIES],
-        "few_labels": [few(work, labels, draws) for labels, draws in FEW.items()],
+        "leave_one_out": [left_out(gennape, work, family) for family in FAMILIES],
+        "few_labels": [few(gennape, work, labels, draws) for labels, draws in FEW.items()],
     }
     (ROOT / "models/targets.json").write_text(json.dumps(results, indent=2) + "\n")
 
