@@ -332,15 +332,21 @@ impl Data {
         data
     }
 
-    /// Spearman's rank correlation and mean absolute error, in per cent, of what was predicted of all
-    /// networks, by the labels of a target that count.
+    /// Of what was predicted of all networks, by the labels of a target that count: Spearman's rank
+    /// correlation, the mean absolute error in per cent, the true rank of the network that comes first,
+    /// and the share of the best tenth among the first tenth.
     #[cfg(feature = "train")]
-    pub(crate) fn agreement(&self, target: usize, predicted: &[f64]) -> [f64; 2] {
+    pub(crate) fn agreement(&self, target: usize, predicted: &[f64]) -> [f64; 4] {
         let rows = &self.reference[target];
         let truth: Vec<f64> = rows.iter().map(|&i| self.accuracies[i]).collect();
         let values: Vec<f64> = rows.iter().map(|&i| self.accuracy(i, predicted[i])).collect();
         let error = mean_absolute_error(&truth, &values).unwrap_or(f64::INFINITY);
-        [spearman(&truth, &values).unwrap_or(0.0), error]
+        [
+            spearman(&truth, &values).unwrap_or(0.0),
+            error,
+            rank_of_best(&truth, &values, 1).unwrap_or(truth.len() as f64),
+            top_tenth(&truth, &values).unwrap_or(0.0),
+        ]
     }
 
     /// The accuracy that a value of a target stands for.

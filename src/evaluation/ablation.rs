@@ -10,7 +10,7 @@ use crate::predictor::Clustering;
 use serde::{Deserialize, Serialize};
 
 /// Version of [`Report`] as JSON; changes when the meaning of a field does.
-pub const SCHEMA: u32 = 1;
+pub const SCHEMA: u32 = 2;
 
 /// What was measured.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -73,6 +73,18 @@ pub struct Spread {
     pub values: Vec<f64>,
 }
 
+/// How a ranking agrees with what was measured, over all seeds.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
+pub struct Agreement {
+    /// Spearman's rank correlation.
+    pub spearman: Spread,
+    /// [`rank_of_best`](crate::metrics::rank_of_best) of 1: the true rank of the network that is ranked first.
+    pub rank_of_best: Spread,
+    /// [`top_k_overlap`](crate::metrics::top_k_overlap) of 50: the share of the best 50 among the first 50.
+    pub precision_at_50: Spread,
+}
+
 /// A predictor on NAS-Bench-101's test networks.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
@@ -81,8 +93,8 @@ pub struct InSpace {
     pub method: String,
     /// Mean absolute error, percentage points.
     pub mean_absolute_error: Spread,
-    /// Spearman's rank correlation.
-    pub spearman: Spread,
+    /// Of its ranking.
+    pub agreement: Agreement,
     /// Error and rank correlation in table 3 of arXiv 2211.17226.
     pub published: [f64; 2],
 }
@@ -101,22 +113,22 @@ pub struct Transfer {
     pub members: Vec<Member>,
 }
 
-/// How a predictor ranks a family, as Spearman's rank correlation.
+/// How a predictor ranks a family.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 pub struct Member {
     /// The predictor.
     pub method: String,
     /// Without labels of the family.
-    pub zero_shot: Spread,
+    pub zero_shot: Agreement,
     /// Fitted to a few, on the networks left.
-    pub few_shot: Spread,
-    /// The same two in table 5 of arXiv 2211.17226, where it has them.
+    pub few_shot: Agreement,
+    /// The two rank correlations in table 5 of arXiv 2211.17226, where it has them.
     pub published: Option<[f64; 2]>,
 }
 
 /// Version of [`RealReport`] as JSON; changes when the meaning of a field does.
-pub const REAL_SCHEMA: u32 = 1;
+pub const REAL_SCHEMA: u32 = 2;
 
 /// What was measured of the parts of the experts for real networks.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -150,10 +162,14 @@ pub struct RealRow {
     pub spearman: Spread,
     /// Mean absolute error, percentage points.
     pub mean_absolute_error: Spread,
+    /// [`rank_of_best`](crate::metrics::rank_of_best) of 1: the true rank of the network that is ranked first.
+    pub rank_of_best: Spread,
+    /// The share of the best tenth among the first tenth.
+    pub precision_at_tenth: Spread,
 }
 
 impl RealReport {
-    /// A row for each part; a pair of columns for each target and what was left out.
+    /// A table for each target, with a row for each part and columns for what was left out.
     pub fn rows(&self) -> Vec<Rows> {
         let mut tables: Vec<Rows> = Vec::new();
         let mut last = None;
@@ -161,13 +177,19 @@ impl RealReport {
             if last != Some(row.target) {
                 last = Some(row.target);
                 let columns = ["families", "superfamilies"].into_iter().flat_map(|left_out| {
-                    [format!("{left_out} left out: Spearman"), "MAE %".to_string()]
+                    let spearman = format!("{left_out} left out: Spearman");
+                    [&spearman, "MAE %", "rank of best", "top tenth"].map(String::from)
                 });
                 let header = std::iter::once(row.target.data_set().to_string()).chain(columns);
                 tables.push((header.collect(), Vec::new()));
             }
             let Some((_, rows)) = tables.last_mut() else { continue };
-            let measured = [text(&row.spearman), text(&row.mean_absolute_error)];
+            let measured = [
+                text(&row.spearman, 3),
+                text(&row.mean_absolute_error, 3),
+                text(&row.rank_of_best, 0),
+                text(&row.precision_at_tenth, 2),
+            ];
             match rows.iter_mut().find(|of| of.first() == Some(&row.part)) {
                 Some(of) => of.extend(measured),
                 None => rows.push(std::iter::once(row.part.clone()).chain(measured).collect()),
@@ -187,46 +209,59 @@ impl Spread {
     }
 }
 
-fn text(spread: &Spread) -> String {
-    let deviation = spread.deviation.map(|d| format!(" ± {d:.3}"));
-    format!("{:.3}{}", spread.mean, deviation.unwrap_or_default())
+fn text(spread: &Spread, digits: usize) -> String {
+    let deviation = spread.deviation.map(|d| format!(" ± {d:.digits$}"));
+    format!("{:.digits$}{}", spread.mean, deviation.unwrap_or_default())
 }
+
+impl Agreement {
+    /// Of what each seed's scores say of its networks.
+    #[cfg(feature = "train")]
+    pub(crate) fn new<'a>(seeds: impl Iterator<Item = [f64; 3]> + Clone + 'a) -> Self {
+        let of = |k: usize| Spread::new(seeds.clone().map(|measured| measured[k]).collect());
+        Self { spearman: of(0), rank_of_best: of(1), precision_at_50: of(2) }
+    }
+
+    /// The rank correlation, the published one beside it, and the top of the ranking.
+    fn cells(&self, published: Option<f64>) -> [String; 4] {
+        [
+            text(&self.spearman, 3),
+            published.map_or_else(String::new, |p| format!("{p:.3}")),
+            text(&self.rank_of_best, 0),
+            text(&self.precision_at_50, 2),
+        ]
+    }
+}
+
+/// What follows each rank correlation.
+const TOP: [&str; 3] = ["paper's", "rank of best", "precision at 50"];
 
 impl Report {
     /// Table 3: in the space trained on.
     pub fn in_space_rows(&self) -> Rows {
-        let header = ["NAS-Bench-101", "MAE %", "paper's", "Spearman", "paper's"];
+        let header = ["NAS-Bench-101", "MAE %", "paper's", "Spearman"].into_iter().chain(TOP);
         let row = |r: &InSpace| {
             let [error, spearman] = r.published;
-            vec![
-                r.method.clone(),
-                text(&r.mean_absolute_error),
-                format!("{error:.2}"),
-                text(&r.spearman),
-                format!("{spearman:.3}"),
-            ]
+            let error = [text(&r.mean_absolute_error, 3), format!("{error:.2}")];
+            let cells = error.into_iter().chain(r.agreement.cells(Some(spearman)));
+            std::iter::once(r.method.clone()).chain(cells).collect()
         };
-        (header.map(String::from).to_vec(), self.in_space.iter().map(row).collect())
+        (header.map(String::from).collect(), self.in_space.iter().map(row).collect())
     }
 
     /// Table 5: on other families.
     pub fn transfer_rows(&self) -> Rows {
         let few = format!("{} labels", self.labels);
-        let header = ["family", "ranked by", "no labels", "paper's", &few, "paper's"];
+        let settings = ["no labels", &few].into_iter().flat_map(|s| std::iter::once(s).chain(TOP));
+        let header = ["family", "ranked by"].into_iter().chain(settings);
         let row = |family: &Transfer, member: &Member| {
-            let published =
-                |i: usize| member.published.map_or_else(String::new, |p| format!("{:.3}", p[i]));
-            vec![
-                format!("{}, {}", family.family, family.networks),
-                member.method.clone(),
-                text(&member.zero_shot),
-                published(0),
-                text(&member.few_shot),
-                published(1),
-            ]
+            let published = |i: usize| member.published.map(|p| p[i]);
+            let name = [format!("{}, {}", family.family, family.networks), member.method.clone()];
+            let cells = member.zero_shot.cells(published(0)).into_iter();
+            name.into_iter().chain(cells).chain(member.few_shot.cells(published(1))).collect()
         };
         let rows = self.families.iter().flat_map(|f| f.members.iter().map(move |m| row(f, m)));
-        (header.map(String::from).to_vec(), rows.collect())
+        (header.map(String::from).collect(), rows.collect())
     }
 
     /// What was chosen, in words.
@@ -251,7 +286,7 @@ mod tests {
         let spread = Spread::new(vec![0.7, 0.9, 0.8]);
         assert!((spread.mean - 0.8).abs() < 1e-12, "{spread:?}");
         assert!(spread.deviation.is_some_and(|d| (d - 0.1).abs() < 1e-12), "{spread:?}");
-        assert_eq!(text(&spread), "0.800 ± 0.100");
-        assert_eq!(text(&Spread::new(vec![0.5])), "0.500");
+        assert_eq!(text(&spread, 3), "0.800 ± 0.100");
+        assert_eq!(text(&Spread::new(vec![0.5]), 2), "0.50");
     }
 }

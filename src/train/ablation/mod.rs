@@ -13,7 +13,7 @@ pub use real::{RealOptions, real};
 
 use super::{Cut, TrainError, prepare};
 use crate::benchmarks::{Networks, Set};
-use crate::evaluation::ablation::{InSpace, Report, SCHEMA, Spread};
+use crate::evaluation::ablation::{Agreement, InSpace, Report, SCHEMA, Spread};
 use crate::metrics;
 use predictors::Predictors;
 use std::path::PathBuf;
@@ -63,7 +63,7 @@ pub fn nasbench101(options: &Options, report: &mut dyn FnMut(&str)) -> Result<Re
 
     let started = Instant::now();
     let mut choice = None;
-    let mut in_space: Vec<Vec<[f64; 2]>> = in_table_3().map(|_| Vec::new()).collect();
+    let mut in_space: Vec<Vec<(f64, [f64; 3])>> = in_table_3().map(|_| Vec::new()).collect();
     let mut ranked: Vec<Vec<Ranked>> = families.iter().map(|_| Vec::new()).collect();
     for seed in 0..options.seeds {
         let mut report =
@@ -76,11 +76,10 @@ pub fn nasbench101(options: &Options, report: &mut dyn FnMut(&str)) -> Result<Re
         for ((variant, _), measured) in in_table_3().zip(&mut in_space) {
             let scores = predictors.scores(variant.predictor, &test);
             let error = metrics::mean_absolute_error(truth, &scores).unwrap_or(f64::INFINITY);
-            measured.push([error, spearman(truth, &scores)]);
+            measured.push((error, agreement(truth, &scores)));
         }
-        let training = predictors.encoders.embed(&set.store, set.training.clone());
         for (family, ranked) in families.iter().zip(&mut ranked) {
-            ranked.push(family.rank(&predictors, &training, options, seed)?);
+            ranked.push(family.rank(&predictors, options, seed)?);
             report(&format!("{}: ranked", family.set.name));
         }
         let seconds = started.elapsed().as_secs_f64();
@@ -97,23 +96,25 @@ pub fn nasbench101(options: &Options, report: &mut dyn FnMut(&str)) -> Result<Re
         choice: choice.ok_or_else(|| TrainError::Clustering("no seed".into()))?,
         in_space: in_table_3()
             .zip(&in_space)
-            .map(|((variant, published), measured)| {
-                let [error, spearman] = [0, 1].map(|i| measured.iter().map(|m| m[i]).collect());
-                InSpace {
-                    method: variant.name.into(),
-                    mean_absolute_error: Spread::new(error),
-                    spearman: Spread::new(spearman),
-                    published,
-                }
+            .map(|((variant, published), measured)| InSpace {
+                method: variant.name.into(),
+                mean_absolute_error: Spread::new(measured.iter().map(|m| m.0).collect()),
+                agreement: Agreement::new(measured.iter().map(|m| m.1)),
+                published,
             })
             .collect(),
         families: families.iter().zip(&ranked).map(over_seeds).collect(),
     })
 }
 
-/// A ranking whose scores are all the same says nothing.
-fn spearman(truth: &[f64], scores: &[f64]) -> f64 {
-    metrics::spearman(truth, scores).unwrap_or(0.0)
+/// Spearman's rank correlation, the true rank of the first, and the precision at 50, of which an
+/// [`Agreement`] is made. A ranking whose scores are all the same says nothing.
+fn agreement(truth: &[f64], scores: &[f64]) -> [f64; 3] {
+    [
+        metrics::spearman(truth, scores).unwrap_or(0.0),
+        metrics::rank_of_best(truth, scores, 1).unwrap_or(truth.len() as f64),
+        metrics::top_k_overlap(truth, scores, 50).unwrap_or(0.0),
+    ]
 }
 
 fn kendall(truth: &[f64], scores: &[f64]) -> f64 {
@@ -160,18 +161,26 @@ mod tests {
         for measured in &report.in_space {
             let error = measured.mean_absolute_error.mean;
             assert!(error > 0.0 && error < 10.0, "{measured:?}");
-            assert!(measured.spearman.mean.abs() <= 1.0, "{measured:?}");
+            assert!(measured.agreement.spearman.mean.abs() <= 1.0, "{measured:?}");
         }
         // Accuracies of this space are no noise: even so, one of the methods sees something.
-        assert!(report.in_space.iter().any(|r| r.spearman.mean > 0.3), "{report:?}");
+        assert!(report.in_space.iter().any(|r| r.agreement.spearman.mean > 0.3), "{report:?}");
         let [family] = report.families.as_slice() else { panic!("{report:?}") };
         assert_eq!((family.networks, family.members.len()), (300, 7));
         let few = |method: &str| {
-            family.members.iter().find(|m| m.method == method).map_or(0.0, |m| m.few_shot.mean)
+            let member = family.members.iter().find(|m| m.method == method);
+            member.map_or(0.0, |m| m.few_shot.spearman.mean)
         };
         assert!(few("GENNAPE") > 0.6 && few("FLOPs") > 0.5, "{family:?}");
         assert_eq!(family.members.iter().filter(|m| m.published.is_some()).count(), 2);
-        assert_eq!(report.transfer_rows().1.len(), 7);
+        for m in family.members.iter().flat_map(|m| [&m.zero_shot, &m.few_shot]) {
+            assert!((1.0..=300.0).contains(&m.rank_of_best.mean), "{family:?}");
+            assert!((0.0..=1.0).contains(&m.precision_at_50.mean), "{family:?}");
+        }
+        let (header, rows) = report.transfer_rows();
+        assert!(rows.len() == 7 && rows.iter().all(|row| row.len() == header.len()));
+        let (header, rows) = report.in_space_rows();
+        assert!(rows.len() == 5 && rows.iter().all(|row| row.len() == header.len()));
         let tried = HIDDEN.len() + CLUSTERS.len() * FUZZIFIERS.len() * AXES.len();
         assert_eq!(report.choice.tried.len(), tried);
     }

@@ -13,7 +13,7 @@ use crate::proxies::Proxies;
 use crate::train::contrastive::{Contrastive, Graphs, pretrain, spectral};
 use crate::train::heads::{self, Objective, Task};
 use crate::train::{LabelledGraphs, TrainError, bundle, fit};
-use ndarray::{Array2, s};
+use ndarray::Array2;
 use std::ops::Range;
 use std::time::Instant;
 
@@ -42,23 +42,6 @@ impl Encoders {
             contrastive: bundle::embed(store, &graphs, &self.contrastive),
             proxies,
         }
-    }
-}
-
-impl Embedded {
-    /// What heads with this target see: the embedding, for [`Target::Transformed`] with the
-    /// logarithm of the cost as one more dimension. The transformed accuracy hangs on the cost, of
-    /// which the mean over a network's nodes tells too little.
-    fn inputs(&self, target: Target) -> Array2<f32> {
-        if target != Target::Transformed {
-            return self.contrastive.clone();
-        }
-        let mut inputs = Array2::zeros((self.proxies.len(), self.contrastive.ncols() + 1));
-        inputs.slice_mut(s![.., ..-1]).assign(&self.contrastive);
-        for (mut row, proxies) in inputs.rows_mut().into_iter().zip(&self.proxies) {
-            row[self.contrastive.ncols()] = log_gflops(proxies.macs) as f32;
-        }
-        inputs
     }
 }
 
@@ -119,7 +102,7 @@ impl Predictors {
             Predictor::Heads { target, .. } => {
                 let heads = self.heads.iter().find(|(of, _)| *of == predictor);
                 heads.map_or_else(Vec::new, |(_, heads)| {
-                    accuracies(target, heads.scores(networks.inputs(target).view()))
+                    accuracies(target, heads.scores(networks.contrastive.view()))
                 })
             }
         }
@@ -176,11 +159,10 @@ struct Fitting<'a> {
 
 impl Fitting<'_> {
     fn fit(&self, target: Target, clusters: &FuzzyClusters, hidden: &[usize]) -> heads::Fitted {
-        let inputs = [&self.training, &self.validation].map(|part| part.inputs(target));
         let task = Task {
-            training: inputs[0].view(),
+            training: self.training.contrastive.view(),
             targets: &self.targets.apply(target, self.accuracies, &self.training.proxies),
-            validation: inputs[1].view(),
+            validation: self.validation.contrastive.view(),
             criterion: &|scores| {
                 let scores = self.targets.invert(target, scores, &self.validation.proxies);
                 kendall(self.truth, &scores)
@@ -202,7 +184,7 @@ impl Fitting<'_> {
         report: &mut dyn FnMut(&str),
     ) -> Result<FuzzyHeads, TrainError> {
         let started = Instant::now();
-        let inputs = self.training.inputs(target);
+        let inputs = &self.training.contrastive;
         let clusters = if fuzzy {
             FuzzyClusters::fit(inputs.view(), choice.clustering, self.seed)
                 .map_err(TrainError::Clustering)?
@@ -243,12 +225,14 @@ impl Predictors {
         let choice = match choice {
             Some(choice) => choice,
             None => {
-                let target = Target::Transformed;
+                let fit = |clusters: &_, hidden: &_| {
+                    fitting.fit(Target::Transformed, clusters, hidden).criterion
+                };
                 choice.insert(choose(
-                    fitting.training.inputs(target).view(),
-                    fitting.validation.inputs(target).view(),
+                    fitting.training.contrastive.view(),
+                    fitting.validation.contrastive.view(),
                     seed,
-                    &|clusters, hidden| fitting.fit(target, clusters, hidden).criterion,
+                    &fit,
                     report,
                 )?)
             }

@@ -126,12 +126,12 @@ fn alike(graphs: &[&ComputationGraph]) -> Array2<f32> {
 /// What is left out together.
 const LEFT_OUT: [&str; 2] = ["families", "superfamilies"];
 
-/// Spearman's rank correlation and mean absolute error of a part with an encoder.
+/// How a part agrees with the labels, with an encoder if it has one.
 struct Value {
     target: Target,
     left_out: &'static str,
     part: usize,
-    measured: [f64; 2],
+    measured: [f64; 4],
 }
 
 fn measure(
@@ -210,6 +210,8 @@ fn measure(
             part: parts[part].0.into(),
             spearman: of(0),
             mean_absolute_error: of(1),
+            rank_of_best: of(2),
+            precision_at_tenth: of(3),
         }
     };
     let targets = data.iter().flat_map(|data| &data.targets);
@@ -273,6 +275,8 @@ mod tests {
             assert!(row.spearman.values.iter().all(|r| r.abs() <= 1.0), "{row:?}");
             let error = row.mean_absolute_error.mean;
             assert!(error > 0.0 && error < 10.0, "{row:?}");
+            assert!((1.0..=40.0).contains(&row.rank_of_best.mean), "{row:?}");
+            assert!((0.0..=1.0).contains(&row.precision_at_tenth.mean), "{row:?}");
         }
         // Each part is what its name says: no two give the same.
         let of = |part: &str| {

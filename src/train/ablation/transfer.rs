@@ -1,11 +1,11 @@
 //! Families that nothing was trained on.
 
-use super::predictors::{Embedded, Predictors};
-use super::variants::{ENSEMBLE, Predictor, TABLE_5, Variant, members};
-use super::{Options, kendall, spearman};
+use super::predictors::Predictors;
+use super::variants::{ENSEMBLE, Predictor, TABLE_5, members};
+use super::{Options, agreement, kendall};
 use crate::benchmarks::{Networks, Set, Subset, few_shot};
 use crate::encoder::{GraphStore, Neighbourhoods};
-use crate::evaluation::ablation::{Member, Spread, Transfer};
+use crate::evaluation::ablation::{Agreement, Member, Transfer};
 use crate::evaluation::{contents, views};
 use crate::predictor::{Ensemble, FewShotRegressor, Standardisation};
 use crate::train::TrainError;
@@ -19,8 +19,8 @@ pub(super) struct Family<'a> {
     truth: Vec<f64>,
 }
 
-/// Rank correlations without labels and with a few, by predictor.
-pub(super) type Ranked = Vec<(String, [f64; 2])>;
+/// [`agreement`] without labels and with a few, by predictor.
+pub(super) type Ranked = Vec<(String, [[f64; 3]; 2])>;
 
 impl<'a> Family<'a> {
     pub fn new(
@@ -52,22 +52,21 @@ impl<'a> Family<'a> {
         Ok(Self { set, networks, store, truth })
     }
 
-    /// Rank correlations of the ensemble and its members. Without labels, members weigh the same;
-    /// with a few, each member's score and embedding are fitted to them in closed form, and its
-    /// weight follows from how well it predicts each label from the others.
+    /// How the ensemble and its members rank the family. Without labels, members weigh the same, each
+    /// standardised by its own scores of the family: by those of NAS-Bench-101, whose networks differ
+    /// far more in cost, the FLOPs of another family would hardly be heard. With a few, each member's
+    /// score and embedding are fitted to them in closed form, and its weight follows from how well it
+    /// predicts each label from the others.
     pub fn rank(
         &self,
         predictors: &Predictors,
-        training: &Embedded,
         options: &Options,
         seed: u64,
     ) -> Result<Ranked, TrainError> {
         let networks = predictors.encoders.embed(&self.store, 0..self.store.len());
         let scores: Vec<Vec<f64>> =
             members().map(|m| predictors.scores(m.predictor, &networks)).collect();
-        let standard =
-            |m: &Variant| Standardisation::fit(&predictors.scores(m.predictor, training));
-        let standards = members().map(standard).collect();
+        let standards = scores.iter().map(|scores| Standardisation::fit(scores)).collect();
         let together = Ensemble::equal(standards).scores(&scores);
 
         let (labelled, rest) = few_shot(&self.networks, options.labels, seed);
@@ -101,21 +100,21 @@ impl<'a> Family<'a> {
         let fitted = Ensemble::weighted(vec![unit; ranks.len()], &taus).scores(&ranks);
 
         let methods = members().map(|m| m.name).chain([ENSEMBLE]);
-        let zero_shot = scores.iter().chain([&together]).map(|s| spearman(&self.truth, s));
-        let few_shot = ranks.iter().chain([&fitted]).map(|s| spearman(&truth, s));
-        let pairs = zero_shot.zip(few_shot).map(<[f64; 2]>::from);
+        let zero_shot = scores.iter().chain([&together]).map(|s| agreement(&self.truth, s));
+        let few_shot = ranks.iter().chain([&fitted]).map(|s| agreement(&truth, s));
+        let pairs = zero_shot.zip(few_shot).map(<[_; 2]>::from);
         Ok(methods.map(String::from).zip(pairs).collect())
     }
 
     pub fn summary(&self, seeds: &[Ranked]) -> Transfer {
-        let member = |(i, (method, _)): (usize, &(String, [f64; 2]))| {
-            let values = |setting: usize| seeds.iter().map(|s| s[i].1[setting]).collect();
+        let member = |(i, (method, _)): (usize, &(String, _))| {
+            let of = |setting: usize| Agreement::new(seeds.iter().map(move |s| s[i].1[setting]));
             let published =
                 TABLE_5.iter().find(|(family, m, _)| *family == self.set.name && *m == method);
             Member {
                 method: method.clone(),
-                zero_shot: Spread::new(values(0)),
-                few_shot: Spread::new(values(1)),
+                zero_shot: of(0),
+                few_shot: of(1),
                 published: published.map(|(_, _, figures)| *figures),
             }
         };
