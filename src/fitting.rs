@@ -25,7 +25,7 @@ use ndarray::{ArrayView2, Axis, concatenate};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use rayon::prelude::*;
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 /// Why no model can be fitted.
 #[derive(Debug, thiserror::Error)]
@@ -520,7 +520,8 @@ impl Data {
         }
         let covered = intervals.map(|intervals| {
             let inside = |i: usize| (intervals[i][0]..=intervals[i][1]).contains(&truth[i]);
-            let mut of: HashMap<usize, (f64, f64)> = HashMap::new();
+            // In order, so that the sum is the same in every run.
+            let mut of: BTreeMap<usize, (f64, f64)> = BTreeMap::new();
             for (i, family) in families.iter().enumerate() {
                 let (hits, count) = of.entry(*family).or_default();
                 *hits += f64::from(u8::from(inside(i)));
