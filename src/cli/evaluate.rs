@@ -210,6 +210,12 @@ fn print(format: Format, report: &Report) -> Result<(), Error> {
     }
 }
 
+/// What all that is printed as JSON has.
+#[derive(serde::Deserialize)]
+struct Versioned {
+    schema: u32,
+}
+
 /// A report that `--format json` has written, of the schema that is expected; `schemas` gives its own and
 /// that.
 pub(super) fn read_report<R: DeserializeOwned>(
@@ -218,7 +224,14 @@ pub(super) fn read_report<R: DeserializeOwned>(
 ) -> Result<R, Error> {
     let about = |e: &dyn std::fmt::Display| Error::user(format!("{}: {e}", path.display()));
     let json = files::read(path, MAX_REPORT).map_err(|e| about(&e))?;
-    let report: R = serde_json::from_slice(&json).map_err(|e| about(&e))?;
+    let report: R = serde_json::from_slice(&json).map_err(|e| {
+        match serde_json::from_slice(&json) {
+            // Other fields are what another schema is.
+            Ok(Versioned { schema }) => about(&format!("{e}; its schema is {schema}"))
+                .hint("make it again by the same command of this version"),
+            Err(_) => about(&e),
+        }
+    })?;
     match schemas(&report) {
         [schema, expected] if schema == expected => Ok(report),
         [schema, expected] => Err(about(&format!("schema {schema}, expected {expected}"))),

@@ -348,6 +348,21 @@ fn the_help_of_training_needs_no_libtorch() {
     assert!(gennape(&["ablate", "--help"]).succeeds().stdout.contains("--seeds"));
 }
 
+/// A report of another version is not taken for no report at all.
+#[test]
+fn the_schema_of_a_report_that_can_not_be_read_is_told() {
+    let folder = folder("report_schema");
+    for (name, field) in [("ablation", "agreement"), ("ablation-real", "rank_of_best")] {
+        let report = format!("models/{name}.json");
+        gennape(&["ablate", "--report", &report]).succeeds();
+        let earlier = fs::read_to_string(report).unwrap().replace(field, "earlier");
+        let path = folder.join(name);
+        fs::write(&path, earlier).unwrap();
+        let told = gennape(&["ablate", "--report", path.to_str().unwrap()]).fails().stderr;
+        assert!(told.contains("schema is 2") && told.contains("hint: "), "{told}");
+    }
+}
+
 #[test]
 fn a_check_fails_where_a_constraint_does_not_hold() {
     const DENSENET: &str = "data/examples/densenet121.onnx";

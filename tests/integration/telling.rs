@@ -526,6 +526,9 @@ fn every_hint_works_as_typed() {
     let [cell, unknown, small, found, labels] =
         ["a 'cell'.onnx", "un known.onnx", "small.onnx", "fo und", "labels.csv"].map(path);
     let [onnx, onnx_labels, cache, model] = ["onnx", "onnx.csv", "cache", "model"].map(path);
+    let earlier = path("earlier.json");
+    let report = fs::read_to_string("models/ablation.json").unwrap();
+    fs::write(&earlier, report.replace("agreement", "earlier")).unwrap();
     gennape(&["export", "nasbench201", CELL, "--stripped", "-o", &cell]).succeeds();
     fs::write(&unknown, network("n", "Blur")).unwrap();
     let sample = ["export", "nasbench_macro", "--sample", "12", "--stripped", "-o", &onnx];
@@ -1017,6 +1020,12 @@ fn every_hint_works_as_typed() {
             &["predict", RESNET, "--model", "gennape-nb101", "--target", "latency-rtx4090"],
             "leave one of --model and --target out",
             without("--model"),
+        ),
+        situation(
+            "evaluate.rs",
+            &["ablate", "--report", &earlier],
+            "make it again",
+            instead(&["ablate", "--report", "models/ablation.json"]),
         ),
         situation(
             "predict.rs",
