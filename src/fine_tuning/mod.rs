@@ -306,7 +306,7 @@ mod tests {
     }
 
     fn check<A: Architecture>(seed: u64, target: impl Fn(f64, f64) -> f64) -> Method {
-        let set = labels::<A>(60, seed, target);
+        let set = labels::<A>(40, seed, target);
         let tuned = fine_tune(&Estimator::embedded(), &set, &options(seed), &|_, _, _| ());
         let model = tuned.unwrap().estimator;
         check_written(&model, &set);
