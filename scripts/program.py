@@ -19,10 +19,12 @@ def target() -> Path:
 
 
 def release(features: str = "") -> str:
-    """Builds the program and says where it is."""
-    command = ["cargo", "build", "--locked", "--release", "--features", features]
-    subprocess.run(command, cwd=ROOT, check=True)
-    return str(target() / "release/gennape")
+    """Builds the program and says where it is, which is elsewhere for another platform."""
+    command = ["cargo", "build", "--locked", "--release", "--bin", "gennape", "--features", features]
+    command += ["--message-format", "json-render-diagnostics"]
+    told = subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.PIPE).stdout
+    programs = (json.loads(line).get("executable") for line in told.splitlines())
+    return next(program for program in programs if program)
 
 
 if __name__ == "__main__":
