@@ -98,7 +98,7 @@ pub fn fit(
     let (set, graphs) = read(set, observe)?;
     let data = Data::new(&set, &graphs)?;
     let shipped = Hyperparameters::default();
-    let alone = Hyperparameters { heads: 0.0, ..shipped };
+    let alone = shipped.one_head();
     let groups = [&data.rows.families, &data.superfamilies];
     let mut left_out = Vec::new();
     for (hyperparameters, groups) in [(&shipped, 0), (&shipped, 1), (&alone, 0), (&alone, 1)]

@@ -33,5 +33,6 @@ pub(crate) use fuzzy::statistics;
 pub use fuzzy::{Clustering, FuzzyClusters, FuzzyHeads};
 pub use head::Head;
 pub use nonnegative::nonnegative_least_squares;
+// What speaks of real networks: fitting and models take what has these names here.
 pub use process::{Hyperparameters, Prediction, Process, ProcessError, Rows};
 pub use standard::Standardisation;

@@ -62,6 +62,13 @@ pub struct Hyperparameters {
     pub white: f64,
 }
 
+impl Hyperparameters {
+    /// The same without what is a cluster's own: the baseline of one head for all clusters.
+    pub fn one_head(self) -> Self {
+        Self { heads: 0.0, ..self }
+    }
+}
+
 fn is_zero(weight: &f64) -> bool {
     *weight == 0.0
 }
@@ -405,11 +412,6 @@ impl Process {
         Prediction { value, heads, distances }
     }
 
-    /// Number of labels.
-    pub fn rows(&self) -> usize {
-        self.targets.len()
-    }
-
     /// Which target a row is of.
     pub fn target(&self, row: usize) -> usize {
         self.targets[row]
@@ -426,11 +428,6 @@ impl Process {
         let mut rows: Vec<usize> = (0..membership.len()).collect();
         rows.sort_by(|&a, &b| membership[b].total_cmp(&membership[a]));
         rows
-    }
-
-    /// Number of covariates.
-    pub fn covariates(&self) -> usize {
-        self.covariates.ncols()
     }
 
     /// Adds its tensors to a model file.

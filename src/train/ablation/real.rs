@@ -61,7 +61,7 @@ type Part = (&'static str, Hyperparameters, Option<Encoding>, bool);
 fn parts() -> Vec<Part> {
     use Encoding::{Pretrained, Untrained};
     let ships = Hyperparameters::default();
-    let one_head = Hyperparameters { heads: 0.0, ..ships };
+    let one_head = ships.one_head();
     let linear = Hyperparameters { aspect: 0.0, structure: 0.0, everything: 0.0, ..ships };
     let curved = Hyperparameters { linear: 0.0, ..ships };
     // As much as the kernel on all descriptors.
