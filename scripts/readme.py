@@ -809,7 +809,7 @@ def pruning() -> str:
         return f"{100 * statistics.mean(r['accuracy'] - max(r['baselines'][w]['accuracy'] for w in ways) for r in own):+.1f}"
 
     aims = {
-        "whole network (aim: -0.2, after DemoSupNet)": ("whole",),
+        "whole network (aim: -0.2, as large as DemoSupNet)": ("whole",),
         "the same from scratch (aim: -0.5)": ("scratch",),
         "smallest cut, fine-tuned (aim: 0)": ("tuned",),
         "better of those recalibrated (aim: +20)": ("magnitude", "random"),
