@@ -662,4 +662,16 @@ mod tests {
         assert!(worst < 1e-8, "{worst}");
         assert_eq!(inverse(-matrix), Err(ProcessError::NotPositive));
     }
+
+    #[test]
+    fn one_head_says_the_same_of_every_cluster() {
+        let (rows, labels) = rows(40, 3);
+        let said = |h: &Hyperparameters| {
+            let process = Process::fit(&rows, &labels, h).unwrap();
+            process.predict(rows.descriptors.row(0), 0, rows.covariates.row(0))
+        };
+        let same = |p: &Prediction| p.heads.iter().all(|(_, value)| *value == p.value);
+        assert!(same(&said(&H.one_head())));
+        assert!(!same(&said(&H)));
+    }
 }
