@@ -792,7 +792,8 @@ def pruning() -> str:
     lines = [f"| {' | '.join(head)} |", f"|{' --- |' * len(head)}"]
     for network in dict.fromkeys(row["network"] for row in rows):
         own = [row for row in rows if row["network"] == network]
-        cells = [network, own[0]["what"], share(own, "macs"), share(own, "parameters")]
+        of = f" of {own[0]['whole']['parameters'] / 1e3:.0f} k"
+        cells = [network, own[0]["what"], share(own, "macs"), share(own, "parameters") + of]
         for way in ways:
             cells.append(each([r["accuracy"] if way == "pruned" else r["baselines"][way]["accuracy"] for r in own]))
         lines.append(f"| {' | '.join([*cells, str(len(own))])} |")
@@ -809,7 +810,7 @@ def pruning() -> str:
         return f"{100 * statistics.mean(r['accuracy'] - max(r['baselines'][w]['accuracy'] for w in ways) for r in own):+.1f}"
 
     aims = {
-        "whole network (aim: -0.2, as large as DemoSupNet)": ("whole",),
+        "whole network (aim: -0.2, the two of DemoSupNet's design)": ("whole",),
         "the same from scratch (aim: -0.5)": ("scratch",),
         "smallest cut, fine-tuned (aim: 0)": ("tuned",),
         "better of those recalibrated (aim: +20)": ("magnitude", "random"),

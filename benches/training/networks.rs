@@ -37,7 +37,7 @@ pub const ALL: [Case; 5] = [
         budget: Budget::Macs(0.45),
         build: || residual(3),
     },
-    // 841 thousand parameters and 188 MFLOPs; published are 820 thousand and 209.
+    // In about the size that is published: 820 thousand parameters and 209 MFLOPs.
     Case {
         name: "as large as DemoSupNet",
         what: What::Both,
